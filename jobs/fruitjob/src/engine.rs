@@ -1,0 +1,106 @@
+//! Runs the tasks of a stage, one a partition, and brings back their results in order.
+//!
+//! A task is a plain value, and so is its result: they can cross a pipe as well as a call. All image and
+//! feature data goes through the store.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::session::Worker;
+use crate::{featurize, project};
+
+/// One partition's share of a stage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Task {
+    /// Compute the features of a partition, or find them.
+    Featurize {
+        /// Index of the partition.
+        partition: usize,
+        /// Keys of partitions of earlier listings that may hold features of the same images.
+        reuse: Vec<String>,
+    },
+    /// Write a partition's part of the results.
+    Project {
+        /// Index of the partition.
+        partition: usize,
+    },
+}
+
+/// What a task reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Images of the partition, or rows of the part.
+    pub rows: u64,
+    /// Images that were computed, not found.
+    pub computed: u64,
+    /// Images without features.
+    pub rejected: u64,
+    /// Bytes of images read.
+    pub bytes: u64,
+    /// SHA-256 of the part written.
+    pub sha256: String,
+}
+
+/// Something that runs tasks: threads here; executors elsewhere.
+pub trait Engine {
+    /// Runs all tasks and returns their results in the order of the tasks; or the first error, with no task
+    /// running any more.
+    fn map(&self, tasks: Vec<Task>) -> Result<Vec<Done>>;
+}
+
+/// Runs tasks on threads of this process.
+pub struct Threads {
+    /// How many.
+    pub threads: usize,
+    /// What the tasks work with.
+    pub worker: Arc<Worker>,
+}
+
+impl Engine for Threads {
+    fn map(&self, tasks: Vec<Task>) -> Result<Vec<Done>> {
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let error = Mutex::new(None);
+        let results = Mutex::new(vec![None; tasks.len()]);
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(task) = tasks.get(index) else { break };
+                match execute(&self.worker, task) {
+                    Ok(done) => results.lock().expect("no panic holds it")[index] = Some(done),
+                    Err(e) => {
+                        stop.store(true, Ordering::Relaxed);
+                        error.lock().expect("no panic holds it").get_or_insert(e);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads.min(tasks.len())).map(|_| scope.spawn(work)).collect();
+            for thread in threads {
+                if thread.join().is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                    let bug = Error::Bug("a worker thread panicked".into());
+                    error.lock().expect("no panic holds it").get_or_insert(bug);
+                }
+            }
+        });
+        match error.into_inner().expect("no panic holds it") {
+            Some(e) => Err(e),
+            None => Ok(results.into_inner().expect("no panic holds it").into_iter().flatten().collect()),
+        }
+    }
+}
+
+/// Runs one task. It can be run again, and twice at once: the names of what it writes depend on its partition
+/// alone, and so do the bytes.
+pub fn execute(worker: &Worker, task: &Task) -> Result<Done> {
+    match task {
+        Task::Featurize { partition, reuse } => featurize::task(worker, *partition, reuse),
+        Task::Project { partition } => project::task(worker, *partition),
+    }
+}

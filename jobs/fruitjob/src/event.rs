@@ -1,0 +1,133 @@
+//! The event stream: what a job says while it runs.
+//!
+//! `fruitjob` prints one JSON object per line on stdout; `fruitctl` draws its progress bars from the same
+//! events, whether they come from a call in its own process, a child, SSH or a log file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::RunRecord;
+
+/// A stage of the job, in the order they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Find the images, label them, cut the listing into partitions.
+    List,
+    /// One vector of features per image.
+    Featurize,
+    /// The principal components of all features.
+    Fit,
+    /// Each image's coordinates on the components.
+    Project,
+    /// The picture of it all, and publication of the results.
+    Report,
+}
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Stage; 5] = [Stage::List, Stage::Featurize, Stage::Fit, Stage::Project, Stage::Report];
+
+    /// The stage's name as it is typed and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::List => "list",
+            Stage::Featurize => "featurize",
+            Stage::Fit => "fit",
+            Stage::Project => "project",
+            Stage::Report => "report",
+        }
+    }
+}
+
+/// One line of the stream. New fields and new events may be added; none is renamed or removed within a
+/// `version`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first event.
+    Started {
+        /// Version of this stream's format.
+        version: u32,
+        /// Where the images are.
+        input: String,
+        /// Where the results go.
+        output: String,
+        /// The model's name.
+        model: String,
+        /// Worker threads.
+        threads: usize,
+    },
+    /// A stage begins.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+        /// How many units of work it has, when that is known.
+        total: Option<u64>,
+        /// What is counted: `images`, `partitions`, `labels`.
+        unit: String,
+    },
+    /// How far a stage is; at most a few a second.
+    Progress {
+        /// Which.
+        stage: Stage,
+        /// Units done, those found in the cache included.
+        done: u64,
+        /// Of how many, when that is known.
+        total: Option<u64>,
+        /// Units that were found in the cache.
+        cached: u64,
+        /// Units rejected.
+        rejected: u64,
+        /// Bytes read.
+        bytes: u64,
+    },
+    /// A stage is complete.
+    StageFinished {
+        /// Which.
+        stage: Stage,
+        /// Its wall time in seconds.
+        seconds: f64,
+        /// Its result in a few words.
+        message: String,
+    },
+    /// Something a person should know; the job goes on.
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// The last event of a job that worked: everything in `run.json`.
+    Finished {
+        /// The run's record.
+        run: Box<RunRecord>,
+    },
+    /// The last event of a job that did not.
+    Failed {
+        /// The error.
+        message: String,
+        /// The process's exit code.
+        exit_code: i32,
+    },
+}
+
+/// Version of the event stream.
+pub const VERSION: u32 = 1;
+
+/// Whoever listens to a job. Called from several threads.
+pub trait Observer: Send + Sync {
+    /// One event. Must not block for long: workers wait for it.
+    fn event(&self, event: &Event);
+}
+
+/// Prints the stream: JSON lines on stdout, nothing on stderr.
+pub struct JsonLines;
+
+impl Observer for JsonLines {
+    fn event(&self, event: &Event) {
+        use std::io::Write;
+        if let Ok(line) = serde_json::to_string(event) {
+            // A reader that went away must not end the job.
+            let mut out = std::io::stdout().lock();
+            let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        }
+    }
+}

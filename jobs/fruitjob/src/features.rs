@@ -1,0 +1,198 @@
+//! Features of one partition as they are kept: a Parquet file with a row per image, and the moments beside it
+//! where those are the smaller.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{Float32Builder, ListBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use arrow_array::{Array, BooleanArray, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use bytes::Bytes;
+use parquet::file::metadata::KeyValue;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::manifest::Partition;
+use crate::moments::Moments;
+use crate::storage::Output;
+use crate::{layout, parquet_io};
+
+/// What is known of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Its path and tag at the time.
+    pub path: String,
+    /// See [`crate::listing::Entry::tag`].
+    pub tag: String,
+    /// Its features, or why it has none.
+    pub outcome: Result<Vec<f32>, Reject>,
+}
+
+/// Why an image has no features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reject {
+    /// In a few words.
+    pub reason: String,
+    /// It could not be read: another run may have more luck. Bad content is bad for good.
+    pub retry: bool,
+}
+
+/// Counts of a part, kept in its footer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Images.
+    pub rows: u64,
+    /// Of these, without features.
+    pub rejected: u64,
+    /// Of those, worth another try.
+    pub retry: u64,
+}
+
+impl Summary {
+    /// Counts.
+    pub fn of(rows: &[Row]) -> Self {
+        let rejects = || rows.iter().filter_map(|r| r.outcome.as_ref().err());
+        Summary {
+            rows: rows.len() as u64,
+            rejected: rejects().count() as u64,
+            retry: rejects().filter(|r| r.retry).count() as u64,
+        }
+    }
+}
+
+const SUMMARY: &str = "fruitjob.summary";
+
+/// Keeps a partition's features, moments first: where there is a part, all is there.
+pub fn save(output: &Output, model_key: &str, partition_key: &str, rows: &[Row], d: usize) -> Result<()> {
+    let usable: Vec<f32> = rows.iter().filter_map(|r| r.outcome.as_ref().ok()).flatten().copied().collect();
+    if are_moments_kept(usable.len() / d, d) {
+        output.put(&layout::moments(model_key, partition_key), Moments::of(&usable, d).to_npy())?;
+    }
+    let bytes = encode(rows).map_err(|e| Error::Bug(e.to_string()))?;
+    output.put(&layout::features(model_key, partition_key), bytes)
+}
+
+/// Moments of fewer rows than `d` are larger than the rows: they are computed again when they are wanted.
+fn are_moments_kept(rows: usize, d: usize) -> bool {
+    rows >= d
+}
+
+/// The moments of a partition whose features are kept.
+pub fn moments(output: &Output, model_key: &str, partition: &Partition, d: usize) -> Result<Moments> {
+    let kept = layout::moments(model_key, &partition.key);
+    if are_moments_kept(partition.range.len(), d)
+        && let Some(moments) = output.get(&kept)?.and_then(|bytes| Moments::from_npy(&bytes, d))
+    {
+        return Ok(moments);
+    }
+    let usable: Vec<f32> = load(output, model_key, &partition.key)?
+        .into_iter()
+        .filter_map(|r| r.outcome.ok())
+        .flatten()
+        .collect();
+    Ok(Moments::of(&usable, d))
+}
+
+/// The counts of a partition, when its features are kept and whole.
+pub fn summary(output: &Output, model_key: &str, partition_key: &str) -> Result<Option<Summary>> {
+    let Some(bytes) = output.get(&layout::features(model_key, partition_key))? else { return Ok(None) };
+    let Ok(part) = parquet_io::open(bytes, &[]) else { return Ok(None) };
+    Ok(parquet_io::metadata(&part, SUMMARY).and_then(|text| serde_json::from_str(text).ok()))
+}
+
+/// The features of a partition.
+///
+/// # Errors
+/// [`Error::Usage`] when they were not computed, [`Error::Failed`] when the file is damaged.
+pub fn load(output: &Output, model_key: &str, partition_key: &str) -> Result<Vec<Row>> {
+    let name = layout::features(model_key, partition_key);
+    let bytes = output.get(&name)?.ok_or_else(|| layout::missing(output, &name, "featurize"))?;
+    decode(bytes).map_err(|e| {
+        Error::Failed(format!("{} is damaged ({e}); delete it and run again", output.path(&name)))
+    })
+}
+
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        parquet_io::text("path", false),
+        parquet_io::text("tag", false),
+        parquet_io::text("reason", true),
+        Field::new("retry", DataType::Boolean, false),
+        parquet_io::floats("features", true),
+    ]))
+}
+
+fn encode(rows: &[Row]) -> parquet::errors::Result<Vec<u8>> {
+    let mut features = ListBuilder::new(Float32Builder::new()).with_field(parquet_io::element());
+    for row in rows {
+        match &row.outcome {
+            Ok(vector) => features.values().append_slice(vector),
+            Err(_) => {}
+        }
+        features.append(row.outcome.is_ok());
+    }
+    let reject = |row: &Row| row.outcome.as_ref().err().cloned();
+    let batch = RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.path))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.tag))),
+            Arc::new(rows.iter().map(|r| reject(r).map(|r| r.reason)).collect::<StringArray>()),
+            Arc::new(rows.iter().map(|r| Some(reject(r).is_some_and(|r| r.retry))).collect::<BooleanArray>()),
+            Arc::new(features.finish()),
+        ],
+    )?;
+    let summary = serde_json::to_string(&Summary::of(rows)).expect("plain data");
+    parquet_io::write(&schema(), &[batch], vec![KeyValue::new(SUMMARY.into(), summary)])
+}
+
+fn decode(bytes: Bytes) -> parquet::errors::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for batch in parquet_io::read(bytes, &[])? {
+        let text = |column: usize| batch.column(column).as_string::<i32>();
+        let (path, tag, reason) = (text(0), text(1), text(2));
+        let retry = batch.column(3).as_boolean();
+        let features = batch.column(4).as_list::<i32>();
+        rows.extend((0..batch.num_rows()).map(|row| Row {
+            path: path.value(row).into(),
+            tag: tag.value(row).into(),
+            outcome: if features.is_valid(row) {
+                Ok(features.value(row).as_primitive::<Float32Type>().values().to_vec())
+            } else {
+                Err(Reject { reason: reason.value(row).into(), retry: retry.value(row) })
+            },
+        }));
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_read_as_it_was_written() {
+        let rows = vec![
+            Row {
+                path: "a/1\n2 é.jpg".into(),
+                tag: "x".into(),
+                outcome: Ok(vec![1.0, -0.0, f32::MIN_POSITIVE]),
+            },
+            Row {
+                path: "a/2.jpg".into(),
+                tag: "y".into(),
+                outcome: Err(Reject { reason: "bad JPEG".into(), retry: false }),
+            },
+            Row {
+                path: "a/3.jpg".into(),
+                tag: "z".into(),
+                outcome: Err(Reject { reason: "permission denied".into(), retry: true }),
+            },
+        ];
+        let bytes = encode(&rows).unwrap();
+        assert_eq!(bytes, encode(&rows).unwrap());
+        assert_eq!(decode(bytes.into()).unwrap(), rows);
+        assert_eq!(Summary::of(&rows), Summary { rows: 3, rejected: 2, retry: 1 });
+    }
+}

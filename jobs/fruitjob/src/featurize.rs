@@ -1,0 +1,199 @@
+//! The featurize stage: one vector per image, kept per partition. A partition that did not change is found;
+//! of one that did, only what is new is computed.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::decode;
+use crate::engine::{Done, Task};
+use crate::error::{Error, Result};
+use crate::event::Stage;
+use crate::features::{self, Reject, Row};
+use crate::preprocess::Preprocessor;
+use crate::session::{Session, Worker};
+use crate::{layout, parquet_io};
+
+/// Computes what is not there yet, and counts.
+pub(crate) fn stage(session: &mut Session) -> Result<String> {
+    let model = session.record_model()?;
+    if model.name == "seeded" {
+        session.warn(
+            "the model is 'seeded', a small backbone with random weights: good for trying things out, not for \
+             vectors that mean something; name a real one with --model FILE.onnx"
+                .into(),
+        );
+    }
+    let manifest = session.manifest()?;
+    session.input()?;
+    let total = manifest.entries.len() as u64;
+    session.begin(Stage::Featurize, Some(total), "images");
+    let old = Old::find(session, &model.key())?;
+    let task = |partition: usize| {
+        let entries = manifest.entries(partition);
+        let (first, last) = (entries[0].path.as_str(), entries[entries.len() - 1].path.as_str());
+        Task::Featurize { partition, reuse: old.overlapping(first, last) }
+    };
+    let done = session.map((0..manifest.partitions.len()).map(task).collect())?;
+    let sum = |count: fn(&Done) -> u64| done.iter().map(count).sum::<u64>();
+    let images = &mut session.record.images;
+    images.featurized = sum(|d| d.computed);
+    images.cached = sum(|d| d.rows) - images.featurized;
+    images.rejected = sum(|d| d.rejected);
+    images.read_bytes = sum(|d| d.bytes);
+    if sum(|d| d.rows) != total {
+        return Err(Error::Bug(format!("{} of {total} images are accounted for", sum(|d| d.rows))));
+    }
+    let message = format!(
+        "{} images featurized, {} found in the cache, {} rejected",
+        images.featurized, images.cached, images.rejected
+    );
+    if images.rejected > 0 {
+        crate::project::collect_rejects(session)?;
+        let (rejected, most) = (session.record.images.rejected, session.job.max_rejects);
+        if most.exceeded(rejected, total) {
+            let reasons: Vec<String> =
+                session.record.rejects.iter().take(3).map(|(reason, n)| format!("{n} x {reason}")).collect();
+            return Err(Error::Failed(format!(
+                "{rejected} of {total} images were rejected, more than the {most} allowed: {}; \
+                 each is listed in {}; mend or remove them, or raise --max-rejects; features are kept",
+                reasons.join(", "),
+                session.output.path(layout::STAGED_REJECTS)
+            )));
+        }
+    }
+    Ok(message)
+}
+
+/// Features that earlier listings left: their keys, and the paths that they span.
+struct Old {
+    parts: Vec<(String, Option<(Vec<u8>, Vec<u8>)>)>,
+}
+
+impl Old {
+    /// Looks for parts that are of no partition of this listing, unless all of its own are there.
+    fn find(session: &mut Session, model_key: &str) -> Result<Self> {
+        let manifest = session.manifest()?;
+        let wanted: HashSet<&str> = manifest.partitions.iter().map(|p| p.key.as_str()).collect();
+        let names = session.output.list(&layout::features_dir(model_key))?;
+        let kept: Vec<&str> =
+            names.iter().filter_map(|n| n.rsplit('/').next()?.strip_suffix(".parquet")).collect();
+        let mut parts = Vec::new();
+        if kept.iter().filter(|key| wanted.contains(*key)).count() < wanted.len() {
+            for key in kept.into_iter().filter(|key| !wanted.contains(key)) {
+                session.context.check()?;
+                let Some(bytes) = session.output.get(&layout::features(model_key, key))? else { continue };
+                let Ok(part) = parquet_io::open(bytes, &[]) else { continue };
+                let groups = part.metadata().row_groups();
+                let statistics = groups.first().and_then(|g| g.column(0).statistics());
+                let span =
+                    statistics.and_then(|s| Some((s.min_bytes_opt()?.to_vec(), s.max_bytes_opt()?.to_vec())));
+                parts.push((key.to_owned(), span));
+            }
+        }
+        Ok(Old { parts })
+    }
+
+    /// Keys of the parts that may hold paths between two.
+    fn overlapping(&self, first: &str, last: &str) -> Vec<String> {
+        let overlaps = |span: &Option<(Vec<u8>, Vec<u8>)>| {
+            span.as_ref().is_none_or(|(min, max)| {
+                min.as_slice() <= last.as_bytes() && max.as_slice() >= first.as_bytes()
+            })
+        };
+        self.parts.iter().filter(|(_, span)| overlaps(span)).map(|(key, _)| key.clone()).collect()
+    }
+}
+
+/// Finds or computes one partition's features.
+pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Result<Done> {
+    worker.context.check()?;
+    let (output, counters) = (&worker.output, &worker.counters);
+    let (model_key, d) = (worker.model.key(), worker.model.backbone.features());
+    let key = &worker.manifest.partitions[partition].key;
+    let entries = worker.manifest.entries(partition);
+    let kept = features::summary(output, &model_key, key)?.filter(|s| s.rows == entries.len() as u64);
+    if let Some(summary) = kept
+        && summary.retry == 0
+    {
+        counters.rejected(summary.rejected);
+        counters.cached(summary.rows);
+        return Ok(Done { rows: summary.rows, rejected: summary.rejected, ..Default::default() });
+    }
+
+    let wanted: HashMap<&str, usize> =
+        entries.iter().enumerate().map(|(i, e)| (e.path.as_str(), i)).collect();
+    let mut outcomes: Vec<Option<Result<Vec<f32>, Reject>>> = vec![None; entries.len()];
+    let own = kept.is_some().then_some(key);
+    for key in reuse.iter().chain(own) {
+        // A part that cannot be read is not worth an error: its images are computed again.
+        for row in features::load(output, &model_key, key).unwrap_or_default() {
+            if let Some(&i) = wanted.get(row.path.as_str())
+                && row.tag == entries[i].tag
+                && !matches!(row.outcome, Err(Reject { retry: true, .. }))
+            {
+                outcomes[i] = Some(row.outcome);
+            }
+        }
+    }
+    let found = outcomes.iter().flatten();
+    counters.rejected(found.clone().filter(|o| o.is_err()).count() as u64);
+    counters.cached(found.count() as u64);
+
+    let mut done = Done { rows: entries.len() as u64, ..Default::default() };
+    let mut todo = Vec::new();
+    for (i, (entry, outcome)) in entries.iter().zip(&mut outcomes).enumerate() {
+        match &entry.problem {
+            _ if outcome.is_some() => continue,
+            Some(reason) => *outcome = Some(Err(Reject { reason: reason.clone(), retry: false })),
+            None => todo.push(i),
+        }
+        done.computed += 1;
+    }
+    let by_listing = done.computed - todo.len() as u64;
+    counters.rejected(by_listing);
+    counters.done(by_listing);
+
+    let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
+    let paths = todo.iter().map(|&i| entries[i].path.clone()).collect();
+    let mut images = input.read_ahead(paths, &worker.context.runtime);
+    let mut session = worker.model.backbone.session()?;
+    let mut preprocessor = Preprocessor::new(worker.model.preprocessing.clone());
+    let mut tensor = vec![0.0; worker.model.preprocessing.len()];
+    for i in todo {
+        worker.context.check()?;
+        let bytes = images.blocking_recv().ok_or_else(|| Error::Bug("the reader went away".into()))?;
+        let outcome = match bytes {
+            Err(why) => Err(Reject { reason: format!("cannot be read: {why}"), retry: true }),
+            Ok(bytes) => {
+                done.bytes += bytes.len() as u64;
+                counters.read(bytes.len() as u64);
+                let fill = |image| preprocessor.run(&image, &mut tensor);
+                match decode::decode(&bytes).and_then(fill) {
+                    Err(reason) => Err(Reject { reason, retry: false }),
+                    Ok(()) => {
+                        let mut vector = vec![0.0; d];
+                        session.run(&tensor, &mut vector)?;
+                        if vector.iter().all(|x| x.is_finite()) {
+                            Ok(vector)
+                        } else {
+                            Err(Reject {
+                                reason: "the model gives values that are not finite".into(),
+                                retry: false,
+                            })
+                        }
+                    }
+                }
+            }
+        };
+        counters.rejected(u64::from(outcome.is_err()));
+        counters.done(1);
+        outcomes[i] = Some(outcome);
+    }
+
+    let row = |(entry, outcome): (&crate::listing::Entry, Option<_>)| {
+        Some(Row { path: entry.path.clone(), tag: entry.tag.clone(), outcome: outcome? })
+    };
+    let rows: Vec<Row> = entries.iter().zip(outcomes).filter_map(row).collect();
+    done.rejected = features::Summary::of(&rows).rejected;
+    features::save(output, &model_key, key, &rows, d)?;
+    Ok(done)
+}

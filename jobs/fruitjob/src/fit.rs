@@ -1,0 +1,228 @@
+//! The fit stage: the principal components of all features, from their merged moments.
+
+use faer::{Mat, Side};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::moments::{Moments, Tree};
+use crate::npy;
+use crate::record::PcaRecord;
+use crate::session::Session;
+use crate::storage::Output;
+use crate::{features, layout, model};
+
+/// Components kept when nothing is said.
+pub const DEFAULT_COMPONENTS: usize = 64;
+
+/// How many components are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// [`DEFAULT_COMPONENTS`], or as many as the images allow.
+    Default,
+    /// This many; an error when the images allow fewer.
+    Components(usize),
+    /// As few as explain more than this share of the variance, as in scikit-learn.
+    Variance(f64),
+}
+
+/// A fitted PCA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pca {
+    /// Mean of the features: `d` elements.
+    pub mean: Vec<f64>,
+    /// `k x d`, row-major: a unit vector a row, by falling variance. Each one's largest element by magnitude
+    /// is positive (scikit-learn's `svd_flip`), so that signs do not change from night to night.
+    pub components: Vec<f64>,
+    /// Variance along every axis, kept or not: `d` elements, falling, with `n - 1` degrees of freedom.
+    pub spectrum: Vec<f64>,
+}
+
+impl Pca {
+    /// `k`.
+    pub fn components_len(&self) -> usize {
+        self.components.len() / self.mean.len()
+    }
+
+    /// Variance along each component: `k` elements.
+    pub fn explained_variance(&self) -> &[f64] {
+        &self.spectrum[..self.components_len()]
+    }
+
+    /// Each component's share of the total variance: `k` elements.
+    pub fn explained_variance_ratio(&self) -> Vec<f64> {
+        let total: f64 = self.spectrum.iter().sum();
+        self.explained_variance().iter().map(|v| v / total).collect()
+    }
+
+    /// Exact PCA by the eigenvectors of the covariance matrix, in f64.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when there are too few images, or all are the same.
+    pub fn fit(moments: &Moments, keep: Keep) -> Result<Self> {
+        let (n, d) = (moments.count as usize, moments.mean.len());
+        if n < 2 {
+            return Err(Error::Failed(format!(
+                "PCA needs at least two images, and {} could be used",
+                if n == 0 { "none" } else { "one" }
+            )));
+        }
+        let most = d.min(n - 1);
+        if let Keep::Components(k) = keep
+            && k > most
+        {
+            return Err(Error::Failed(format!(
+                "{k} components asked for, but {n} images with {d} features have at most {most}; \
+                 ask for --components {most} or fewer, or for a share of the variance, --variance 0.95"
+            )));
+        }
+        let covariance = Mat::from_fn(d, d, |i, j| {
+            let (i, j) = if i >= j { (i, j) } else { (j, i) };
+            moments.cross[i * (i + 1) / 2 + j] / (n - 1) as f64
+        });
+        let total = (0..d).map(|i| covariance[(i, i)]).sum::<f64>();
+        // Below this, the variance is the rounding error of the features' own magnitude.
+        let magnitude = moments.mean.iter().map(|m| m * m).sum::<f64>();
+        if total <= 1e-14 * magnitude || total == 0.0 {
+            return Err(Error::Failed(format!(
+                "the features of all {n} images are the same, so there is nothing for PCA to find; \
+                 check that the input holds different pictures"
+            )));
+        }
+        let eigen = covariance
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|e| Error::Failed(format!("the eigenvalues did not converge: {e:?}")))?;
+        // faer sorts by rising eigenvalue.
+        let spectrum: Vec<f64> = (0..d).rev().map(|i| eigen.S()[i].max(0.0)).collect();
+        let k = match keep {
+            Keep::Default => DEFAULT_COMPONENTS.min(most),
+            Keep::Components(k) => k,
+            Keep::Variance(share) => {
+                let total: f64 = spectrum.iter().sum();
+                let mut sum = 0.0;
+                let needed = spectrum.iter().position(|v| {
+                    sum += v / total;
+                    sum > share
+                });
+                needed.map_or(d, |last| last + 1).min(most)
+            }
+        };
+        let mut components = Vec::with_capacity(k * d);
+        for axis in 0..k {
+            let vector = eigen.U().col(d - 1 - axis);
+            let largest = vector.iter().fold(0.0f64, |best, x| if x.abs() > best.abs() { *x } else { best });
+            let sign = if largest < 0.0 { -1.0 } else { 1.0 };
+            components.extend(vector.iter().map(|x| x * sign));
+        }
+        Ok(Pca { mean: moments.mean.clone(), components, spectrum })
+    }
+
+    /// Writes the PCA below `dir`, as NumPy arrays of f64.
+    pub fn save(&self, output: &Output, dir: &str) -> Result<()> {
+        let (k, d) = (self.components_len(), self.mean.len());
+        let ratio = self.explained_variance_ratio();
+        for (name, data, shape) in [
+            ("mean", &self.mean[..], &[d][..]),
+            ("components", &self.components, &[k, d]),
+            ("explained_variance", self.explained_variance(), &[k]),
+            ("explained_variance_ratio", &ratio, &[k]),
+            ("spectrum", &self.spectrum, &[d]),
+        ] {
+            output.put(&format!("{dir}/{name}.npy"), npy::write(data, shape))?;
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Pca::save`] wrote.
+    pub fn load(output: &Output, dir: &str) -> Result<Self> {
+        let array = |name: &str| {
+            let file = format!("{dir}/{name}.npy");
+            let bytes = output.get(&file)?.ok_or_else(|| layout::missing(output, &file, "fit"))?;
+            npy::read(&bytes)
+                .ok_or_else(|| Error::Failed(format!("{} is damaged; run fit again", output.path(&file))))
+        };
+        let (mean, _) = array("mean")?;
+        let (components, shape) = array("components")?;
+        let (spectrum, _) = array("spectrum")?;
+        if shape.get(1) != Some(&mean.len()) || spectrum.len() != mean.len() {
+            return Err(Error::Failed(format!("{} does not fit together; run fit again", output.path(dir))));
+        }
+        Ok(Pca { mean, components, spectrum })
+    }
+}
+
+/// Merges the partitions' moments, fits, and saves the model: PCA and fused graph.
+pub(crate) fn stage(session: &mut Session) -> Result<String> {
+    let model = session.model()?;
+    let manifest = session.manifest()?;
+    let d = model.backbone.features();
+    session.begin(crate::Stage::Fit, Some(manifest.partitions.len() as u64), "partitions");
+    let mut tree = Tree::default();
+    for partition in &manifest.partitions {
+        session.context.check()?;
+        tree.push(features::moments(&session.output, &model.key(), partition, d)?);
+        session.counters.done(1);
+    }
+    let moments = tree.finish().unwrap_or_else(|| Moments::empty(d));
+    let pca = Pca::fit(&moments, session.job.keep)?;
+    session.context.check()?;
+    pca.save(&session.output, layout::STAGED_MODEL)?;
+    session.output.put(&format!("{}/model.onnx", layout::STAGED_MODEL), model::fuse(&model, &pca))?;
+    let ratio = pca.explained_variance_ratio();
+    let explained: f64 = ratio.iter().sum();
+    let k = pca.components_len();
+    session.record.pca = Some(PcaRecord {
+        components: k,
+        features: d,
+        images: moments.count,
+        explained_variance_ratio: ratio,
+        total_variance: pca.spectrum.iter().sum(),
+    });
+    Ok(format!("{k} components of {d} features explain {:.1} % of the variance", explained * 100.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Points along (3, 4) / 5 with a little spread along (4, -3) / 5, in the plane z = 7.
+    fn plane() -> Moments {
+        let rows: Vec<f32> = (0..40)
+            .flat_map(|i| {
+                let (t, s) = (i as f32 - 19.5, if i % 2 == 0 { 0.5 } else { -0.5 });
+                [3.0 * t + 4.0 * s, 4.0 * t - 3.0 * s, 7.0]
+            })
+            .collect();
+        Moments::of(&rows, 3)
+    }
+
+    #[test]
+    fn finds_the_axes_of_a_plane() {
+        let pca = Pca::fit(&plane(), Keep::Components(2)).unwrap();
+        // The largest element of (4, -3) / 5 is its first: signs are fixed by it.
+        for (got, want) in pca.components.iter().zip([0.6, 0.8, 0.0, 0.8, -0.6, 0.0]) {
+            assert!((got - want).abs() < 2e-2, "{:?}", pca.components);
+        }
+        assert!((pca.mean[2] - 7.0).abs() < 1e-12);
+        assert!(pca.spectrum[0] > 3000.0 && pca.spectrum[2] < 1e-9, "{:?}", pca.spectrum);
+        assert!((pca.explained_variance_ratio().iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn share_of_variance_keeps_as_few_as_exceed_it() {
+        assert_eq!(Pca::fit(&plane(), Keep::Variance(0.95)).unwrap().components_len(), 1);
+        assert_eq!(Pca::fit(&plane(), Keep::Variance(0.99999)).unwrap().components_len(), 2);
+        assert_eq!(Pca::fit(&plane(), Keep::Default).unwrap().components_len(), 3);
+    }
+
+    #[test]
+    fn too_few_or_equal_images_are_explained() {
+        let message = |m: &Moments, keep| Pca::fit(m, keep).unwrap_err().to_string();
+        assert!(message(&Moments::empty(3), Keep::Default).contains("none"));
+        assert!(message(&Moments::of(&[1.0, 2.0, 3.0], 3), Keep::Default).contains("at least two"));
+        let two = Moments::of(&[1.0, 2.0, 3.0, 2.0, 2.0, 3.0], 3);
+        assert!(message(&two, Keep::Components(2)).contains("--components 1"));
+        let same = Moments::of(&[0.1, 0.2, 0.3].repeat(33), 3);
+        assert!(message(&same, Keep::Default).contains("the same"));
+    }
+}

@@ -1,0 +1,223 @@
+//! What a job is asked to do: the options, as a command line and a configuration file share them, and the
+//! job that they make.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::fit::Keep;
+use crate::model::PreprocessingOptions;
+use crate::storage::Location;
+
+/// Options of a job. The same struct is parsed from flags and from `[job]` in `fruitctl.toml`.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobOptions {
+    /// Where the images are: a directory, s3://, gs://, az:// or abfss:// URI; one folder a label
+    #[arg(short, long, value_name = "URI")]
+    pub input: Option<String>,
+    /// Where the results go, and where features are kept for the next run
+    #[arg(short, long, value_name = "URI")]
+    pub output: Option<String>,
+    /// The backbone: an ONNX file or URI, or 'seeded' (small, random weights) [default: seeded]
+    #[arg(short, long, value_name = "URI")]
+    pub model: Option<String>,
+    /// Components to keep [default: 64, or as many as the images allow]
+    #[arg(short = 'k', long, value_name = "K", conflicts_with = "variance")]
+    pub components: Option<NonZeroUsize>,
+    /// Keep as few components as explain more than this share of the variance, for example 0.95
+    #[arg(long, value_name = "SHARE")]
+    pub variance: Option<Share>,
+    /// Worker threads [default: one a core]
+    #[arg(short, long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Images that may be rejected before the run fails: a share or a number [default: 1%]
+    #[arg(long, value_name = "N|N%")]
+    pub max_rejects: Option<MaxRejects>,
+}
+
+impl JobOptions {
+    /// These options where they are set, `other`'s elsewhere.
+    pub fn or(self, other: Self) -> Self {
+        // Either of these answers the same question: one here overrules both there.
+        let keeps = self.components.is_some() || self.variance.is_some();
+        let (components, variance) =
+            if keeps { (self.components, self.variance) } else { (other.components, other.variance) };
+        JobOptions {
+            input: self.input.or(other.input),
+            output: self.output.or(other.output),
+            model: self.model.or(other.model),
+            components,
+            variance,
+            threads: self.threads.or(other.threads),
+            max_rejects: self.max_rejects.or(other.max_rejects),
+        }
+    }
+}
+
+/// A job, with every default filled in.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Where the images are. Not needed by the stages fit and project.
+    pub input: Option<Location>,
+    /// Where the results go.
+    pub output: Location,
+    /// The backbone.
+    pub model: String,
+    /// What the model's file does not say.
+    pub preprocessing: PreprocessingOptions,
+    /// How many components.
+    pub keep: Keep,
+    /// Worker threads.
+    pub threads: usize,
+    /// When to give up.
+    pub max_rejects: MaxRejects,
+}
+
+impl Job {
+    /// Fills in the defaults.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no output, or a place cannot be understood.
+    pub fn new(options: JobOptions, preprocessing: PreprocessingOptions) -> Result<Self> {
+        let output = options
+            .output
+            .ok_or_else(|| Error::Usage("no output; say where the results go with --output DIR".into()))?;
+        let keep = match (options.components, options.variance) {
+            (None, None) => Keep::Default,
+            (Some(k), None) => Keep::Components(k.get()),
+            (None, Some(share)) => Keep::Variance(share.0),
+            (Some(_), Some(_)) => {
+                return Err(Error::Usage("both components and variance are set; keep one of them".into()));
+            }
+        };
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Ok(Job {
+            input: options.input.as_deref().map(Location::parse).transpose()?,
+            output: Location::parse(&output)?,
+            model: options.model.unwrap_or_else(|| crate::model::DEFAULT.into()),
+            preprocessing,
+            keep,
+            threads: options.threads.map_or_else(cores, NonZeroUsize::get).min(1024),
+            max_rejects: options.max_rejects.unwrap_or(MaxRejects::Share(0.01)),
+        })
+    }
+}
+
+/// A share of a whole, above 0 and below 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Share(f64);
+
+impl TryFrom<f64> for Share {
+    type Error = String;
+
+    fn try_from(x: f64) -> Result<Self, String> {
+        if x > 0.0 && x < 1.0 {
+            Ok(Share(x))
+        } else {
+            Err(format!("a share lies between 0 and 1, not at {x}"))
+        }
+    }
+}
+
+impl From<Share> for f64 {
+    fn from(share: Share) -> f64 {
+        share.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<f64>().map_err(|e| e.to_string())?.try_into()
+    }
+}
+
+/// How many images may be rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum MaxRejects {
+    /// This many.
+    Count(u64),
+    /// This share of the images listed.
+    Share(f64),
+}
+
+impl MaxRejects {
+    /// Whether `rejected` of `listed` images are too many.
+    pub fn exceeded(self, rejected: u64, listed: u64) -> bool {
+        match self {
+            MaxRejects::Count(most) => rejected > most,
+            MaxRejects::Share(most) => rejected as f64 > most * listed as f64,
+        }
+    }
+}
+
+impl FromStr for MaxRejects {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is neither a number of images nor a share such as 1%");
+        match text.strip_suffix('%') {
+            Some(percent) => match percent.trim().parse::<f64>() {
+                Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxRejects::Share(percent / 100.0)),
+                _ => Err(wrong()),
+            },
+            None => text.parse().map(MaxRejects::Count).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl TryFrom<String> for MaxRejects {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<MaxRejects> for String {
+    fn from(most: MaxRejects) -> String {
+        most.to_string()
+    }
+}
+
+impl std::fmt::Display for MaxRejects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MaxRejects::Count(most) => write!(f, "{most}"),
+            MaxRejects::Share(most) => write!(f, "{}%", most * 100.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_are_counted_or_shared() {
+        let one_percent: MaxRejects = "1%".parse().unwrap();
+        assert!(!one_percent.exceeded(1, 100) && one_percent.exceeded(2, 100));
+        let none: MaxRejects = "0".parse().unwrap();
+        assert!(!none.exceeded(0, 5) && none.exceeded(1, 5));
+        for bad in ["", "-1", "101%", "x%", "1.5"] {
+            assert!(bad.parse::<MaxRejects>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_flag_for_components_overrules_a_file_for_variance() {
+        let file = JobOptions { variance: Some(Share(0.95)), input: Some("a".into()), ..Default::default() };
+        let flags =
+            JobOptions { components: NonZeroUsize::new(8), output: Some("o".into()), ..Default::default() };
+        let job = Job::new(flags.or(file), Default::default()).unwrap();
+        assert_eq!(job.keep, Keep::Components(8));
+        assert!(job.input.is_some());
+        assert!("1.5".parse::<Share>().is_err() && "NaN".parse::<Share>().is_err());
+    }
+}

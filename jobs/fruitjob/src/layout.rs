@@ -1,0 +1,53 @@
+//! Names of everything below an output. What is published lies at its top; work in progress and what is kept
+//! between runs lies below `.fruitjob/`, so that nothing published changes until all of it can.
+
+use crate::error::Error;
+use crate::storage::Output;
+
+/// The listing: one row group a partition.
+pub const MANIFEST: &str = ".fruitjob/manifest.parquet";
+/// The record of the run in progress.
+pub const RECORD: &str = ".fruitjob/run.json";
+/// Held while a run writes to a directory.
+pub const LOCK: &str = ".fruitjob/lock";
+/// Everything kept or in progress.
+pub const WORK: &str = ".fruitjob";
+
+/// Results that are not published yet, laid out as they will be.
+pub const STAGING: &str = ".fruitjob/staging";
+/// The fitted PCA and the fused graph, not published yet.
+pub const STAGED_MODEL: &str = ".fruitjob/staging/model";
+/// The rejects, not published yet.
+pub const STAGED_REJECTS: &str = ".fruitjob/staging/rejects.parquet";
+
+/// Published parts of the results.
+pub const RESULTS: &str = "results";
+/// Published last: whoever finds it finds everything.
+pub const SUCCESS: &str = "results/_SUCCESS";
+/// Published beside the results.
+pub const REPORT: &str = "report.html";
+
+/// Folder of the features that one model and preprocessing gave.
+pub fn features_dir(model_key: &str) -> String {
+    format!(".fruitjob/features/{model_key}")
+}
+
+/// Features of one partition.
+pub fn features(model_key: &str, partition_key: &str) -> String {
+    format!(".fruitjob/features/{model_key}/{partition_key}.parquet")
+}
+
+/// Moments of one partition's features.
+pub fn moments(model_key: &str, partition_key: &str) -> String {
+    format!(".fruitjob/features/{model_key}/{partition_key}.moments.npy")
+}
+
+/// Name of a part of the results.
+pub fn part(index: usize) -> String {
+    format!("part-{index:05}.parquet")
+}
+
+/// The error for something that an earlier stage should have left.
+pub fn missing(output: &Output, name: &str, stage: &str) -> Error {
+    Error::Usage(format!("{} is not there; run 'fruitjob {stage}' first", output.path(name)))
+}

@@ -1,0 +1,111 @@
+//! Reading and building ONNX graphs, on the protobuf types that tract carries.
+//! Source: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+
+use prost::Message;
+use tract_onnx::pb::{
+    self, AttributeProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto,
+    attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto::dimension::Value,
+};
+
+/// Decodes an ONNX file, and refuses what merely happens to parse as protobuf.
+pub fn parse(bytes: &[u8]) -> Result<ModelProto, String> {
+    let not = "it is not an ONNX file";
+    let proto = ModelProto::decode(bytes).map_err(|_| not.to_owned())?;
+    match &proto.graph {
+        Some(graph) if !graph.node.is_empty() && proto.ir_version > 0 => Ok(proto),
+        _ => Err(not.into()),
+    }
+}
+
+/// The graph's real input: ONNX before IR 4 lists the weights among the inputs too.
+pub fn input(proto: &ModelProto) -> Result<&ValueInfoProto, String> {
+    let graph = proto.graph.as_ref().ok_or("it has no graph")?;
+    let weights: std::collections::HashSet<&str> =
+        graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let inputs: Vec<_> = graph.input.iter().filter(|i| !weights.contains(i.name.as_str())).collect();
+    match inputs[..] {
+        [input] => Ok(input),
+        _ => Err(format!("it has {} inputs; an image model has one", inputs.len())),
+    }
+}
+
+/// Lengths of the input's axes; `None` where the model leaves one open.
+pub fn input_shape(proto: &ModelProto) -> Result<Vec<Option<i64>>, String> {
+    let input = input(proto)?;
+    let Some(pb::type_proto::Value::TensorType(tensor)) =
+        input.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return Err("its input is no tensor".into());
+    };
+    if tensor.elem_type != DataType::Float as i32 {
+        return Err("its input is not float32; export the model with a float32 input".into());
+    }
+    let shape = tensor.shape.as_ref().ok_or("its input has no shape")?;
+    let dim = |d: &pb::tensor_shape_proto::Dimension| match d.value {
+        Some(Value::DimValue(n)) if n > 0 => Some(n),
+        _ => None,
+    };
+    Ok(shape.dim.iter().map(dim).collect())
+}
+
+/// A float32 tensor with a name.
+pub fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
+    assert_eq!(dims.iter().product::<usize>(), data.len());
+    TensorProto {
+        name: name.into(),
+        dims: dims.iter().map(|d| *d as i64).collect(),
+        data_type: DataType::Float as i32,
+        raw_data: data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ..Default::default()
+    }
+}
+
+/// A node with one output, named as its output.
+pub fn node(op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>) -> NodeProto {
+    NodeProto {
+        op_type: op.into(),
+        name: output.into(),
+        input: inputs.iter().map(|i| (*i).into()).collect(),
+        output: vec![output.into()],
+        attribute: attributes,
+        ..Default::default()
+    }
+}
+
+/// An attribute that is one integer.
+pub fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
+}
+
+/// An attribute that is a list of integers.
+pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Ints as i32,
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+/// A float32 input or output; an axis is a number or, open, a name.
+pub fn value(name: &str, shape: &[Result<usize, &str>]) -> ValueInfoProto {
+    let dim = |d: &Result<usize, &str>| pb::tensor_shape_proto::Dimension {
+        value: Some(match d {
+            Ok(n) => Value::DimValue(*n as i64),
+            Err(name) => Value::DimParam((*name).into()),
+        }),
+        ..Default::default()
+    };
+    let tensor = pb::type_proto::Tensor {
+        elem_type: DataType::Float as i32,
+        shape: Some(TensorShapeProto { dim: shape.iter().map(dim).collect() }),
+    };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(pb::TypeProto {
+            value: Some(pb::type_proto::Value::TensorType(tensor)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

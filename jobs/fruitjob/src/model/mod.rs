@@ -1,0 +1,313 @@
+//! The backbone: an ONNX graph that maps an image to a vector, with what it needs to know about pixels.
+
+mod fused;
+mod graph;
+mod seeded;
+mod tract;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use object_store::ObjectStoreExt;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use tract_onnx::pb::ModelProto;
+
+pub use fused::fuse;
+
+use crate::error::{Error, Result};
+use crate::preprocess::{Color, Layout, Preprocessing};
+use crate::storage::Location;
+
+/// The model used when none is named.
+pub const DEFAULT: &str = "seeded";
+
+/// The most features a backbone may have: the covariance of this many takes 512 MB.
+pub const MAX_FEATURES: usize = 8192;
+
+/// Runs a compiled graph. One per model, shared by all threads.
+pub trait Backbone: Send + Sync {
+    /// Name of the engine, for the record.
+    fn engine(&self) -> &'static str;
+    /// Number of features.
+    fn features(&self) -> usize;
+    /// What one thread needs to run images through.
+    fn session(&self) -> Result<Box<dyn Session + '_>>;
+}
+
+/// Runs one image at a time.
+pub trait Session {
+    /// `tensor`: one preprocessed image; `features`: [`Backbone::features`] elements, all written.
+    fn run(&mut self, tensor: &[f32], features: &mut [f32]) -> Result<()>;
+}
+
+/// What a model file does not say, or says wrongly. Everything unset comes from the file's metadata
+/// (`input_size`, `mean`, `std`, `color`, `layout`) or its input's shape.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreprocessingOptions {
+    /// Height and width of the model's input, in pixels [default: from the model]
+    #[arg(long = "input-size", value_name = "PIXELS")]
+    pub input_size: Option<u32>,
+    /// Subtracted from each channel, on the scale 0-255: one number or three [default: from the model]
+    #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',', allow_negative_numbers = true)]
+    pub mean: Option<Vec<f32>>,
+    /// Divides each channel then, on the scale 0-255: one number or three [default: from the model]
+    #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',')]
+    pub std: Option<Vec<f32>>,
+    /// Order of the colour channels [default: from the model, or rgb]
+    #[arg(long, value_enum)]
+    pub color: Option<Color>,
+    /// Order of the input's axes [default: from the model]
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
+}
+
+impl PreprocessingOptions {
+    /// These options where they are set, `other`'s elsewhere.
+    pub fn or(self, other: Self) -> Self {
+        PreprocessingOptions {
+            input_size: self.input_size.or(other.input_size),
+            mean: self.mean.or(other.mean),
+            std: self.std.or(other.std),
+            color: self.color.or(other.color),
+            layout: self.layout.or(other.layout),
+        }
+    }
+}
+
+/// A backbone, ready to run.
+pub struct Model {
+    /// What the user called it.
+    pub name: String,
+    /// SHA-256 of the ONNX file, in hexadecimal.
+    pub sha256: String,
+    /// From pixels to its input.
+    pub preprocessing: Preprocessing,
+    /// The compiled graph.
+    pub backbone: Arc<dyn Backbone>,
+    proto: ModelProto,
+}
+
+impl Model {
+    /// Loads a model: `seeded`, a path, or a URI.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when it is not there, is no ONNX, maps no image to a vector, or does not say how its
+    /// pixels are to be normalised.
+    pub fn load(
+        name: &str,
+        options: &PreprocessingOptions,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Self> {
+        let (proto, bytes) = match name {
+            "seeded" => {
+                let proto = seeded::backbone();
+                let bytes = proto.encode_to_vec();
+                (proto, bytes)
+            }
+            _ => {
+                let bytes = read(name, runtime)?;
+                let proto =
+                    graph::parse(&bytes).map_err(|why| Error::Usage(format!("model {name}: {why}")))?;
+                (proto, bytes)
+            }
+        };
+        let explain = |why: String| Error::Usage(format!("model {name}: {why}"));
+        let preprocessing = preprocessing(&proto, options).map_err(explain)?;
+        let backbone = tract::compile(&proto, &preprocessing).map_err(explain)?;
+        Ok(Model {
+            name: match Location::parse(name) {
+                Ok(remote @ Location::Remote(_)) => remote.to_string(),
+                _ => name.to_owned(),
+            },
+            sha256: crate::hex_sha256(&bytes),
+            preprocessing,
+            backbone: Arc::new(backbone),
+            proto,
+        })
+    }
+
+    /// The key of this model's features in the cache: whatever changes a feature changes it.
+    pub fn key(&self) -> String {
+        // Raised when decoding, resizing or an engine gives other numbers than before.
+        const FEATURES_VERSION: u32 = 1;
+        let preprocessing = serde_json::to_string(&self.preprocessing).expect("plain data");
+        let engine = self.backbone.engine();
+        let text = format!("{FEATURES_VERSION} {engine} {} {preprocessing}", self.sha256);
+        crate::hex_sha256(text.as_bytes())[..16].to_owned()
+    }
+
+    /// The ONNX graph.
+    pub(crate) fn proto(&self) -> &ModelProto {
+        &self.proto
+    }
+}
+
+fn read(name: &str, runtime: &tokio::runtime::Handle) -> Result<Vec<u8>> {
+    match Location::parse(name)? {
+        Location::Local(path) => std::fs::read(&path).map_err(|e| {
+            let why = crate::error::explain_io(&e);
+            Error::Usage(format!(
+                "model {}: {why}; name an ONNX file or URI, or 'seeded' to try things out",
+                path.display()
+            ))
+        }),
+        Location::Remote(url) => {
+            let (store, key) = crate::storage::open(&url)?;
+            let get = async { store.get(&key).await?.bytes().await };
+            let bytes = runtime.block_on(get).map_err(|e| Error::store(&format!("model {name}"), e))?;
+            Ok(bytes.into())
+        }
+    }
+}
+
+/// What the model wants of pixels: options first, then its metadata, then its input's shape.
+fn preprocessing(proto: &ModelProto, options: &PreprocessingOptions) -> Result<Preprocessing, String> {
+    let metadata: HashMap<&str, &str> =
+        proto.metadata_props.iter().map(|p| (p.key.as_str(), p.value.as_str())).collect();
+    let shape = graph::input_shape(proto)?;
+    if shape.len() != 4 {
+        return Err(format!("its input has {} axes; an image model's has 4", shape.len()));
+    }
+    let layout = match (options.layout, metadata.get("layout").map(|l| l.to_ascii_uppercase()).as_deref()) {
+        (Some(layout), _) => layout,
+        (None, Some("NCHW")) => Layout::Nchw,
+        (None, Some("NHWC")) => Layout::Nhwc,
+        (None, _) if shape[1] == Some(3) => Layout::Nchw,
+        (None, _) if shape[3] == Some(3) => Layout::Nhwc,
+        _ => return Err("its input has no axis of 3 colours; give --layout nchw or nhwc".into()),
+    };
+    let (h, w) = match layout {
+        Layout::Nchw => (shape[2], shape[3]),
+        Layout::Nhwc => (shape[1], shape[2]),
+    };
+    let stated = metadata.get("input_size").and_then(|s| s.trim().parse::<u32>().ok());
+    let size = match (options.input_size.or(stated), h, w) {
+        (Some(size), h, w) => {
+            for fixed in [h, w].into_iter().flatten().filter(|fixed| *fixed != i64::from(size)) {
+                return Err(format!("its input is {fixed} pixels wide or high, not {size}"));
+            }
+            [size, size]
+        }
+        (None, Some(h), Some(w)) => [h as u32, w as u32],
+        _ => return Err("it does not say the size of its input; give --input-size".into()),
+    };
+    if !size.iter().all(|s| (1..=2048).contains(s)) {
+        return Err(format!("an input of {}x{} pixels; 1 to 2048 are possible", size[0], size[1]));
+    }
+    let channels = |flag: &str, option: &Option<Vec<f32>>| {
+        let stated = metadata
+            .get(flag)
+            .and_then(|text| text.split(',').map(|n| n.trim().parse().ok()).collect::<Option<Vec<f32>>>());
+        match option.clone().or(stated).as_deref() {
+            Some([x]) => Ok([*x; 3]),
+            Some([x, y, z]) => Ok([*x, *y, *z]),
+            Some(other) => Err(format!("--{flag} takes one number or three, not {}", other.len())),
+            None => Err(format!(
+                "it does not say its normalisation; give --mean and --std on the scale 0-255, for example \
+                 127.5 and 127.5 (Keras MobileNet) or 123.675,116.28,103.53 and 58.395,57.12,57.375 \
+                 (torchvision); --{flag} is missing"
+            )),
+        }
+    };
+    let (mean, std) = (channels("mean", &options.mean)?, channels("std", &options.std)?);
+    if !mean.iter().chain(&std).all(|x| x.is_finite()) || std.iter().any(|x| *x <= 0.0) {
+        return Err(format!("a normalisation of mean {mean:?} and std {std:?}; std must be above 0"));
+    }
+    let color = match (options.color, metadata.get("color").map(|c| c.to_ascii_uppercase()).as_deref()) {
+        (Some(color), _) => color,
+        (None, Some("BGR")) => Color::Bgr,
+        _ => Color::Rgb,
+    };
+    Ok(Preprocessing { size, mean, std, color, layout })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(name: &str, options: PreprocessingOptions) -> Result<Model> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        Model::load(name, &options, runtime.handle())
+    }
+
+    fn features(model: &Model) -> Vec<f32> {
+        let tensor: Vec<f32> = (0..model.preprocessing.len()).map(|i| (i % 97) as f32 / 48.0 - 1.0).collect();
+        let mut features = vec![f32::NAN; model.backbone.features()];
+        model.backbone.session().unwrap().run(&tensor, &mut features).unwrap();
+        features
+    }
+
+    #[test]
+    fn seeded_model_gives_vectors_that_differ_and_repeat() {
+        let model = load("seeded", Default::default()).unwrap();
+        assert_eq!(model.preprocessing.size, [96, 96]);
+        let first = features(&model);
+        assert!(first.iter().all(|x| x.is_finite()));
+        assert!(first.iter().any(|x| *x != first[0]));
+        assert_eq!(first, features(&load("seeded", Default::default()).unwrap()));
+    }
+
+    #[test]
+    fn other_preprocessing_is_another_key() {
+        let plain = load("seeded", Default::default()).unwrap().key();
+        let bgr = PreprocessingOptions { color: Some(Color::Bgr), ..Default::default() };
+        assert_ne!(plain, load("seeded", bgr).unwrap().key());
+        assert_eq!(plain, load("seeded", Default::default()).unwrap().key());
+    }
+
+    #[test]
+    fn a_saved_model_loads_with_its_metadata() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.onnx");
+        std::fs::write(&path, seeded::backbone().encode_to_vec()).unwrap();
+        let from_file = load(path.to_str().unwrap(), Default::default()).unwrap();
+        let made = load("seeded", Default::default()).unwrap();
+        assert_eq!(from_file.key(), made.key());
+        assert_eq!(features(&from_file), features(&made));
+    }
+
+    #[test]
+    fn bad_models_are_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.onnx");
+        let mut explain = |proto: Option<ModelProto>, options: PreprocessingOptions| {
+            let bytes = proto.map_or(b"PK\x03\x04 not a model".to_vec(), |p| p.encode_to_vec());
+            std::fs::write(&path, bytes).unwrap();
+            match load(path.to_str().unwrap(), options) {
+                Err(Error::Usage(message)) => message,
+                Err(other) => panic!("{other:?}"),
+                Ok(_) => panic!("a bad model was loaded"),
+            }
+        };
+        let none = PreprocessingOptions::default;
+        assert!(explain(None, none()).contains("not an ONNX file"));
+        let size = PreprocessingOptions { input_size: Some(0), ..none() };
+        assert!(explain(Some(seeded::backbone()), size).contains("pixels"));
+        let three = PreprocessingOptions { mean: Some(vec![1.0, 2.0]), ..none() };
+        assert!(explain(Some(seeded::backbone()), three).contains("one number or three"));
+
+        let mut silent = seeded::backbone();
+        silent.metadata_props.clear();
+        assert!(
+            explain(Some(silent), PreprocessingOptions { input_size: Some(96), ..none() })
+                .contains("normalisation")
+        );
+
+        let mut headless = seeded::backbone();
+        let graph = headless.graph.as_mut().unwrap();
+        let pool = graph.node.iter().position(|n| n.op_type == "GlobalAveragePool").unwrap();
+        let map = graph.node[pool].input[0].clone();
+        graph.node.truncate(pool);
+        graph.output[0].name = map;
+        graph.output[0].r#type = None;
+        let message = explain(Some(headless), none());
+        assert!(message.contains("feature map"), "{message}");
+
+        let mut unknown = seeded::backbone();
+        unknown.graph.as_mut().unwrap().node[0].op_type = "Teleport".into();
+        let message = explain(Some(unknown), none());
+        assert!(message.contains("Teleport"), "{message}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Mean and covariance of many vectors, as sums that can be taken apart and put together: one set of moments
+//! per partition, merged in a fixed tree order, so that the result does not depend on who computed what when.
+
+use faer::linalg::matmul::triangular::{BlockStructure, matmul};
+use faer::{Accum, Mat, MatRef, Par};
+
+use crate::npy;
+
+/// Count, mean and centred cross-products of vectors of `d` elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    /// Number of vectors.
+    pub count: u64,
+    /// `d` means.
+    pub mean: Vec<f64>,
+    /// Lower triangle of `Σ (x - mean)(x - mean)ᵀ`, row after row: `d * (d + 1) / 2` elements.
+    pub cross: Vec<f64>,
+}
+
+/// Rows that are centred and multiplied at once: small enough for the cache, large enough for the GEMM.
+const BLOCK: usize = 256;
+
+impl Moments {
+    /// Moments of no vectors.
+    pub fn empty(d: usize) -> Self {
+        Moments { count: 0, mean: vec![0.0; d], cross: vec![0.0; d * (d + 1) / 2] }
+    }
+
+    /// Moments of the rows of `features`, row-major `n x d`. Sums run in f64 in the order of the rows.
+    pub fn of(features: &[f32], d: usize) -> Self {
+        let n = features.len() / d;
+        assert_eq!(features.len(), n * d);
+        if n == 0 {
+            return Moments::empty(d);
+        }
+        let mut mean = vec![0.0; d];
+        for row in features.chunks_exact(d) {
+            mean.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x));
+        }
+        mean.iter_mut().for_each(|m| *m /= n as f64);
+
+        let mut cross = Mat::<f64>::zeros(d, d);
+        let mut centred = Vec::with_capacity(BLOCK.min(n) * d);
+        for block in features.chunks(BLOCK * d) {
+            centred.clear();
+            for row in block.chunks_exact(d) {
+                centred.extend(row.iter().zip(&mean).map(|(x, m)| f64::from(*x) - m));
+            }
+            let x = MatRef::from_row_major_slice(&centred, block.len() / d, d);
+            matmul(
+                cross.as_mut(),
+                BlockStructure::TriangularLower,
+                Accum::Add,
+                x.transpose(),
+                BlockStructure::Rectangular,
+                x,
+                BlockStructure::Rectangular,
+                1.0,
+                Par::Seq,
+            );
+        }
+        let cross = (0..d).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| cross[(i, j)]).collect();
+        Moments { count: n as u64, mean, cross }
+    }
+
+    /// Moments of both sets of vectors together.
+    ///
+    /// Source: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+    /// Variances", Stanford STAN-CS-79-773, 1979, equation 2.1.
+    pub fn merge(mut self, other: &Moments) -> Self {
+        if other.count == 0 {
+            return self;
+        }
+        if self.count == 0 {
+            return other.clone();
+        }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let n = a + b;
+        let delta: Vec<f64> = other.mean.iter().zip(&self.mean).map(|(y, x)| y - x).collect();
+        let mut at = 0;
+        for (i, di) in delta.iter().enumerate() {
+            let scaled = di * (a * b / n);
+            for dj in &delta[..=i] {
+                self.cross[at] += other.cross[at] + scaled * dj;
+                at += 1;
+            }
+        }
+        self.mean.iter_mut().zip(&delta).for_each(|(m, d)| *m += d * (b / n));
+        self.count += other.count;
+        self
+    }
+
+    /// As one NumPy array of f64: count, mean, cross-products.
+    pub fn to_npy(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(1 + self.mean.len() + self.cross.len());
+        all.push(self.count as f64);
+        all.extend_from_slice(&self.mean);
+        all.extend_from_slice(&self.cross);
+        npy::write(&all, &[all.len()])
+    }
+
+    /// The inverse of [`Moments::to_npy`]; `None` when the bytes are something else.
+    pub fn from_npy(bytes: &[u8], d: usize) -> Option<Self> {
+        let (all, _) = npy::read(bytes)?;
+        let [count, rest @ ..] = all.as_slice() else { return None };
+        (rest.len() == d + d * (d + 1) / 2).then(|| Moments {
+            count: *count as u64,
+            mean: rest[..d].to_vec(),
+            cross: rest[d..].to_vec(),
+        })
+    }
+}
+
+/// Merges moments pushed one by one as a balanced binary tree over their order, holding a logarithm of them.
+#[derive(Default)]
+pub struct Tree {
+    /// Merged runs of decreasing length: `(number of leaves, moments)`.
+    runs: Vec<(u64, Moments)>,
+}
+
+impl Tree {
+    /// Adds the next leaf.
+    pub fn push(&mut self, leaf: Moments) {
+        let mut run = (1, leaf);
+        while let Some((leaves, moments)) = self.runs.pop_if(|(leaves, _)| *leaves == run.0) {
+            run = (leaves * 2, moments.merge(&run.1));
+        }
+        self.runs.push(run);
+    }
+
+    /// All leaves together; `None` when there was none.
+    pub fn finish(mut self) -> Option<Moments> {
+        let (_, mut all) = self.runs.pop()?;
+        while let Some((_, run)) = self.runs.pop() {
+            all = run.merge(&all);
+        }
+        Some(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn features(n: usize, d: usize) -> Vec<f32> {
+        (0..n * d).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 100.0 + 3.0).collect()
+    }
+
+    /// Two passes, no library.
+    fn naive(features: &[f32], d: usize) -> Moments {
+        let n = features.len() / d;
+        let at = |r: usize, c: usize| f64::from(features[r * d + c]);
+        let mean: Vec<f64> = (0..d).map(|c| (0..n).map(|r| at(r, c)).sum::<f64>() / n as f64).collect();
+        let cross = (0..d)
+            .flat_map(|i| (0..=i).map(move |j| (i, j)))
+            .map(|(i, j)| (0..n).map(|r| (at(r, i) - mean[i]) * (at(r, j) - mean[j])).sum())
+            .collect();
+        Moments { count: n as u64, mean, cross }
+    }
+
+    fn close(a: &Moments, b: &Moments) {
+        assert_eq!(a.count, b.count);
+        for (x, y) in a.mean.iter().zip(&b.mean).chain(a.cross.iter().zip(&b.cross)) {
+            assert!((x - y).abs() <= 1e-9 * (1.0 + y.abs()), "{x} {y}");
+        }
+    }
+
+    #[test]
+    fn agree_with_the_definition_also_across_blocks() {
+        for n in [1, 2, 255, 256, 600] {
+            let x = features(n, 7);
+            close(&Moments::of(&x, 7), &naive(&x, 7));
+        }
+    }
+
+    #[test]
+    fn merging_parts_equals_the_whole() {
+        let x = features(100, 5);
+        let whole = naive(&x, 5);
+        for parts in 1..=9 {
+            let mut tree = Tree::default();
+            for part in x.chunks(x.len().div_ceil(parts).next_multiple_of(5)) {
+                tree.push(Moments::of(part, 5));
+            }
+            tree.push(Moments::empty(5));
+            close(&tree.finish().unwrap(), &whole);
+        }
+        assert!(Tree::default().finish().is_none());
+    }
+
+    #[test]
+    fn survive_a_file_bit_for_bit() {
+        let moments = Moments::of(&features(20, 4), 4);
+        assert_eq!(Moments::from_npy(&moments.to_npy(), 4).as_ref(), Some(&moments));
+        assert_eq!(Moments::from_npy(&moments.to_npy(), 5), None);
+        assert_eq!(Moments::from_npy(b"\x93NUMPY", 4), None);
+    }
+}

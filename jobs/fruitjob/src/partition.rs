@@ -1,0 +1,80 @@
+//! Cuts a sorted listing into partitions, so that the cut depends on the listing alone and a listing that
+//! changes in one place changes the partitions in that place only (content-defined chunking: a cut falls
+//! after a path whose hash says so, as in Muthitacharoen et al., LBFS, SOSP 2001).
+
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+
+/// Images per partition, on average, for a listing of `images`: 64 to 128 partitions, until partitions
+/// reach 4,096 images. A power of two, so that it stays the same while a data set grows by less than half.
+pub fn target_len(images: usize) -> usize {
+    (images / 128).next_power_of_two().clamp(32, 4096)
+}
+
+/// Cuts `paths` (sorted) into consecutive ranges of `target / 4 ..= target * 2` elements; the last one may
+/// be shorter. `target` is a power of two of at least 32.
+pub fn cut<'a>(paths: impl Iterator<Item = &'a str>, target: usize) -> Vec<Range<usize>> {
+    let (min, max) = (target / 4, target * 2);
+    let mut ranges = Vec::new();
+    let (mut start, mut end) = (0, 0);
+    for path in paths {
+        end += 1;
+        let len = end - start;
+        if len >= max || (len >= min && hash(path) % target as u64 == 0) {
+            ranges.push(start..end);
+            start = end;
+        }
+    }
+    if start < end {
+        ranges.push(start..end);
+    }
+    ranges
+}
+
+fn hash(path: &str) -> u64 {
+    let digest = Sha256::digest(path.as_bytes());
+    u64::from_le_bytes(digest[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("Apple {}/{i:06}.jpg", i / 100)).collect()
+    }
+
+    fn cuts(paths: &[String], target: usize) -> Vec<&[String]> {
+        cut(paths.iter().map(String::as_str), target).into_iter().map(|r| &paths[r]).collect()
+    }
+
+    #[test]
+    fn covers_everything_once_within_bounds() {
+        let paths = paths(10_000);
+        let parts = cuts(&paths, 128);
+        assert_eq!(parts.concat(), paths);
+        for part in &parts[..parts.len() - 1] {
+            assert!((32..=256).contains(&part.len()), "{}", part.len());
+        }
+    }
+
+    #[test]
+    fn one_new_path_changes_at_most_a_few_partitions() {
+        let before = paths(10_000);
+        let mut after = before.clone();
+        after.insert(5_000, "Apple 49/004999-new.jpg".into());
+        let old = cuts(&before, 128);
+        let kept = cuts(&after, 128).into_iter().filter(|p| old.contains(p)).count();
+        assert!(old.len() - kept <= 4, "{} of {} partitions changed", old.len() - kept, old.len());
+    }
+
+    #[test]
+    fn empty_and_single() {
+        assert!(cuts(&[], 32).is_empty());
+        assert_eq!(cuts(&paths(1), 32).len(), 1);
+        assert_eq!(target_len(0), 32);
+        assert_eq!(target_len(22_688), 256);
+        assert_eq!(target_len(100_000_000), 4096);
+    }
+}

@@ -1,0 +1,126 @@
+//! `run.json`: what a run did, enough to check its results and to run it again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Stage;
+use crate::preprocess::Preprocessing;
+
+/// A run. Stages fill it in; the report stage publishes it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of this format.
+    pub format: u32,
+    /// Version of fruitjob.
+    pub version: String,
+    /// When it began, RFC 3339, UTC.
+    pub started: String,
+    /// When its results were published, RFC 3339, UTC.
+    pub finished: Option<String>,
+    /// Where the images were.
+    pub input: String,
+    /// Where the results are.
+    pub output: String,
+    /// Worker threads.
+    pub threads: usize,
+    /// The backbone.
+    pub model: Option<ModelRecord>,
+    /// The PCA.
+    pub pca: Option<PcaRecord>,
+    /// How many of what.
+    pub images: Counts,
+    /// The parts of the results, in order.
+    pub parts: Vec<PartRecord>,
+    /// Why images were rejected: reason and count, most frequent first.
+    pub rejects: Vec<(String, u64)>,
+    /// Stages and their wall time.
+    pub stages: Vec<StageRecord>,
+    /// What was warned of.
+    pub warnings: Vec<String>,
+}
+
+impl RunRecord {
+    /// Images that were featurized in this run, per second of the featurize stage.
+    pub fn images_per_second(&self) -> Option<f64> {
+        let stage = self.stages.iter().find(|s| s.stage == Stage::Featurize)?;
+        (self.images.featurized > 0).then(|| self.images.featurized as f64 / stage.seconds.max(1e-3))
+    }
+
+    /// Wall time of all stages, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.stages.iter().map(|s| s.seconds).sum()
+    }
+}
+
+/// A backbone, as it ran.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// As the user named it.
+    pub name: String,
+    /// SHA-256 of the ONNX file.
+    pub sha256: String,
+    /// Number of features.
+    pub features: usize,
+    /// The engine that ran it.
+    pub engine: String,
+    /// From pixels to its input.
+    pub preprocessing: Preprocessing,
+    /// Key of its features in the cache.
+    pub key: String,
+}
+
+/// A PCA.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PcaRecord {
+    /// Components kept.
+    pub components: usize,
+    /// Features it was fitted on.
+    pub features: usize,
+    /// Images it was fitted on.
+    pub images: u64,
+    /// Each component's share of the variance.
+    pub explained_variance_ratio: Vec<f64>,
+    /// Variance in all.
+    pub total_variance: f64,
+}
+
+/// How many images. `listed = results + rejected`, and `results + rejected = featurized + cached` once all
+/// stages have run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Found in the input.
+    pub listed: u64,
+    /// Different labels among them.
+    pub labels: u64,
+    /// Bytes of all that was listed.
+    pub listed_bytes: u64,
+    /// Read and run through the backbone, or rejected, in this run.
+    pub featurized: u64,
+    /// Taken from an earlier run's features.
+    pub cached: u64,
+    /// Bytes read in this run.
+    pub read_bytes: u64,
+    /// Without features.
+    pub rejected: u64,
+    /// Rows of the results.
+    pub results: u64,
+}
+
+/// One part of the results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// File name below `results/`.
+    pub name: String,
+    /// Rows.
+    pub rows: u64,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// One stage's wall time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// Which.
+    pub stage: Stage,
+    /// In seconds.
+    pub seconds: f64,
+}

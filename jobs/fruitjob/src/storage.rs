@@ -1,0 +1,365 @@
+//! Places: a directory or an object-store URI, read as [`Input`] and written as [`Output`].
+//!
+//! Calls block; they are made from worker threads, never from inside the runtime that serves them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use object_store::local::LocalFileSystem;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path as Key};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use url::Url;
+
+use crate::error::{Error, Result};
+
+/// A directory on this machine, or a prefix in an object store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A directory; absolute.
+    Local(PathBuf),
+    /// `s3://bucket/prefix`, `gs://`, `az://`, `abfss://`, `https://`.
+    Remote(Url),
+}
+
+impl Location {
+    /// Reads what a person typed: a path, `file://`, or an object-store URI.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a scheme that no store serves.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Err(Error::Usage("an empty path; name a directory or a URI".into()));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Ok(Location::Local(absolute(Path::new(text))?));
+        };
+        match scheme {
+            "file" => Ok(Location::Local(absolute(Path::new(rest))?)),
+            "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" | "http" | "https" => {
+                let url =
+                    Url::parse(text).map_err(|e| Error::Usage(format!("'{text}' is not a URI: {e}")))?;
+                if !url.has_host() {
+                    return Err(Error::Usage(format!("'{text}' names no bucket: {scheme}://BUCKET/PREFIX")));
+                }
+                Ok(Location::Remote(url))
+            }
+            _ => Err(Error::Usage(format!(
+                "'{text}': no store serves {scheme}://; use a directory, s3://, gs://, az:// or abfss://"
+            ))),
+        }
+    }
+
+    /// Whether `self` is `other` or lies below it.
+    pub fn within(&self, other: &Location) -> bool {
+        self.below(other).is_some()
+    }
+
+    /// The path of `self` below `other`, without slashes at its ends; empty when they are the same place.
+    pub fn below(&self, other: &Location) -> Option<String> {
+        match (self, other) {
+            (Location::Local(a), Location::Local(b)) => {
+                let (a, b) = (canonical(a), canonical(b));
+                Some(a.strip_prefix(b).ok()?.to_str()?.to_owned())
+            }
+            (Location::Remote(a), Location::Remote(b)) => {
+                let same = a.scheme() == b.scheme() && a.host_str() == b.host_str();
+                let (a, b) = (a.path().trim_matches('/'), b.path().trim_matches('/'));
+                let rest = a.strip_prefix(b).filter(|_| same)?;
+                (b.is_empty() || rest.is_empty() || rest.starts_with('/'))
+                    .then(|| rest.trim_matches('/').to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The last segment of the path, or the bucket: the label of images that lie in no folder.
+    pub fn name(&self) -> String {
+        match self {
+            Location::Local(path) => {
+                path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+            }
+            Location::Remote(url) => url
+                .path_segments()
+                .and_then(|s| s.rev().find(|s| !s.is_empty()))
+                .or(url.host_str())
+                .unwrap_or_default()
+                .to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Location::Local(path) => write!(f, "{}", path.display()),
+            Location::Remote(url) => {
+                // A URI may carry a signature (https) or a password; neither belongs in a log.
+                let mut url = url.clone();
+                url.set_query(None);
+                let _ = url.set_password(None);
+                write!(f, "{}", url.as_str().trim_end_matches('/'))
+            }
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io(&format!("{}", path.display()), e))
+}
+
+/// The path with symlinks resolved as far as it exists.
+fn canonical(path: &Path) -> PathBuf {
+    let mut rest = PathBuf::new();
+    for ancestor in path.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+        if let Some(name) = ancestor.file_name() {
+            rest = Path::new(name).join(&rest);
+        }
+    }
+    path.to_owned()
+}
+
+/// Opens the object store behind a URI, with credentials and endpoint from the usual environment
+/// variables (`AWS_*`, `GOOGLE_*`, `AZURE_*`) or the machine's role.
+pub(crate) fn open(url: &Url) -> Result<(Arc<dyn ObjectStore>, Key)> {
+    let mut options: Vec<(String, String)> = std::env::vars()
+        .filter(|(k, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| k.starts_with(p)))
+        .collect();
+    // A plain-http endpoint is only ever set on purpose: an emulator.
+    if options.iter().any(|(k, v)| k.contains("ENDPOINT") && v.starts_with("http://"))
+        || url.scheme() == "http"
+    {
+        options.push(("allow_http".into(), "true".into()));
+    }
+    let (store, path) = object_store::parse_url_opts(url, options)
+        .map_err(|e| Error::store(&format!("{}", Location::Remote(url.clone())), e))?;
+    Ok((store.into(), path))
+}
+
+/// Images that are read ahead of the one at work, per thread.
+const READ_AHEAD: usize = 8;
+
+/// Where images come from.
+#[derive(Clone)]
+pub struct Input {
+    pub(crate) location: Location,
+    pub(crate) source: Source,
+}
+
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// Read with `std::fs`, not through `object_store`: names that are no valid object keys, symlinks and
+    /// special files are a directory's daily life.
+    Directory(PathBuf),
+    Store(Arc<dyn ObjectStore>, Key),
+}
+
+impl Input {
+    /// Opens a place to read images from.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when it is a directory that is not there, or a file.
+    pub fn open(location: &Location) -> Result<Self> {
+        let source = match location {
+            Location::Local(dir) => match std::fs::metadata(dir) {
+                Ok(meta) if meta.is_dir() => Source::Directory(dir.clone()),
+                Ok(_) => {
+                    return Err(Error::Usage(format!(
+                        "input {} is a file; name the directory that holds the images",
+                        dir.display()
+                    )));
+                }
+                Err(e) => {
+                    let why = crate::error::explain_io(&e);
+                    return Err(Error::Usage(format!("input {}: {why}", dir.display())));
+                }
+            },
+            Location::Remote(url) => {
+                let (store, prefix) = open(url)?;
+                Source::Store(store, prefix)
+            }
+        };
+        Ok(Input { location: location.clone(), source })
+    }
+
+    /// Reads one image, or says in a few words why that cannot be done.
+    pub(crate) async fn read(&self, path: &str) -> Result<Bytes, String> {
+        match &self.source {
+            Source::Directory(root) => {
+                let file = root.join(path);
+                match tokio::task::spawn_blocking(move || std::fs::read(file)).await {
+                    Ok(Ok(bytes)) => Ok(bytes.into()),
+                    Ok(Err(e)) => Err(crate::error::explain_io(&e)),
+                    Err(_) => Err("the read was abandoned".into()),
+                }
+            }
+            Source::Store(store, prefix) => {
+                let key = Key::from_iter(prefix.parts().chain(Key::from(path).parts()));
+                let read = async { store.get(&key).await?.bytes().await };
+                read.await.map_err(|e| crate::error::explain_store(&e))
+            }
+        }
+    }
+
+    /// Reads images in the order of `paths`, a few ahead of whoever takes them; to be called from outside the
+    /// runtime.
+    pub(crate) fn read_ahead(
+        &self,
+        paths: Vec<String>,
+        runtime: &Handle,
+    ) -> mpsc::Receiver<Result<Bytes, String>> {
+        let (sender, receiver) = mpsc::channel(1);
+        let input = self.clone();
+        runtime.spawn(async move {
+            let reads = stream::iter(paths).map(|path| {
+                let input = input.clone();
+                // A task of its own each, so that it goes on while nobody asks for it.
+                tokio::spawn(async move { input.read(&path).await })
+            });
+            let mut reads = reads.buffered(READ_AHEAD);
+            while let Some(read) = reads.next().await {
+                let read = read.unwrap_or_else(|_| Err("the read was abandoned".into()));
+                if sender.send(read).await.is_err() {
+                    break;
+                }
+            }
+        });
+        receiver
+    }
+}
+
+/// Where results go, and where features are kept between runs.
+#[derive(Clone)]
+pub struct Output {
+    location: Location,
+    store: Arc<dyn ObjectStore>,
+    runtime: Handle,
+}
+
+impl Output {
+    /// Opens a place to write to; a directory is made.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the directory cannot be made.
+    pub fn open(location: &Location, runtime: Handle) -> Result<Self> {
+        let store: Arc<dyn ObjectStore> = match location {
+            Location::Local(dir) => {
+                std::fs::create_dir_all(dir).map_err(|e| {
+                    let why = crate::error::explain_io(&e);
+                    Error::Usage(format!("output {}: cannot make the directory: {why}", dir.display()))
+                })?;
+                let store = LocalFileSystem::new_with_prefix(dir)
+                    .map_err(|e| Error::store(&format!("output {}", dir.display()), e))?;
+                Arc::new(store)
+            }
+            Location::Remote(url) => {
+                let (store, prefix) = open(url)?;
+                Arc::new(PrefixStore::new(store, prefix))
+            }
+        };
+        Ok(Output { location: location.clone(), store, runtime })
+    }
+
+    /// Where this is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Where the object `name` is, for messages.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.location)
+    }
+
+    /// Puts a whole object: either all of it is there afterwards, or what was there before.
+    pub fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
+        self.runtime
+            .block_on(self.store.put(&Key::from(name), bytes.into().into()))
+            .map_err(|e| Error::store(&format!("cannot write {}", self.path(name)), e))?;
+        Ok(())
+    }
+
+    /// Reads a whole object; `None` when there is none.
+    pub fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        let get = async { self.store.get(&Key::from(name)).await?.bytes().await };
+        match self.runtime.block_on(get) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::store(&format!("cannot read {}", self.path(name)), e)),
+        }
+    }
+
+    /// Names of the objects below `prefix`, relative to the output, in order.
+    pub fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        let keys = self.runtime.block_on(async {
+            let mut keys = Vec::new();
+            let mut stream = self.store.list(Some(&Key::from(prefix)));
+            while let Some(meta) = stream.next().await {
+                match meta {
+                    Ok(meta) => keys.push(meta.location.to_string()),
+                    Err(object_store::Error::NotFound { .. }) => break,
+                    Err(e) => return Err(e),
+                }
+            }
+            keys.sort();
+            Ok(keys)
+        });
+        keys.map_err(|e| Error::store(&format!("cannot list {}", self.path(prefix)), e))
+    }
+
+    /// Deletes an object; one that is not there is fine.
+    pub fn delete(&self, name: &str) -> Result<()> {
+        match self.runtime.block_on(self.store.delete(&Key::from(name))) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(Error::store(&format!("cannot delete {}", self.path(name)), e)),
+        }
+    }
+
+    /// Moves an object over another one.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.runtime
+            .block_on(self.store.rename(&Key::from(from), &Key::from(to)))
+            .map_err(|e| Error::store(&format!("cannot move {from} to {}", self.path(to)), e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Location {
+        Location::parse(text).unwrap()
+    }
+
+    #[test]
+    fn below_tells_nested_places_from_neighbours() {
+        let bucket = parse("s3://fruits");
+        assert_eq!(parse("s3://fruits/out/").below(&bucket).as_deref(), Some("out"));
+        assert_eq!(parse("s3://fruits/").below(&bucket).as_deref(), Some(""));
+        assert!(!parse("s3://fruits/data-out").within(&parse("s3://fruits/data")));
+        assert!(!parse("gs://fruits/out").within(&bucket));
+        assert_eq!(parse("/tmp/x/out").below(&parse("/tmp/x/./")).as_deref(), Some("out"));
+        assert!(!parse("/tmp/x-out").within(&parse("/tmp/x")));
+    }
+
+    #[test]
+    fn secrets_are_not_displayed() {
+        let shown = parse("https://u:pw@host/model.onnx?X-Amz-Signature=abc").to_string();
+        assert_eq!(shown, "https://u@host/model.onnx");
+    }
+
+    #[test]
+    fn refuses_what_no_store_serves() {
+        for bad in ["ftp://x/y", "hdfs://x", "s3:///x", ""] {
+            let message = Location::parse(bad).unwrap_err().to_string();
+            assert!(!message.is_empty(), "{bad}");
+        }
+        assert_eq!(parse("s3://bucket/a/Fruits").name(), "Fruits");
+        assert_eq!(parse("s3://bucket").name(), "bucket");
+    }
+}
