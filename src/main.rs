@@ -1,1 +1,24 @@
-fn main() {}
+//! `fruitctl`: parse, dispatch, exit code.
+
+mod cli;
+mod commands;
+mod config;
+mod ui;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Init(args) => commands::init::run(&cli, args),
+        Command::Run(args) => commands::run::run(&cli, args),
+        Command::Samples(args) => commands::samples::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+    };
+    if let Err(error) = result {
+        ui::error(&error);
+        std::process::exit(error.exit_code());
+    }
+}

@@ -10,7 +10,7 @@ use crate::event::Stage;
 use crate::features::{self, Reject, Row};
 use crate::preprocess::Preprocessor;
 use crate::session::{Session, Worker};
-use crate::{layout, parquet_io};
+use crate::{count, layout, number, parquet_io};
 
 /// Computes what is not there yet, and counts.
 pub(crate) fn stage(session: &mut Session) -> Result<String> {
@@ -43,8 +43,10 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
         return Err(Error::Bug(format!("{} of {total} images are accounted for", sum(|d| d.rows))));
     }
     let message = format!(
-        "{} images featurized, {} found in the cache, {} rejected",
-        images.featurized, images.cached, images.rejected
+        "{} featurized, {} found in the cache, {} rejected",
+        count(images.featurized, "image"),
+        number(images.cached),
+        number(images.rejected)
     );
     if images.rejected > 0 {
         crate::project::collect_rejects(session)?;

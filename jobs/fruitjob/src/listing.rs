@@ -8,6 +8,7 @@ use std::path::Path;
 use futures::StreamExt;
 use walkdir::WalkDir;
 
+use crate::count;
 use crate::error::{Error, Result};
 use crate::partition;
 use crate::storage::{Input, Location, Source};
@@ -113,16 +114,15 @@ pub fn list(
             if others == 0 {
                 "it is empty".into()
             } else {
-                format!("{others} other files ({})", counts(&listing.ignored))
+                format!("{} ({})", count(others, "other file"), counts(&listing.ignored))
             },
         )));
     }
     if !listing.ignored.is_empty() {
         let n: u64 = listing.ignored.values().sum();
         listing.warnings.push(format!(
-            "{n} file{} that {} no .jpg, .jpeg or .png passed over ({})",
-            if n == 1 { "" } else { "s" },
-            if n == 1 { "is" } else { "are" },
+            "{} passed over, not .jpg, .jpeg or .png: {}",
+            count(n, "file"),
             counts(&listing.ignored)
         ));
     }

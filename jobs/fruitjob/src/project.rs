@@ -16,7 +16,7 @@ use crate::features;
 use crate::fit::Pca;
 use crate::record::PartRecord;
 use crate::session::{Session, Worker};
-use crate::{hex_sha256, layout, parquet_io};
+use crate::{count, hex_sha256, layout, parquet_io};
 
 /// Writes all parts to the staging area.
 pub(crate) fn stage(session: &mut Session) -> Result<String> {
@@ -38,7 +38,7 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
             images.results, images.rejected, images.listed
         )));
     }
-    let message = format!("{} rows in {} parts", images.results, done.len());
+    let message = format!("{} in {}", count(images.results, "row"), count(done.len() as u64, "part"));
     collect_rejects(session)?;
     Ok(message)
 }

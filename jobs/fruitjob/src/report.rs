@@ -1,9 +1,231 @@
-//! x
-use crate::session::Session;
-use crate::*;
-pub(crate) fn stage(_session: &mut Session) -> Result<String> {
-    Ok(String::new())
+//! The report stage: one HTML file that shows what came out, and the publication of everything.
+//!
+//! The page is `report.html` beside this file; it carries its data as JSON and needs nothing else, no network
+//! and no server.
+
+use std::collections::BTreeMap;
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use fast_image_resize::images::Image;
+use fast_image_resize::{PixelType, Resizer};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::event::Stage;
+use crate::fit::Pca;
+use crate::record::RunRecord;
+use crate::session::{Session, now};
+use crate::{decode, layout, parquet_io, preprocess, samples};
+
+/// Points of the scatter plot, at most; of more results, evenly spaced ones are shown.
+const MAX_POINTS: u64 = 25_000;
+/// Thumbnails in all, at most, and of one label.
+const MAX_THUMBNAILS: usize = 600;
+const PER_LABEL: usize = 4;
+/// Width and height of a thumbnail, in pixels.
+const THUMBNAIL: u16 = 64;
+/// Axes of the scree plot, at most.
+const MAX_AXES: usize = 100;
+/// Rejects that are named.
+const MAX_REJECTS: usize = 100;
+
+/// What the page shows.
+#[derive(Serialize)]
+struct Page<'a> {
+    run: &'a RunRecord,
+    seconds: f64,
+    images_per_second: Option<f64>,
+    /// Each axis's share of the variance, kept or not.
+    spectrum: Vec<f64>,
+    labels: Vec<Label>,
+    points: Points,
+    rejects: Vec<[String; 2]>,
 }
-pub(crate) fn publish(_session: &Session, _record: Vec<u8>) -> Result<()> {
+
+#[derive(Serialize)]
+struct Label {
+    name: String,
+    count: u64,
+    /// JPEGs in base64.
+    thumbnails: Vec<String>,
+}
+
+#[derive(Default, Serialize)]
+struct Points {
+    x: Vec<f32>,
+    y: Vec<f32>,
+    /// Indices of labels.
+    label: Vec<usize>,
+    path: Vec<String>,
+}
+
+/// Draws the report into the staging area.
+pub(crate) fn stage(session: &mut Session) -> Result<String> {
+    if session.record.parts.is_empty() {
+        return Err(layout::missing(&session.output, layout::STAGING, "project"));
+    }
+    let (counts, sampled) = read_results(session)?;
+    let labels: Vec<&String> = counts.keys().collect();
+    let points = Points {
+        x: sampled.iter().map(|p| p.x).collect(),
+        y: sampled.iter().map(|p| p.y).collect(),
+        label: sampled.iter().map(|p| labels.binary_search(&&p.label).unwrap_or_default()).collect(),
+        path: sampled.into_iter().map(|p| p.path).collect(),
+    };
+    let mut thumbnails = thumbnails(session, &counts)?;
+    let labels = counts
+        .into_iter()
+        .map(|(name, count)| Label { thumbnails: thumbnails.remove(&name).unwrap_or_default(), name, count })
+        .collect();
+    let pca = Pca::load(&session.output, layout::STAGED_MODEL)?;
+    let total: f64 = pca.spectrum.iter().sum();
+    session.record.finished = Some(now());
+    let page = Page {
+        run: &session.record,
+        seconds: session.record.seconds(),
+        images_per_second: session.record.images_per_second(),
+        spectrum: pca.spectrum.iter().take(MAX_AXES.max(pca.components_len())).map(|v| v / total).collect(),
+        labels,
+        points,
+        rejects: read_rejects(session)?,
+    };
+    // `<` could end the script element that holds the data.
+    let data = serde_json::to_string(&page).expect("plain data").replace('<', "\\u003c");
+    let html = include_str!("report.html").replacen("/*DATA*/", &data, 1);
+    session.output.put(&format!("{}/{}", layout::STAGING, layout::REPORT), html)?;
+    Ok(session.output.path(layout::REPORT))
+}
+
+/// One point of the scatter plot.
+struct Point {
+    path: String,
+    label: String,
+    x: f32,
+    y: f32,
+}
+
+/// Counts the results by label, and takes evenly spaced ones as points, reading one part at a time.
+fn read_results(session: &mut Session) -> Result<(BTreeMap<String, u64>, Vec<Point>)> {
+    let results = session.record.images.results;
+    session.begin(Stage::Report, Some(results), "rows");
+    let mut counts = BTreeMap::new();
+    let mut points = Vec::new();
+    let mut at = 0;
+    for part in &session.record.parts {
+        session.context.check()?;
+        let name = format!("{}/{}/{}", layout::STAGING, layout::RESULTS, part.name);
+        let bytes =
+            session.output.get(&name)?.ok_or_else(|| layout::missing(&session.output, &name, "project"))?;
+        let batches = parquet_io::read(bytes, &[])
+            .map_err(|e| Error::Failed(format!("{} is damaged: {e}", session.output.path(&name))))?;
+        for batch in batches {
+            let (path, label) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+            let pca = batch.column(2).as_list::<i32>();
+            for row in 0..batch.num_rows() {
+                *counts.entry(label.value(row).to_owned()).or_default() += 1;
+                // The row where the running share of points steps up.
+                if (at + 1) * MAX_POINTS / results.max(MAX_POINTS) > at * MAX_POINTS / results.max(MAX_POINTS)
+                {
+                    let vector = pca.value(row);
+                    let vector = vector.as_primitive::<Float32Type>().values();
+                    points.push(Point {
+                        path: path.value(row).into(),
+                        label: label.value(row).into(),
+                        x: vector[0],
+                        y: vector.get(1).copied().unwrap_or(0.0),
+                    });
+                }
+                at += 1;
+            }
+        }
+        session.counters.at(at);
+    }
+    Ok((counts, points))
+}
+
+/// A few evenly spaced pictures of each label, as small JPEGs in base64. One that cannot be shown is left out.
+fn thumbnails(
+    session: &mut Session,
+    counts: &BTreeMap<String, u64>,
+) -> Result<BTreeMap<String, Vec<String>>> {
+    let manifest = session.manifest()?;
+    let input = session.input()?;
+    let per_label = (MAX_THUMBNAILS / counts.len().max(1)).clamp(1, PER_LABEL);
+    let mut by_label: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in manifest.entries.iter().filter(|e| counts.contains_key(&e.label)) {
+        by_label.entry(&entry.label).or_default().push(&entry.path);
+    }
+    let chosen: Vec<(&str, &str)> = by_label
+        .iter()
+        .take(MAX_THUMBNAILS)
+        .flat_map(|(label, paths)| {
+            let n = per_label.min(paths.len());
+            (0..n).map(move |i| (*label, paths[(2 * i + 1) * paths.len() / (2 * n)]))
+        })
+        .collect();
+    let mut images =
+        input.read_ahead(chosen.iter().map(|(_, p)| (*p).to_owned()).collect(), &session.context.runtime);
+    let side = u32::from(THUMBNAIL);
+    let (mut resizer, mut small) = (Resizer::new(), Image::new(side, side, PixelType::U8x3));
+    let mut thumbnails: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (label, _) in chosen {
+        session.context.check()?;
+        let Some(Ok(bytes)) = images.blocking_recv() else { continue };
+        let Ok(image) = decode::decode(&bytes) else { continue };
+        let Ok(pixels) = preprocess::resize(&mut resizer, &image, &mut small) else { continue };
+        let jpeg = samples::encode_jpeg(pixels, THUMBNAIL, THUMBNAIL, 80)?;
+        thumbnails.entry(label.to_owned()).or_default().push(BASE64_STANDARD.encode(jpeg));
+    }
+    Ok(thumbnails)
+}
+
+fn read_rejects(session: &Session) -> Result<Vec<[String; 2]>> {
+    let Some(bytes) = session.output.get(layout::STAGED_REJECTS)? else { return Ok(Vec::new()) };
+    let batches = parquet_io::read(bytes, &[]).map_err(|e| {
+        Error::Failed(format!("{} is damaged: {e}", session.output.path(layout::STAGED_REJECTS)))
+    })?;
+    let rows = batches.iter().flat_map(|batch| {
+        let (path, reason) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+        (0..path.len()).map(|row| [path.value(row).to_owned(), reason.value(row).to_owned()])
+    });
+    Ok(rows.take(MAX_REJECTS).collect())
+}
+
+/// Moves everything from the staging area to its place. Until here nothing published has changed; between the
+/// removal of `_SUCCESS` and its return, what is there may be of two runs.
+pub(crate) fn publish(session: &Session, record: Vec<u8>) -> Result<()> {
+    let output = &session.output;
+    session.context.check()?;
+    output.put(&format!("{}/run.json", layout::STAGING), record)?;
+    output.delete(layout::SUCCESS)?;
+    let published = output.list(layout::RESULTS)?;
+    let staging = format!("{}/", layout::STAGING);
+    for name in output.list(layout::STAGING)? {
+        output.rename(&name, name.strip_prefix(&staging).expect("listed below it"))?;
+    }
+    let parts = &session.record.parts;
+    for name in published {
+        let file = name.strip_prefix("results/").expect("listed below it");
+        if file != "_SUCCESS" && parts.binary_search_by(|p| p.name.as_str().cmp(file)).is_err() {
+            output.delete(&name)?;
+        }
+    }
+    output.put(layout::SUCCESS, "")
+}
+
+/// Deletes features that no partition of this listing uses: a later listing would not find them of use.
+pub(crate) fn collect_garbage(session: &mut Session) -> Result<()> {
+    let (manifest, model_key) = (session.manifest()?, session.model()?.key());
+    let used: std::collections::HashSet<&str> = manifest.partitions.iter().map(|p| p.key.as_str()).collect();
+    for name in session.output.list(&layout::features_dir(&model_key))? {
+        let key = name.rsplit('/').next().and_then(|file| file.split('.').next()).unwrap_or_default();
+        if !used.contains(key) {
+            session.output.delete(&name)?;
+        }
+    }
     Ok(())
 }

@@ -195,15 +195,18 @@ fn rgb([hue, saturation, value]: [f32; 3]) -> [f32; 3] {
 }
 
 /// Draws `per_class` pictures of each of `classes` classes below `dir`, as `CLASS/PICTURE_100.jpg`. `drawn`
-/// is called after each picture, from several threads. The same seed gives the same files.
+/// is called after each picture, from several threads, and can stop it all. The same seed gives the same files;
+/// one that is there already is not written again, and keeps its time of modification.
 ///
 /// # Errors
-/// [`Error::Failed`] when a file cannot be written.
+/// [`Error::Usage`] when a file is there and differs, unless `force`; [`Error::Failed`] when one cannot be
+/// written.
 pub fn draw(
     dir: &Path,
     classes: usize,
     per_class: usize,
     seed: u64,
+    force: bool,
     drawn: &(dyn Fn() -> Result<()> + Sync),
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
@@ -215,12 +218,12 @@ pub fn draw(
             }
             let fruit = Fruit::new(seed, class);
             let folder = dir.join(&fruit.name);
-            let failed = |path: &Path, e| Error::io(&format!("cannot write {}", path.display()), e);
-            std::fs::create_dir_all(&folder).map_err(|e| failed(&folder, e))?;
+            std::fs::create_dir_all(&folder)
+                .map_err(|e| Error::io(&format!("cannot make {}", folder.display()), e))?;
             for picture in 0..per_class {
                 let file = folder.join(format!("{picture}_100.jpg"));
                 let jpeg = encode_jpeg(&fruit.draw(seed, class, picture), SIZE, SIZE, 90)?;
-                std::fs::write(&file, jpeg).map_err(|e| failed(&file, e))?;
+                write(&file, &jpeg, force)?;
                 drawn()?;
             }
         }
@@ -232,6 +235,20 @@ pub fn draw(
             t.join().unwrap_or_else(|_| Err(Error::Bug("a drawing thread panicked".into())))
         })
     })
+}
+
+fn write(file: &Path, jpeg: &[u8], force: bool) -> Result<()> {
+    match std::fs::read(file) {
+        Ok(there) if there == jpeg => return Ok(()),
+        Ok(_) if !force => {
+            return Err(Error::Usage(format!(
+                "{} is there already and differs; name another directory, or --force to write over it",
+                file.display()
+            )));
+        }
+        _ => {}
+    }
+    std::fs::write(file, jpeg).map_err(|e| Error::io(&format!("cannot write {}", file.display()), e))
 }
 
 /// RGB pixels as a JPEG.
@@ -252,7 +269,7 @@ mod tests {
     fn the_same_seed_draws_the_same_files_and_another_seed_others() {
         let draw_all = |seed| {
             let dir = tempfile::tempdir().unwrap();
-            draw(dir.path(), 18, 2, seed, &|| Ok(())).unwrap();
+            draw(dir.path(), 18, 2, seed, false, &|| Ok(())).unwrap();
             let mut files: Vec<_> = walkdir::WalkDir::new(dir.path())
                 .into_iter()
                 .flatten()

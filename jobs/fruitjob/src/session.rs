@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::model::Model;
 use crate::record::{ModelRecord, RunRecord, StageRecord};
 use crate::storage::{Input, Location, Output};
-use crate::{engine, featurize, fit, layout, listing, project, report};
+use crate::{count, engine, featurize, fit, layout, listing, project, report};
 
 /// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
@@ -223,6 +223,7 @@ impl Session {
         self.output.put(layout::RECORD, json.clone())?;
         if stage == Stage::Report {
             report::publish(self, json)?;
+            report::collect_garbage(self)?;
         }
         self.context.observer.event(&Event::StageFinished { stage, seconds, message });
         Ok(())
@@ -257,11 +258,11 @@ impl Session {
         images.labels = labels.len() as u64;
         images.listed_bytes = manifest.entries.iter().map(|e| e.size).sum();
         let message = format!(
-            "{} images of {} labels, {:.1} MB, in {} partitions",
-            images.listed,
-            images.labels,
+            "{} of {}, {:.1} MB, in {}",
+            count(images.listed, "image"),
+            count(images.labels, "label"),
             images.listed_bytes as f64 / 1e6,
-            manifest.partitions.len()
+            count(manifest.partitions.len() as u64, "partition")
         );
         self.manifest = Some(Arc::new(manifest));
         Ok(message)

@@ -1,0 +1,38 @@
+//! `fruitctl run`: the job, here and now.
+
+use std::sync::Arc;
+
+use fruitjob::event::JsonLines;
+use fruitjob::{Context, Event, Job, Observer, Result, Session};
+
+use crate::cli::{Cli, RunArgs, Target};
+use crate::config::Config;
+use crate::ui;
+use crate::ui::progress::Progress;
+
+/// Runs the job in this process and shows how it goes.
+pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
+    let observer: Arc<dyn Observer> = if args.json { Arc::new(JsonLines) } else { Arc::new(Progress::new()) };
+    let result = execute(cli, args, observer.clone());
+    match &result {
+        Ok(session) if !args.json => ui::summary::print(session),
+        Ok(_) => {}
+        Err(e) => observer.event(&Event::Failed { message: e.to_string(), exit_code: e.exit_code() }),
+    }
+    result.map(|_| ())
+}
+
+fn execute(cli: &Cli, args: &RunArgs, observer: Arc<dyn Observer>) -> Result<Session> {
+    let config = Config::load(cli.config.as_deref())?;
+    match args.target.or(config.target).unwrap_or(Target::Local) {
+        Target::Local => {}
+    }
+    let job = Job::new(args.job.clone().or(config.job), args.preprocessing.clone().or(config.preprocessing))?;
+    // Kept by the session's context until the process ends.
+    let runtime = Box::leak(Box::new(fruitjob::runtime()?));
+    let context = Context::new(runtime.handle().clone(), observer);
+    context.stop_on_signals()?;
+    let mut session = Session::open(job, context)?;
+    session.run()?;
+    Ok(session)
+}

@@ -1,0 +1,163 @@
+//! `fruitctl.toml`: read into [`Config`]; what is wrong with it is said with file, line and column.
+
+use std::path::{Path, PathBuf};
+
+use fruitjob::error::explain_io;
+use fruitjob::model::PreprocessingOptions;
+use fruitjob::{Error, JobOptions, Result};
+use serde::Deserialize;
+
+use crate::cli::Target;
+
+/// The file that is looked for when none is named.
+pub const FILE: &str = "fruitctl.toml";
+
+/// A configuration file.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the job runs.
+    pub target: Option<Target>,
+    /// The job.
+    pub job: JobOptions,
+    /// What the model's file does not say.
+    pub preprocessing: PreprocessingOptions,
+}
+
+impl Config {
+    /// Reads the named file, or `fruitctl.toml` in this directory, or, where there is none, nothing.
+    pub fn load(named: Option<&Path>) -> Result<Self> {
+        let path = named.map_or_else(|| PathBuf::from(FILE), Path::to_owned);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let mut config = Config::parse(&text, &path)?;
+                let base = path.parent().unwrap_or(Path::new(""));
+                for place in [&mut config.job.input, &mut config.job.output, &mut config.job.model] {
+                    rebase(place, base);
+                }
+                Ok(config)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Config::default()),
+            Err(e) => Err(Error::Usage(format!(
+                "cannot read {}: {}; 'fruitctl init' writes one",
+                path.display(),
+                explain_io(&e)
+            ))),
+        }
+    }
+
+    /// Parses the text of the file `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        toml::from_str(text).map_err(|e| Error::Usage(explain(&e, text, path)))
+    }
+}
+
+/// A relative path in a file is relative to the file.
+fn rebase(place: &mut Option<String>, base: &Path) {
+    if let Some(text) = place
+        && !text.contains("://")
+        && text != fruitjob::model::DEFAULT
+    {
+        *text = base.join(&*text).to_string_lossy().into_owned();
+    }
+}
+
+/// `FILE:LINE:COLUMN: what is wrong`, the line, and a mark below it.
+fn explain(error: &toml::de::Error, text: &str, path: &Path) -> String {
+    let message = suggest(error.message());
+    let Some(span) = error.span() else { return format!("{}: {message}", path.display()) };
+    let before = text.get(..span.start).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let column = before[line_start..].chars().count();
+    let marked = text.get(span).unwrap_or_default().lines().next().unwrap_or_default().chars().count();
+    let gutter = number.to_string();
+    format!(
+        "{}:{number}:{}: {message}\n{gutter} | {line}\n{:width$} | {:column$}{}",
+        path.display(),
+        column + 1,
+        "",
+        "",
+        "^".repeat(marked.max(1)),
+        width = gutter.len(),
+    )
+}
+
+/// serde's "unknown field `x`, expected one of `a`, `b`", with the nearest of what is possible.
+fn suggest(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let (Some(kind), Some(found)) = (
+        ["unknown field", "unknown variant"].into_iter().find(|kind| message.starts_with(kind)),
+        quoted.next(),
+    ) else {
+        return message.to_owned();
+    };
+    let possible: Vec<&str> = quoted.collect();
+    let nearest = possible
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(found, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 3)
+        .min();
+    let what = if kind == "unknown field" { "key" } else { "value" };
+    match nearest {
+        Some((_, nearest)) => format!("unknown {what} '{found}'; did you mean '{nearest}'?"),
+        None => format!("unknown {what} '{found}'; possible here: {}", possible.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, Path::new("fruitctl.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_its_place_and_the_nearest_one() {
+        let message = error("target = \"local\"\n\n[job]\ninput = \"x\"\ncompnents = 3\n");
+        assert_eq!(
+            message,
+            "fruitctl.toml:5:1: unknown key 'compnents'; did you mean 'components'?\n\
+             5 | compnents = 3\n  | ^^^^^^^^^"
+        );
+        let message = error("[jobs]\n");
+        assert!(
+            message.starts_with("fruitctl.toml:1:2: unknown key 'jobs'; did you mean 'job'?"),
+            "{message}"
+        );
+        let message = error("[job]\nzzzzzz = 1\n");
+        assert!(message.contains("possible here: input, output"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_place() {
+        for (text, place, words) in [
+            ("[job]\ncomponents = 0\n", "fruitctl.toml:2:14", "nonzero"),
+            ("[job]\nvariance = 95\n", "fruitctl.toml:2:12", "between 0 and 1"),
+            ("[job]\nmax_rejects = \"some\"\n", "fruitctl.toml:2:15", "1%"),
+            ("[job]\nthreads = \"four\"\n", "fruitctl.toml:2:11", "invalid type"),
+            ("target = \"locl\"\n", "fruitctl.toml:1:10", "did you mean 'local'?"),
+            ("[job\n", "fruitctl.toml:1:5", ""),
+            ("é = \"ü\nx", "fruitctl.toml:1", ""),
+        ] {
+            let message = error(text);
+            assert!(message.starts_with(place) && message.contains(words), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("c.toml");
+        std::fs::write(&file, "[job]\ninput = \"fruits\"\noutput = \"s3://b/out\"\nmodel = \"seeded\"\n")
+            .unwrap();
+        let job = Config::load(Some(&file)).unwrap().job;
+        assert_eq!(job.input.unwrap(), dir.path().join("fruits").to_str().unwrap());
+        assert_eq!(job.output.as_deref(), Some("s3://b/out"));
+        assert_eq!(job.model.as_deref(), Some("seeded"));
+        let missing = Config::load(Some(&dir.path().join("none.toml"))).unwrap_err().to_string();
+        assert!(missing.contains("fruitctl init"), "{missing}");
+    }
+}

@@ -1,0 +1,66 @@
+//! What people see: progress, a summary, errors. Colour only on a terminal that wants it.
+
+pub mod progress;
+pub mod summary;
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+pub use fruitjob::number;
+use fruitjob::{Event, Observer};
+
+/// Emphasis.
+pub const BOLD: Style = Style::new().bold();
+/// What went well.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// What to look at.
+pub const WARN: Style = AnsiColor::Yellow.on_default().bold();
+/// What went wrong.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What can be passed over.
+pub const DIM: Style = Style::new().dimmed();
+
+/// Prints a result on stdout. A reader that went away is no reason to panic.
+pub fn say(text: &str) {
+    let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+/// Prints a failure on stderr.
+pub fn error(error: &fruitjob::Error) {
+    let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}");
+}
+
+/// Hears nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: &Event) {}
+}
+
+/// Seconds as people say them.
+pub fn seconds(s: f64) -> String {
+    match s {
+        ..10.0 => format!("{s:.1}s"),
+        ..60.0 => format!("{s:.0}s"),
+        ..3600.0 => format!("{}m{:02}s", s as u64 / 60, s as u64 % 60),
+        _ => format!("{}h{:02}m", s as u64 / 3600, s as u64 / 60 % 60),
+    }
+}
+
+/// A rate with as many digits as mean something.
+pub fn rate(per_second: f64) -> String {
+    if per_second < 100.0 { format!("{per_second:.1}") } else { number(per_second as u64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_rates() {
+        assert_eq!(
+            [0.04, 59.4, 60.0, 3599.0, 7260.0].map(seconds),
+            ["0.0s", "59s", "1m00s", "59m59s", "2h01m"]
+        );
+    }
+}

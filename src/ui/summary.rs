@@ -1,0 +1,57 @@
+//! The last lines of a run: what came out, and where it lies.
+
+use fruitjob::session::Session;
+use fruitjob::storage::Location;
+use fruitjob::{count, layout};
+
+use super::{BOLD, DIM, WARN, number, rate, say, seconds};
+
+/// Prints them.
+pub fn print(session: &Session) {
+    let run = &session.record;
+    let images = &run.images;
+    let mut lines = vec![String::new()];
+    if let Some(pca) = &run.pca {
+        let explained: f64 = pca.explained_variance_ratio.iter().sum();
+        lines.push(format!(
+            "{BOLD}{} of {} -> vectors of {}{BOLD:#} ({:.1} % of the variance) in {}",
+            count(images.results, "image"),
+            count(images.labels, "label"),
+            count(pca.components as u64, "component"),
+            explained * 100.0,
+            seconds(run.seconds())
+        ));
+    }
+    let speed = run.images_per_second().map(|r| format!(" at {} images/s", rate(r))).unwrap_or_default();
+    lines.push(format!(
+        "{} featurized{speed}, {} from the cache, {} rejected",
+        number(images.featurized),
+        number(images.cached),
+        number(images.rejected)
+    ));
+    for (reason, n) in run.rejects.iter().take(3) {
+        lines.push(format!("{WARN}rejected{WARN:#}  {} x {reason}", number(*n)));
+    }
+    let place = |name: &str| short(session, name);
+    let parts = count(run.parts.len() as u64, "Parquet file");
+    lines.push(String::new());
+    lines.push(format!("results   {}  {DIM}{parts}{DIM:#}", place(layout::RESULTS)));
+    lines
+        .push(format!("model     {}  {DIM}PCA as .npy; backbone + PCA as model.onnx{DIM:#}", place("model")));
+    if images.rejected > 0 {
+        lines.push(format!("rejects   {}", place("rejects.parquet")));
+    }
+    lines.push(format!("report    {BOLD}{}{BOLD:#}", place(layout::REPORT)));
+    say(&lines.join("\n"));
+}
+
+/// A path below this directory without this directory.
+fn short(session: &Session, name: &str) -> String {
+    let full = session.output.path(name);
+    match (session.output.location(), std::env::current_dir()) {
+        (Location::Local(_), Ok(here)) => {
+            full.strip_prefix(&format!("{}/", here.display())).unwrap_or(&full).to_owned()
+        }
+        _ => full,
+    }
+}
