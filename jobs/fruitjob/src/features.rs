@@ -7,7 +7,7 @@ use arrow_array::builder::{Float32Builder, ListBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{Array, BooleanArray, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::manifest::Partition;
 use crate::moments::Moments;
+use crate::parquet_io::Writer;
 use crate::storage::Output;
 use crate::{layout, parquet_io};
 
@@ -65,9 +66,9 @@ const SUMMARY: &str = "fruitjob.summary";
 
 /// Keeps a partition's features, moments first: where there is a part, all is there.
 pub fn save(output: &Output, model_key: &str, partition_key: &str, rows: &[Row], d: usize) -> Result<()> {
-    let usable: Vec<f32> = rows.iter().filter_map(|r| r.outcome.as_ref().ok()).flatten().copied().collect();
-    if are_moments_kept(usable.len() / d, d) {
-        output.put(&layout::moments(model_key, partition_key), Moments::of(&usable, d).to_npy())?;
+    let usable = rows.iter().filter(|r| r.outcome.is_ok()).count();
+    if are_moments_kept(usable, d) {
+        output.put(&layout::moments(model_key, partition_key), moments_of(rows, d).to_npy())?;
     }
     let bytes = encode(rows).map_err(|e| Error::Bug(e.to_string()))?;
     output.put(&layout::features(model_key, partition_key), bytes)
@@ -86,18 +87,18 @@ pub fn moments(output: &Output, model_key: &str, partition: &Partition, d: usize
     {
         return Ok(moments);
     }
-    let usable: Vec<f32> = load(output, model_key, &partition.key)?
-        .into_iter()
-        .filter_map(|r| r.outcome.ok())
-        .flatten()
-        .collect();
-    Ok(Moments::of(&usable, d))
+    Ok(moments_of(&load(output, model_key, &partition.key)?, d))
+}
+
+fn moments_of(rows: &[Row], d: usize) -> Moments {
+    let usable: Vec<&[f32]> = rows.iter().filter_map(|r| r.outcome.as_deref().ok()).collect();
+    Moments::of(&usable, d)
 }
 
 /// The counts of a partition, when its features are kept and whole.
 pub fn summary(output: &Output, model_key: &str, partition_key: &str) -> Result<Option<Summary>> {
     let Some(bytes) = output.get(&layout::features(model_key, partition_key))? else { return Ok(None) };
-    let Ok(part) = parquet_io::open(bytes, &[]) else { return Ok(None) };
+    let Ok(part) = parquet_io::open(bytes) else { return Ok(None) };
     Ok(parquet_io::metadata(&part, SUMMARY).and_then(|text| serde_json::from_str(text).ok()))
 }
 
@@ -124,16 +125,22 @@ fn schema() -> Arc<Schema> {
 }
 
 fn encode(rows: &[Row]) -> parquet::errors::Result<Vec<u8>> {
+    let summary = serde_json::to_string(&Summary::of(rows)).expect("plain data");
+    let mut writer = Writer::new(&schema(), vec![KeyValue::new(SUMMARY.into(), summary)])?;
+    for rows in rows.chunks(parquet_io::BATCH) {
+        writer.write(batch(rows))?;
+    }
+    writer.finish()
+}
+
+fn batch(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
     let mut features = ListBuilder::new(Float32Builder::new()).with_field(parquet_io::element());
     for row in rows {
-        match &row.outcome {
-            Ok(vector) => features.values().append_slice(vector),
-            Err(_) => {}
-        }
+        features.values().append_slice(row.outcome.as_deref().unwrap_or_default());
         features.append(row.outcome.is_ok());
     }
     let reject = |row: &Row| row.outcome.as_ref().err().cloned();
-    let batch = RecordBatch::try_new(
+    RecordBatch::try_new(
         schema(),
         vec![
             Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.path))),
@@ -142,14 +149,13 @@ fn encode(rows: &[Row]) -> parquet::errors::Result<Vec<u8>> {
             Arc::new(rows.iter().map(|r| Some(reject(r).is_some_and(|r| r.retry))).collect::<BooleanArray>()),
             Arc::new(features.finish()),
         ],
-    )?;
-    let summary = serde_json::to_string(&Summary::of(rows)).expect("plain data");
-    parquet_io::write(&schema(), &[batch], vec![KeyValue::new(SUMMARY.into(), summary)])
+    )
 }
 
 fn decode(bytes: Bytes) -> parquet::errors::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for batch in parquet_io::read(bytes, &[])? {
+    for batch in parquet_io::read(bytes)? {
+        let batch = batch?;
         let text = |column: usize| batch.column(column).as_string::<i32>();
         let (path, tag, reason) = (text(0), text(1), text(2));
         let retry = batch.column(3).as_boolean();

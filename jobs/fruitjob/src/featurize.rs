@@ -83,7 +83,7 @@ impl Old {
             for key in kept.into_iter().filter(|key| !wanted.contains(key)) {
                 session.context.check()?;
                 let Some(bytes) = session.output.get(&layout::features(model_key, key))? else { continue };
-                let Ok(part) = parquet_io::open(bytes, &[]) else { continue };
+                let Ok(part) = parquet_io::open(bytes) else { continue };
                 let groups = part.metadata().row_groups();
                 let statistics = groups.first().and_then(|g| g.column(0).statistics());
                 let span =

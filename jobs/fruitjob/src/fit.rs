@@ -185,15 +185,19 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
 mod tests {
     use super::*;
 
+    fn moments(rows: &[[f32; 3]]) -> Moments {
+        Moments::of(&rows.iter().map(|r| r.as_slice()).collect::<Vec<_>>(), 3)
+    }
+
     /// Points along (3, 4) / 5 with a little spread along (4, -3) / 5, in the plane z = 7.
     fn plane() -> Moments {
-        let rows: Vec<f32> = (0..40)
-            .flat_map(|i| {
+        let rows: Vec<[f32; 3]> = (0..40)
+            .map(|i| {
                 let (t, s) = (i as f32 - 19.5, if i % 2 == 0 { 0.5 } else { -0.5 });
                 [3.0 * t + 4.0 * s, 4.0 * t - 3.0 * s, 7.0]
             })
             .collect();
-        Moments::of(&rows, 3)
+        moments(&rows)
     }
 
     #[test]
@@ -219,10 +223,10 @@ mod tests {
     fn too_few_or_equal_images_are_explained() {
         let message = |m: &Moments, keep| Pca::fit(m, keep).unwrap_err().to_string();
         assert!(message(&Moments::empty(3), Keep::Default).contains("none"));
-        assert!(message(&Moments::of(&[1.0, 2.0, 3.0], 3), Keep::Default).contains("at least two"));
-        let two = Moments::of(&[1.0, 2.0, 3.0, 2.0, 2.0, 3.0], 3);
+        assert!(message(&moments(&[[1.0, 2.0, 3.0]]), Keep::Default).contains("at least two"));
+        let two = moments(&[[1.0, 2.0, 3.0], [2.0, 2.0, 3.0]]);
         assert!(message(&two, Keep::Components(2)).contains("--components 1"));
-        let same = Moments::of(&[0.1, 0.2, 0.3].repeat(33), 3);
+        let same = moments(&[[0.1, 0.2, 0.3]; 33]);
         assert!(message(&same, Keep::Default).contains("the same"));
     }
 }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::listing::{Entry, Listing};
+use crate::parquet_io::Writer;
 use crate::storage::Output;
 use crate::{hex, layout, parquet_io};
 
@@ -88,14 +89,16 @@ impl Manifest {
                 ],
             )
         };
-        let batches: Vec<_> = self
-            .partitions
-            .iter()
-            .map(batch)
-            .collect::<Result<_, _>>()
-            .map_err(|e| Error::Bug(e.to_string()))?;
-        let metadata = vec![KeyValue::new("fruitjob.input".into(), self.input.clone())];
-        let bytes = parquet_io::write(&schema, &batches, metadata).map_err(|e| Error::Bug(e.to_string()))?;
+        let write = || {
+            let input = KeyValue::new("fruitjob.input".into(), self.input.clone());
+            let mut writer = Writer::new(&schema, vec![input])?;
+            for partition in &self.partitions {
+                writer.write(batch(partition))?;
+                writer.end_group()?;
+            }
+            writer.finish()
+        };
+        let bytes = write().map_err(|e| Error::Bug(e.to_string()))?;
         output.put(layout::MANIFEST, bytes)
     }
 
@@ -104,7 +107,7 @@ impl Manifest {
         let bytes =
             output.get(layout::MANIFEST)?.ok_or_else(|| layout::missing(output, layout::MANIFEST, "list"))?;
         let read = || -> parquet::errors::Result<_> {
-            let builder = parquet_io::open(bytes, &[])?;
+            let builder = parquet_io::open(bytes)?;
             let input = parquet_io::metadata(&builder, "fruitjob.input").unwrap_or_default().to_owned();
             let mut ranges = Vec::new();
             let mut at = 0;

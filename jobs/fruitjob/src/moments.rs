@@ -26,27 +26,27 @@ impl Moments {
         Moments { count: 0, mean: vec![0.0; d], cross: vec![0.0; d * (d + 1) / 2] }
     }
 
-    /// Moments of the rows of `features`, row-major `n x d`. Sums run in f64 in the order of the rows.
-    pub fn of(features: &[f32], d: usize) -> Self {
-        let n = features.len() / d;
-        assert_eq!(features.len(), n * d);
+    /// Moments of `rows` of `d` elements each. Sums run in f64 in the order of the rows.
+    pub fn of(rows: &[&[f32]], d: usize) -> Self {
+        let n = rows.len();
         if n == 0 {
             return Moments::empty(d);
         }
         let mut mean = vec![0.0; d];
-        for row in features.chunks_exact(d) {
-            mean.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x));
+        for row in rows {
+            mean.iter_mut().zip(*row).for_each(|(m, x)| *m += f64::from(*x));
         }
         mean.iter_mut().for_each(|m| *m /= n as f64);
 
         let mut cross = Mat::<f64>::zeros(d, d);
         let mut centred = Vec::with_capacity(BLOCK.min(n) * d);
-        for block in features.chunks(BLOCK * d) {
+        for block in rows.chunks(BLOCK) {
             centred.clear();
-            for row in block.chunks_exact(d) {
+            for row in block {
+                assert_eq!(row.len(), d);
                 centred.extend(row.iter().zip(&mean).map(|(x, m)| f64::from(*x) - m));
             }
-            let x = MatRef::from_row_major_slice(&centred, block.len() / d, d);
+            let x = MatRef::from_row_major_slice(&centred, block.len(), d);
             matmul(
                 cross.as_mut(),
                 BlockStructure::TriangularLower,
@@ -146,6 +146,10 @@ mod tests {
         (0..n * d).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 100.0 + 3.0).collect()
     }
 
+    fn of(features: &[f32], d: usize) -> Moments {
+        Moments::of(&features.chunks_exact(d).collect::<Vec<_>>(), d)
+    }
+
     /// Two passes, no library.
     fn naive(features: &[f32], d: usize) -> Moments {
         let n = features.len() / d;
@@ -169,7 +173,7 @@ mod tests {
     fn agree_with_the_definition_also_across_blocks() {
         for n in [1, 2, 255, 256, 600] {
             let x = features(n, 7);
-            close(&Moments::of(&x, 7), &naive(&x, 7));
+            close(&of(&x, 7), &naive(&x, 7));
         }
     }
 
@@ -180,7 +184,7 @@ mod tests {
         for parts in 1..=9 {
             let mut tree = Tree::default();
             for part in x.chunks(x.len().div_ceil(parts).next_multiple_of(5)) {
-                tree.push(Moments::of(part, 5));
+                tree.push(of(part, 5));
             }
             tree.push(Moments::empty(5));
             close(&tree.finish().unwrap(), &whole);
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn survive_a_file_bit_for_bit() {
-        let moments = Moments::of(&features(20, 4), 4);
+        let moments = of(&features(20, 4), 4);
         assert_eq!(Moments::from_npy(&moments.to_npy(), 4).as_ref(), Some(&moments));
         assert_eq!(Moments::from_npy(&moments.to_npy(), 5), None);
         assert_eq!(Moments::from_npy(b"\x93NUMPY", 4), None);

@@ -3,50 +3,70 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::Result;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 
-/// Writes each batch as a row group of its own; `metadata` goes to the footer.
-pub fn write(schema: &Arc<Schema>, batches: &[RecordBatch], metadata: Vec<KeyValue>) -> Result<Vec<u8>> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_coerce_types(true) // lists as the format's specification names them: list.element
-        .set_key_value_metadata(Some(metadata))
-        .set_created_by("fruitjob".into()) // no versions: the same data, the same bytes
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, schema.clone(), Some(properties))?;
-    for batch in batches {
-        writer.write(batch)?;
-        writer.flush()?;
+/// Writes a file to memory.
+pub struct Writer(ArrowWriter<Vec<u8>>);
+
+impl Writer {
+    /// A file of this schema, with `metadata` in its footer.
+    pub fn new(schema: &Arc<Schema>, metadata: Vec<KeyValue>) -> Result<Self> {
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            .set_coerce_types(true) // lists as the format's specification names them: list.element
+            .set_key_value_metadata(Some(metadata))
+            .set_created_by("fruitjob".into()); // no versions: the same data, the same bytes
+        for vectors in schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::List(_))) {
+            // Floats hardly repeat.
+            let column = ColumnPath::new(vec![vectors.name().clone(), "list".into(), "element".into()]);
+            properties = properties.set_column_dictionary_enabled(column, false);
+        }
+        ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties.build())).map(Writer)
     }
-    writer.close()?;
-    Ok(bytes)
+
+    /// Adds rows to the row group.
+    pub fn write(&mut self, batch: Result<RecordBatch, ArrowError>) -> Result<()> {
+        self.0.write(&batch?)
+    }
+
+    /// Begins another row group.
+    pub fn end_group(&mut self) -> Result<()> {
+        self.0.flush()
+    }
+
+    /// The whole file.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        self.0.into_inner()
+    }
 }
 
-/// Opens a file for reading `columns`, or all of them where there are none, in batches of a row group.
-pub fn open(bytes: Bytes, columns: &[&str]) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let largest = builder.metadata().row_groups().iter().map(|g| g.num_rows()).max().unwrap_or(0);
-    let mask = match columns {
-        [] => ProjectionMask::all(),
-        _ => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
-    };
-    Ok(builder.with_projection(mask).with_batch_size((largest as usize).max(1)))
+/// A file of one batch.
+pub fn write(schema: &Arc<Schema>, batch: Result<RecordBatch, ArrowError>) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(schema, Vec::new())?;
+    writer.write(batch)?;
+    writer.finish()
 }
 
-/// All rows of a file, a batch a row group or so.
-pub fn read(bytes: Bytes, columns: &[&str]) -> Result<Vec<RecordBatch>> {
-    open(bytes, columns)?.build()?.map(|batch| Ok(batch?)).collect()
+/// Rows that are decoded at once: few, for a row of features takes kilobytes.
+pub const BATCH: usize = 64;
+
+/// Opens a file.
+pub fn open(bytes: Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
+    Ok(ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(BATCH))
 }
 
+/// All rows of a file, batch by batch.
+pub fn read(bytes: Bytes) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    Ok(open(bytes)?.build()?.map(|batch| Ok(batch?)))
+}
 /// The value of a key in the footer.
 pub fn metadata<'a>(builder: &'a ParquetRecordBatchReaderBuilder<Bytes>, key: &str) -> Option<&'a str> {
     let all = builder.metadata().file_metadata().key_value_metadata()?;

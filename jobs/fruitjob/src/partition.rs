@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-/// Images per partition, on average, for a listing of `images`: 64 to 128 partitions, until partitions
-/// reach 4,096 images. A power of two, so that it stays the same while a data set grows by less than half.
+/// Images per partition, on average, for a listing of `images`: small sets have enough partitions for every
+/// core, large ones partitions that a thread holds in a few megabytes. A power of two, so that it stays the
+/// same while a data set grows a little.
 pub fn target_len(images: usize) -> usize {
-    (images / 128).next_power_of_two().clamp(32, 4096)
+    (images / 32).next_power_of_two().clamp(32, 256)
 }
 
 /// Cuts `paths` (sorted) into consecutive ranges of `target / 4 ..= target * 2` elements; the last one may
@@ -75,6 +76,6 @@ mod tests {
         assert_eq!(cuts(&paths(1), 32).len(), 1);
         assert_eq!(target_len(0), 32);
         assert_eq!(target_len(22_688), 256);
-        assert_eq!(target_len(100_000_000), 4096);
+        assert_eq!(target_len(100_000_000), 256);
     }
 }

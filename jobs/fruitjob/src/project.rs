@@ -62,7 +62,7 @@ pub(crate) fn task(worker: &Worker, partition: usize) -> Result<Done> {
             "the PCA was fitted on another model's features; run 'fruitjob fit' first".into(),
         ));
     }
-    let vectors = project(&pca, usable.iter().map(|(_, features)| *features));
+    let vectors = project(&pca, &usable.iter().map(|(_, features)| *features).collect::<Vec<_>>());
     let k = pca.components_len();
     let mut column = ListBuilder::new(Float32Builder::new()).with_field(parquet_io::element());
     for vector in vectors.chunks_exact(k) {
@@ -82,10 +82,7 @@ pub(crate) fn task(worker: &Worker, partition: usize) -> Result<Done> {
             Arc::new(column.finish()),
         ],
     );
-    let bytes = batch
-        .map_err(Into::into)
-        .and_then(|batch| parquet_io::write(&schema, &[batch], vec![]))
-        .map_err(|e| Error::Bug(e.to_string()))?;
+    let bytes = parquet_io::write(&schema, batch).map_err(|e| Error::Bug(e.to_string()))?;
     let sha256 = hex_sha256(&bytes);
     worker
         .output
@@ -95,15 +92,21 @@ pub(crate) fn task(worker: &Worker, partition: usize) -> Result<Done> {
     Ok(Done { rows: usable.len() as u64, rejected, sha256, ..Default::default() })
 }
 
+/// Rows that are projected at once.
+const BLOCK: usize = 256;
+
 /// `(features - mean) · componentsᵀ`, computed in f64: `k` elements a row.
-fn project<'a>(pca: &Pca, features: impl ExactSizeIterator<Item = &'a [f32]>) -> Vec<f32> {
-    let (n, d, k) = (features.len(), pca.mean.len(), pca.components_len());
-    let centred: Vec<f64> =
-        features.flat_map(|row| row.iter().zip(&pca.mean).map(|(x, m)| f64::from(*x) - m)).collect();
-    let x = MatRef::from_row_major_slice(&centred, n, d);
+fn project(pca: &Pca, rows: &[&[f32]]) -> Vec<f32> {
+    let (d, k) = (pca.mean.len(), pca.components_len());
     let components = MatRef::from_row_major_slice(&pca.components, k, d);
-    let projected = x * components.transpose();
-    (0..n).flat_map(|i| (0..k).map(move |j| (i, j))).map(|(i, j)| projected[(i, j)] as f32).collect()
+    let mut projected = Vec::with_capacity(rows.len() * k);
+    for block in rows.chunks(BLOCK) {
+        let centred: Vec<f64> =
+            block.iter().flat_map(|row| row.iter().zip(&pca.mean).map(|(x, m)| f64::from(*x) - m)).collect();
+        let vectors = MatRef::from_row_major_slice(&centred, block.len(), d) * components.transpose();
+        projected.extend((0..block.len() * k).map(|i| vectors[(i / k, i % k)] as f32));
+    }
+    projected
 }
 
 /// Writes `rejects.parquet` to the staging area, and counts the reasons.
@@ -134,10 +137,8 @@ pub(crate) fn collect_rejects(session: &mut Session) -> Result<()> {
     let schema =
         Arc::new(Schema::new(vec![parquet_io::text("path", false), parquet_io::text("reason", false)]));
     let column = |texts: &[String]| Arc::new(StringArray::from_iter_values(texts));
-    let bytes = RecordBatch::try_new(schema.clone(), vec![column(&paths), column(&reasons)])
-        .map_err(Into::into)
-        .and_then(|batch| parquet_io::write(&schema, &[batch], vec![]))
-        .map_err(|e| Error::Bug(e.to_string()))?;
+    let batch = RecordBatch::try_new(schema.clone(), vec![column(&paths), column(&reasons)]);
+    let bytes = parquet_io::write(&schema, batch).map_err(|e| Error::Bug(e.to_string()))?;
     session.record.rejects = counts;
     session.output.put(layout::STAGED_REJECTS, bytes)
 }
@@ -154,7 +155,7 @@ mod tests {
             spectrum: vec![2.0, 1.0, 0.0],
         };
         let rows: [&[f32]; 2] = [&[2.0, 2.0, 3.0], &[1.0, 3.0, 4.0]];
-        assert_eq!(project(&pca, rows.into_iter()), [1.0, 0.0, 0.0, 1.4]);
-        assert!(project(&pca, std::iter::empty()).is_empty());
+        assert_eq!(project(&pca, &rows), [1.0, 0.0, 0.0, 1.4]);
+        assert!(project(&pca, &[]).is_empty());
     }
 }

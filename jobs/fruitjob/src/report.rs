@@ -120,7 +120,8 @@ fn read_results(session: &mut Session) -> Result<(BTreeMap<String, u64>, Vec<Poi
         let name = format!("{}/{}/{}", layout::STAGING, layout::RESULTS, part.name);
         let bytes =
             session.output.get(&name)?.ok_or_else(|| layout::missing(&session.output, &name, "project"))?;
-        let batches = parquet_io::read(bytes, &[])
+        let batches = parquet_io::read(bytes)
+            .and_then(Iterator::collect::<parquet::errors::Result<Vec<_>>>)
             .map_err(|e| Error::Failed(format!("{} is damaged: {e}", session.output.path(&name))))?;
         for batch in batches {
             let (path, label) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
@@ -185,9 +186,10 @@ fn thumbnails(
 
 fn read_rejects(session: &Session) -> Result<Vec<[String; 2]>> {
     let Some(bytes) = session.output.get(layout::STAGED_REJECTS)? else { return Ok(Vec::new()) };
-    let batches = parquet_io::read(bytes, &[]).map_err(|e| {
-        Error::Failed(format!("{} is damaged: {e}", session.output.path(layout::STAGED_REJECTS)))
-    })?;
+    let batches =
+        parquet_io::read(bytes).and_then(Iterator::collect::<parquet::errors::Result<Vec<_>>>).map_err(
+            |e| Error::Failed(format!("{} is damaged: {e}", session.output.path(layout::STAGED_REJECTS))),
+        )?;
     let rows = batches.iter().flat_map(|batch| {
         let (path, reason) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
         (0..path.len()).map(|row| [path.value(row).to_owned(), reason.value(row).to_owned()])

@@ -1,0 +1,95 @@
+"""End-to-end tests of the built executables, from the outside: command lines, files, exit codes.
+
+Pictures and models are made on the spot. Where FRUITCTL_TEST_DATA names a folder with data/*.tar.gz (Fruits-360)
+and models/ (MobileNetV2 as ONNX, reference features), test_fruits360.py runs on those too.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+
+
+def command(program, *args):
+    return [str(BIN / program), *map(str, args)]
+
+
+def run(program, *args, code=0, **kwargs):
+    """Runs an executable to its end and checks its exit code."""
+    done = subprocess.run(command(program, *args), capture_output=True, text=True, timeout=600, **kwargs)
+    assert done.returncode == code, f"exit {done.returncode}, not {code}: {args}\n{done.stdout}\n{done.stderr}"
+    assert "panicked" not in done.stderr, done.stderr
+    return done
+
+
+def fruitctl(*args, **kwargs):
+    return run("fruitctl", *args, **kwargs)
+
+
+def fruitjob(*args, **kwargs):
+    return run("fruitjob", *args, **kwargs)
+
+
+def events(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def record(output):
+    return json.loads((output / "run.json").read_text())
+
+
+def results(output):
+    """path -> (label, vector), over all parts."""
+    rows = pq.read_table(output / "results").to_pylist()
+    return {row["path"]: (row["label"], row["pca"]) for row in rows}
+
+
+def rejects(output):
+    return {row["path"]: row["reason"] for row in pq.read_table(output / "rejects.parquet").to_pylist()}
+
+
+def digests(output):
+    """What must be the same however a result was made: name -> SHA-256."""
+    files = [*sorted((output / "results").iterdir()), output / "rejects.parquet", *sorted((output / "model").iterdir())]
+    return {str(f.relative_to(output)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def check_complete(output):
+    """Every image is accounted for, and run.json describes the files that are there."""
+    run_record = record(output)
+    images = run_record["images"]
+    assert images["listed"] == images["results"] + images["rejected"]
+    assert images["listed"] == images["featurized"] + images["cached"]
+    assert len(results(output)) == images["results"]
+    assert len(rejects(output)) == images["rejected"]
+    parts = {part["name"]: part for part in run_record["parts"]}
+    files = {f.name: f for f in (output / "results").iterdir() if f.name != "_SUCCESS"}
+    assert files.keys() == parts.keys()
+    for name, part in parts.items():
+        assert hashlib.sha256(files[name].read_bytes()).hexdigest() == part["sha256"]
+        assert pq.read_metadata(files[name]).num_rows == part["rows"]
+    assert (output / "results" / "_SUCCESS").exists()
+    return run_record
+
+
+@pytest.fixture(scope="session")
+def fruits(tmp_path_factory):
+    """12 drawn fruits, 40 pictures each. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("samples") / "fruits"
+    fruitctl("samples", folder, "--classes", 12, "--per-class", 40)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def done(fruits, tmp_path_factory):
+    """The output of a plain run over `fruits`. Not to be changed."""
+    output = tmp_path_factory.mktemp("done") / "out"
+    fruitctl("run", "--input", fruits, "--output", output)
+    return output
