@@ -61,10 +61,20 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Rgb, String> {
     let info = decoder.info().ok_or("bad JPEG: no header")?;
     check_size(info.width.into(), info.height.into())?;
     let pixels = decoder.decode().map_err(|e| format!("bad JPEG: {}", one_line(e)))?;
+    if !has_end(bytes) {
+        return Err("bad JPEG: cut off before its end marker".into());
+    }
     if decoder.output_colorspace() != Some(ColorSpace::RGB) {
         return Err(format!("bad JPEG: colours {:?} cannot be made RGB", decoder.input_colorspace()));
     }
     rgb(info.width.into(), info.height.into(), pixels)
+}
+
+/// Whether an end-of-image marker follows the last start of a scan. The decoder makes up what is missing of the
+/// last rows, also when it is strict. Neither marker can occur in a scan's own data; a thumbnail's lie before.
+fn has_end(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.array_windows().rposition(|pair| *pair == marker);
+    last([0xFF, 0xD9]) > last([0xFF, 0xDA])
 }
 
 fn decode_png(bytes: &[u8]) -> Result<Rgb, String> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use walkdir::WalkDir;
@@ -22,7 +23,7 @@ pub struct Entry {
     /// Path below the input, with `/` between folders.
     pub path: String,
     /// Name of the folder that holds the image.
-    pub label: String,
+    pub label: Arc<str>,
     /// Size in bytes.
     pub size: u64,
     /// What changes when the content does: the ETag in an object store, size and modification time in a
@@ -70,6 +71,7 @@ pub fn list(
         )));
     }
     let default_label = input.location.name();
+    let mut last_label = Arc::from("");
     let mut listing = Listing::default();
     let mut add = |path: String, size: u64, tag: String, problem: Option<String>| {
         if hidden(&path) || skip.as_deref().is_some_and(|skip| is_below(&path, skip)) {
@@ -85,7 +87,7 @@ pub fn list(
             1..=MAX_FILE_BYTES => None,
             _ => Some(format!("file of {} MB; the limit is {} MB", size >> 20, MAX_FILE_BYTES >> 20)),
         });
-        let label = path.rsplit('/').nth(1).unwrap_or(&default_label).to_owned();
+        let label = share(&mut last_label, path.rsplit('/').nth(1).unwrap_or(&default_label));
         listing.entries.push(Entry { path, label, size, tag, problem });
         found(listing.entries.len() as u64);
     };
@@ -105,7 +107,8 @@ pub fn list(
         })?,
     };
     listing.warnings = warnings;
-    listing.entries.sort_by(|a, b| a.path.cmp(&b.path));
+    // Unstable: no two have the same path, and a stable sort takes half as much memory again.
+    listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     if listing.entries.is_empty() {
         let others: u64 = listing.ignored.values().sum();
         return Err(Error::Usage(format!(
@@ -127,6 +130,14 @@ pub fn list(
         ));
     }
     Ok(listing)
+}
+
+/// A label, shared with the entry before where that has the same: a folder's images come one after another.
+pub(crate) fn share(last: &mut Arc<str>, label: &str) -> Arc<str> {
+    if **last != *label {
+        *last = Arc::from(label);
+    }
+    last.clone()
 }
 
 /// Walks a directory, through symlinks; returns warnings.
@@ -230,7 +241,7 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", at("Test/dangling.jpg")).unwrap();
 
         let listing = list_dir(dir.path(), at("out").to_str().unwrap()).unwrap();
-        let found: Vec<_> = listing.entries.iter().map(|e| (e.path.as_str(), e.label.as_str())).collect();
+        let found: Vec<_> = listing.entries.iter().map(|e| (e.path.as_str(), &*e.label)).collect();
         let root = dir.path().file_name().unwrap().to_str().unwrap();
         assert_eq!(
             found,

@@ -12,7 +12,7 @@ use parquet::file::metadata::KeyValue;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::listing::{Entry, Listing};
+use crate::listing::{Entry, Listing, share};
 use crate::parquet_io::Writer;
 use crate::storage::Output;
 use crate::{hex, layout, parquet_io};
@@ -77,7 +77,7 @@ impl Manifest {
         ]));
         let batch = |partition: &Partition| {
             let entries = &self.entries[partition.range.clone()];
-            let column = |get: fn(&Entry) -> &String| StringArray::from_iter_values(entries.iter().map(get));
+            let column = |get: fn(&Entry) -> &str| StringArray::from_iter_values(entries.iter().map(get));
             RecordBatch::try_new(
                 schema.clone(),
                 vec![
@@ -117,6 +117,7 @@ impl Manifest {
                 at = end;
             }
             let mut entries = Vec::with_capacity(at);
+            let mut last_label = Arc::from("");
             for batch in builder.build()? {
                 let batch = batch?;
                 let text = |column: usize| batch.column(column).as_string::<i32>();
@@ -124,7 +125,7 @@ impl Manifest {
                 let size = batch.column(2).as_primitive::<UInt64Type>();
                 entries.extend((0..batch.num_rows()).map(|row| Entry {
                     path: path.value(row).into(),
-                    label: label.value(row).into(),
+                    label: share(&mut last_label, label.value(row)),
                     size: size.value(row),
                     tag: tag.value(row).into(),
                     problem: problem.is_valid(row).then(|| problem.value(row).into()),

@@ -153,12 +153,12 @@ mod tests {
         let row = [[0u8; 6], [200; 6], [0; 6]].concat();
         let image = Rgb { width: 6, height: 2, pixels: [row.clone(), row].concat() };
         let spec = Preprocessing {
-            size: [1, 1],
+            size: [2, 2],
             mean: [0.0; 3],
             std: [1.0; 3],
             color: Color::Rgb,
             layout: Layout::Nchw,
         };
-        assert_eq!(tensor(spec, &image), [200.0; 3]);
+        assert_eq!(tensor(spec, &image), [200.0; 12]);
     }
 }

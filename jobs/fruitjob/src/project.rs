@@ -78,7 +78,7 @@ pub(crate) fn task(worker: &Worker, partition: usize) -> Result<Done> {
         schema.clone(),
         vec![
             Arc::new(StringArray::from_iter_values(usable.iter().map(|(e, _)| &e.path))),
-            Arc::new(StringArray::from_iter_values(usable.iter().map(|(e, _)| &e.label))),
+            Arc::new(StringArray::from_iter_values(usable.iter().map(|(e, _)| &*e.label))),
             Arc::new(column.finish()),
         ],
     );

@@ -157,7 +157,7 @@ fn thumbnails(
     let input = session.input()?;
     let per_label = (MAX_THUMBNAILS / counts.len().max(1)).clamp(1, PER_LABEL);
     let mut by_label: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for entry in manifest.entries.iter().filter(|e| counts.contains_key(&e.label)) {
+    for entry in manifest.entries.iter().filter(|e| counts.contains_key(&*e.label)) {
         by_label.entry(&entry.label).or_default().push(&entry.path);
     }
     let chosen: Vec<(&str, &str)> = by_label

@@ -251,8 +251,7 @@ impl Session {
         }
         let manifest = Manifest::new(self.record.input.clone(), listing);
         manifest.save(&self.output)?;
-        let labels: std::collections::BTreeSet<&str> =
-            manifest.entries.iter().map(|e| e.label.as_str()).collect();
+        let labels: std::collections::BTreeSet<&str> = manifest.entries.iter().map(|e| &*e.label).collect();
         let images = &mut self.record.images;
         images.listed = manifest.entries.len() as u64;
         images.labels = labels.len() as u64;

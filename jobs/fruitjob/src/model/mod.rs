@@ -272,7 +272,7 @@ mod tests {
     fn bad_models_are_explained() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.onnx");
-        let mut explain = |proto: Option<ModelProto>, options: PreprocessingOptions| {
+        let explain = |proto: Option<ModelProto>, options: PreprocessingOptions| {
             let bytes = proto.map_or(b"PK\x03\x04 not a model".to_vec(), |p| p.encode_to_vec());
             std::fs::write(&path, bytes).unwrap();
             match load(path.to_str().unwrap(), options) {

@@ -1,0 +1,114 @@
+"""On real data: Fruits-360 and ImageNet MobileNetV2, where FRUITCTL_TEST_DATA names a folder that holds them.
+
+    data/fruits360-test.tar.gz, data/fruits360-training.tar.gz
+    models/mobilenet_v2_1.0_224.onnx, models/mobilenet_v2_reference_features.npz
+"""
+
+import os
+import random
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import check_complete, fruitctl, results
+from PIL import Image
+from sklearn.decomposition import PCA
+
+DATA = os.environ.get("FRUITCTL_TEST_DATA")
+pytestmark = pytest.mark.skipif(not DATA, reason="FRUITCTL_TEST_DATA is not set")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Path(DATA).resolve() / "models" / "mobilenet_v2_1.0_224.onnx"
+
+
+@pytest.fixture(scope="module")
+def reference(model):
+    return np.load(model.parent / "mobilenet_v2_reference_features.npz")
+
+
+@pytest.fixture(scope="module")
+def fruits360(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fruits360")
+    for name in ("test", "training"):
+        with tarfile.open(Path(DATA) / "data" / f"fruits360-{name}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+    return folder / "fruits360"
+
+
+def features(output):
+    """path -> features, as the run kept them."""
+    table = pa.concat_tables(pq.read_table(f) for f in (output / ".fruitjob" / "features").glob("*/*.parquet"))
+    return {row["path"]: row["features"] for row in table.select(["path", "features"]).to_pylist()}
+
+
+def test_features_and_fused_graph_agree_with_the_reference(model, reference, tmp_path):
+    """The eight images that are given as resized pixels: the network apart from decoding and resizing."""
+    (tmp_path / "in" / "fruit").mkdir(parents=True)
+    for i, pixels in enumerate(reference["sample_resized"]):
+        Image.fromarray(pixels).save(tmp_path / "in" / "fruit" / f"{i}.png")
+    output = tmp_path / "out"
+    fruitctl("run", "-i", tmp_path / "in", "-o", output, "-m", model, "-k", 7)
+    got = features(output)
+    want = reference["features"][reference["sample_index"]]
+    error = max(np.abs(np.array(got[f"fruit/{i}.png"]) - want[i]).max() for i in range(8))
+    print(f"features: largest difference {error:.2e}")
+    assert error <= 1e-4
+    session = onnxruntime.InferenceSession(output / "model" / "model.onnx")
+    tensors = (reference["sample_resized"].astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
+    [vectors] = session.run(["pca"], {"input": tensors})
+    rows = results(output)
+    error = max(np.abs(vectors[i] - rows[f"fruit/{i}.png"][1]).max() for i in range(8))
+    print(f"fused graph: largest difference {error:.2e}")
+    assert error <= 1e-3
+
+
+def choose(fruits360, folder):
+    """30 training and 20 test images of every class."""
+    chosen = random.Random(360)
+    for split, n in (("Training", 30), ("Test", 20)):
+        classes = sorted((fruits360 / split).iterdir())
+        assert len(classes) == 131
+        for label in classes:
+            target = folder / split / label.name
+            target.mkdir(parents=True)
+            for file in chosen.sample(sorted(label.glob("*.jpg")), n):
+                shutil.copy(file, target)
+
+
+def test_quality_pca_and_thousands_of_real_photographs(fruits360, model, reference, tmp_path):
+    choose(fruits360, tmp_path / "in")
+    output = tmp_path / "out"
+    fruitctl("run", "-i", tmp_path / "in", "-o", output, "-m", model)
+    run = check_complete(output)
+    assert run["images"]["results"] == 131 * 50 and run["images"]["rejected"] == 0
+
+    rows = results(output)
+    split = lambda name: [row for path, row in sorted(rows.items()) if path.startswith(name)]
+    train, test = split("Training/"), split("Test/")
+    x, y = (np.array([vector for _, vector in rows], dtype=np.float64) for rows in (train, test))
+    distances = (y**2).sum(1)[:, None] - 2 * y @ x.T + (x**2).sum(1)
+    hits = [train[i][0] == test[j][0] for j, i in enumerate(distances.argmin(1))]
+    accuracy = 100 * np.mean(hits)
+    print(f"1-nearest-neighbour accuracy on 64 components: {accuracy:.1f} %")
+    assert accuracy >= 92.5, "the reference has 93.5 %"
+
+    kept = features(output)
+    matrix = np.array([kept[path] for path in sorted(kept)], dtype=np.float64)
+    want = PCA(64, svd_solver="covariance_eigh").fit(matrix)
+    load = lambda name: np.load(output / "model" / f"{name}.npy")
+    np.testing.assert_allclose(load("mean"), want.mean_, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(load("explained_variance"), want.explained_variance_, rtol=1e-5)
+    error = np.linalg.norm(load("components") - want.components_, axis=1)
+    print(f"components: largest difference of a unit vector {error.max():.1e}")
+    assert error.max() < 1e-5
+    fruitctl("run", "-i", tmp_path / "in", "-o", output, "-m", model, "--variance", "0.95")
+    run = check_complete(output)
+    assert run["images"]["featurized"] == 0
+    assert run["pca"]["components"] == PCA(0.95, svd_solver="full").fit(matrix).n_components_
