@@ -1,5 +1,6 @@
 """Stopped, killed, continued, repeated, changed: the same bytes as a run from nothing, and no work twice."""
 
+import random
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,28 @@ def test_ctrl_c_in_any_stage_leaves_the_last_results_whole(many, tmp_path, stage
         assert code == 0 and stage not in ("list", "featurize")
     fruitctl("run", "-i", many, "-o", output, *args)
     assert check_complete(output)["pca"]["components"] == 7
+
+
+def test_killed_at_any_moment_a_success_mark_means_whole_results(many, whole, tmp_path):
+    """Of the forty moments some fall into publication; whatever lies there, `_SUCCESS` never lies."""
+    output = tmp_path / "out"
+    shutil.copytree(whole, output)
+    chosen = random.Random(7)
+    outcomes = []
+    for night in range(40):
+        process = start(many, output, "-k", str(3 + night % 2))
+        try:
+            process.communicate(timeout=chosen.uniform(0.01, 0.35))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        if (output / "results" / "_SUCCESS").exists():
+            check_complete(output)
+        outcomes.append(process.returncode)
+    print(f"{outcomes.count(-9)} killed, {outcomes.count(0)} came through")
+    assert set(outcomes) <= {0, -9} and outcomes.count(-9) > 5
+    fruitctl("run", "-i", many, "-o", output)
+    assert check_complete(output) and digests(output) == digests(whole)
 
 
 def test_a_second_run_featurizes_nothing(many, whole, tmp_path):

@@ -1,38 +1,32 @@
 """The same job with its input, output and model in an object store: moto's S3."""
 
+import functools
+import http.server
 import os
 import shutil
-import subprocess
-import sys
-import time
-import urllib.request
+import threading
 
+import boto3
 import pytest
 from conftest import check_complete, digests, fruitctl
-
-PORT = 5591
+from moto.server import ThreadedMotoServer
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory):
+def s3():
     """An S3 on loopback; yields a boto3 client and the environment that finds it."""
-    log = open(tmp_path_factory.mktemp("moto") / "log", "w")
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(PORT)], stdout=log, stderr=log)
-    endpoint = f"http://127.0.0.1:{PORT}"
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(endpoint)
-            break
-        except OSError:
-            time.sleep(0.2)
-    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-3"}
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="eu-west-3", aws_access_key_id="test", aws_secret_access_key="test")
-    client.create_bucket(Bucket="fruits", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    region, key = "eu-west-3", "test"
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name=region, aws_access_key_id=key, aws_secret_access_key=key
+    )
+    client.create_bucket(Bucket="fruits", CreateBucketConfiguration={"LocationConstraint": region})
+    credentials = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": key, "AWS_REGION": region}
     yield client, os.environ | credentials | {"AWS_ENDPOINT_URL": endpoint}
-    server.terminate()
-    server.wait()
+    server.stop()
 
 
 def upload(client, folder, prefix):
@@ -77,6 +71,20 @@ def test_model_from_s3(s3, done, fruits, tmp_path):
     client.upload_file(str(done / "model" / "model.onnx"), "fruits", "models/fused.onnx")
     fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", "s3://fruits/models/fused.onnx", "-k", 4, env=env)
     assert check_complete(tmp_path / "out")["model"]["features"] == 64
+
+
+def test_model_over_http(done, fruits, tmp_path):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=done / "model")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/model.onnx?signature=secret"
+    args = ["run", "-i", fruits, "-o", tmp_path / "out", "-k", 4]
+    ran = fruitctl(*args, "-m", url)
+    assert check_complete(tmp_path / "out")["model"]["features"] == 64
+    assert "secret" not in ran.stdout + ran.stderr + (tmp_path / "out" / "run.json").read_text()
+    missing = fruitctl(*args, "-m", url.replace("model.onnx", "none.onnx"), code=6).stderr
+    assert "not found" in missing and "secret" not in missing
+    server.shutdown()
 
 
 def test_what_is_not_there_is_told(s3, fruits, tmp_path):

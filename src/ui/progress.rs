@@ -109,6 +109,9 @@ impl Observer for Progress {
                 if let Some(bar) = running.take().and_then(|r| r.bar) {
                     bar.finish_and_clear();
                 }
+                if let Some(bars) = &self.bars {
+                    let _ = bars.clear();
+                }
             }
         }
     }

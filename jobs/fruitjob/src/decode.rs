@@ -73,7 +73,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Rgb, String> {
 /// Whether an end-of-image marker follows the last start of a scan. The decoder makes up what is missing of the
 /// last rows, also when it is strict. Neither marker can occur in a scan's own data; a thumbnail's lie before.
 fn has_end(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.array_windows().rposition(|pair| *pair == marker);
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
     last([0xFF, 0xD9]) > last([0xFF, 0xDA])
 }
 

@@ -65,9 +65,12 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     Ok(message)
 }
 
+/// First and last path of a part, as bytes.
+type Span = (Vec<u8>, Vec<u8>);
+
 /// Features that earlier listings left: their keys, and the paths that they span.
 struct Old {
-    parts: Vec<(String, Option<(Vec<u8>, Vec<u8>)>)>,
+    parts: Vec<(String, Option<Span>)>,
 }
 
 impl Old {
@@ -96,7 +99,7 @@ impl Old {
 
     /// Keys of the parts that may hold paths between two.
     fn overlapping(&self, first: &str, last: &str) -> Vec<String> {
-        let overlaps = |span: &Option<(Vec<u8>, Vec<u8>)>| {
+        let overlaps = |span: &Option<Span>| {
             span.as_ref().is_none_or(|(min, max)| {
                 min.as_slice() <= last.as_bytes() && max.as_slice() >= first.as_bytes()
             })

@@ -12,6 +12,7 @@ use walkdir::WalkDir;
 use crate::count;
 use crate::error::{Error, Result};
 use crate::partition;
+use crate::session::Context;
 use crate::storage::{Input, Location, Source};
 
 /// The largest file that is read; a larger one is rejected, so that memory stays bounded.
@@ -61,7 +62,7 @@ impl Listing {
 pub fn list(
     input: &Input,
     output: &Location,
-    runtime: &tokio::runtime::Handle,
+    context: &Context,
     mut found: impl FnMut(u64),
 ) -> Result<Listing> {
     let skip = output.below(&input.location);
@@ -92,11 +93,12 @@ pub fn list(
         found(listing.entries.len() as u64);
     };
     let warnings = match &input.source {
-        Source::Directory(root) => walk(root, &mut add)?,
-        Source::Store(store, prefix) => runtime.block_on(async {
+        Source::Directory(root) => walk(root, context, &mut add)?,
+        Source::Store(store, prefix) => context.runtime.block_on(async {
             let failed = |e| Error::store(&format!("cannot list {}", input.location), e);
             let mut objects = store.list(Some(prefix));
             while let Some(object) = objects.next().await {
+                context.check()?;
                 let object = object.map_err(failed)?;
                 let Some(rest) = object.location.prefix_match(prefix) else { continue };
                 let path = rest.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
@@ -141,9 +143,14 @@ pub(crate) fn share(last: &mut Arc<str>, label: &str) -> Arc<str> {
 }
 
 /// Walks a directory, through symlinks; returns warnings.
-fn walk(root: &Path, add: &mut impl FnMut(String, u64, String, Option<String>)) -> Result<Vec<String>> {
+fn walk(
+    root: &Path,
+    context: &Context,
+    add: &mut impl FnMut(String, u64, String, Option<String>),
+) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for entry in WalkDir::new(root).min_depth(1).follow_links(true) {
+        context.check()?;
         let (path, meta) = match entry {
             Ok(entry) => {
                 let meta = entry.metadata().map_err(|e| e.into());
@@ -215,8 +222,9 @@ mod tests {
 
     fn list_dir(dir: &Path, output: &str) -> Result<Listing> {
         let input = Input::open(&Location::Local(dir.to_owned()))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        list(&input, &Location::parse(output)?, runtime.handle(), |_| {})
+        let runtime = crate::runtime()?;
+        let context = Context::new(runtime.handle().clone(), Arc::new(crate::event::JsonLines));
+        list(&input, &Location::parse(output)?, &context, |_| {})
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn cut<'a>(paths: impl Iterator<Item = &'a str>, target: usize) -> Vec<Range
     for path in paths {
         end += 1;
         let len = end - start;
-        if len >= max || (len >= min && hash(path) % target as u64 == 0) {
+        if len >= max || (len >= min && hash(path).is_multiple_of(target as u64)) {
             ranges.push(start..end);
             start = end;
         }

@@ -212,7 +212,8 @@ pub(crate) fn publish(session: &Session, record: Vec<u8>) -> Result<()> {
     let parts = &session.record.parts;
     for name in published {
         let file = name.strip_prefix("results/").expect("listed below it");
-        if file != "_SUCCESS" && parts.binary_search_by(|p| p.name.as_str().cmp(file)).is_err() {
+        let ours = file.starts_with("part-") && file.ends_with(".parquet");
+        if ours && parts.binary_search_by(|p| p.name.as_str().cmp(file)).is_err() {
             output.delete(&name)?;
         }
     }

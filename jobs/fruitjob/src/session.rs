@@ -245,7 +245,7 @@ impl Session {
         }
         self.begin(Stage::List, None, "images");
         let counters = self.counters.clone();
-        let listing = listing::list(&input, &self.job.output, &self.context.runtime, |n| counters.at(n))?;
+        let listing = listing::list(&input, &self.job.output, &self.context, |n| counters.at(n))?;
         for warning in &listing.warnings {
             self.warn(warning.clone());
         }

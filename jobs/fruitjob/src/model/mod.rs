@@ -185,7 +185,8 @@ fn preprocessing(proto: &ModelProto, options: &PreprocessingOptions) -> Result<P
     let stated = metadata.get("input_size").and_then(|s| s.trim().parse::<u32>().ok());
     let size = match (options.input_size.or(stated), h, w) {
         (Some(size), h, w) => {
-            for fixed in [h, w].into_iter().flatten().filter(|fixed| *fixed != i64::from(size)) {
+            let other = [h, w].into_iter().flatten().find(|fixed| *fixed != i64::from(size));
+            if let Some(fixed) = other {
                 return Err(format!("its input is {fixed} pixels wide or high, not {size}"));
             }
             [size, size]
