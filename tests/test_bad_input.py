@@ -132,6 +132,7 @@ def only(fruits, folder, n, same=False):
         (lambda f, t: only(f, t / "one", 1), [], 6, "at least two images"),
         (lambda f, t: only(f, t / "few", 7), ["-k", "20"], 6, "--components 6"),
         (lambda f, t: only(f, t / "same", 7, same=True), [], 6, "are the same"),
+        (lambda f, t: "http://127.0.0.1:9/images", [], 2, "not images or results"),
         (lambda f, t: f, ["-k", "0"], 2, "components"),
         (lambda f, t: f, ["--variance", "1.5"], 2, "between 0 and 1"),
         (lambda f, t: f, ["-k", "3", "--variance", "0.5"], 2, "cannot be used with"),

@@ -83,8 +83,10 @@ def test_model_over_http(done, fruits, tmp_path):
     assert check_complete(tmp_path / "out")["model"]["features"] == 64
     assert "secret" not in ran.stdout + ran.stderr + (tmp_path / "out" / "run.json").read_text()
     missing = fruitctl(*args, "-m", url.replace("model.onnx", "none.onnx"), code=6).stderr
-    assert "not found" in missing and "secret" not in missing
+    assert "the server answers 404" in missing and "secret" not in missing
     server.shutdown()
+    server.server_close()
+    assert "refused" in fruitctl(*args, "-m", url, code=6).stderr
 
 
 def test_what_is_not_there_is_told(s3, fruits, tmp_path):

@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::model::Model;
 use crate::record::{ModelRecord, RunRecord, StageRecord};
 use crate::storage::{Input, Location, Output};
-use crate::{count, engine, featurize, fit, layout, listing, project, report};
+use crate::{count, engine, featurize, fit, layout, listing, model, project, report};
 
 /// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
@@ -187,7 +187,7 @@ impl Session {
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
                 .ok_or_else(|| layout::missing(&self.output, layout::RECORD, "list"))?;
         }
-        self.announce(&self.job.model.clone());
+        self.announce(&model::display_name(&self.job.model));
         self.run_stage(stage)?;
         self.context.observer.event(&Event::Finished { run: Box::new(self.record.clone()) });
         Ok(())

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, path::Path as Key};
+use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, path::Path as Key};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use url::Url;
@@ -128,13 +128,17 @@ fn canonical(path: &Path) -> PathBuf {
 /// Opens the object store behind a URI, with credentials and endpoint from the usual environment
 /// variables (`AWS_*`, `GOOGLE_*`, `AZURE_*`) or the machine's role.
 pub(crate) fn open(url: &Url) -> Result<(Arc<dyn ObjectStore>, Key)> {
+    if let Ok((ObjectStoreScheme::Http, _)) = ObjectStoreScheme::parse(url) {
+        let location = Location::Remote(url.clone());
+        return Err(Error::Usage(format!(
+            "{location}: a web server can serve a model, not images or results; use a directory or an object store"
+        )));
+    }
     let mut options: Vec<(String, String)> = std::env::vars()
         .filter(|(k, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| k.starts_with(p)))
         .collect();
     // A plain-http endpoint is only ever set on purpose: an emulator.
-    if options.iter().any(|(k, v)| k.contains("ENDPOINT") && v.starts_with("http://"))
-        || url.scheme() == "http"
-    {
+    if options.iter().any(|(k, v)| k.contains("ENDPOINT") && v.starts_with("http://")) {
         options.push(("allow_http".into(), "true".into()));
     }
     let (store, path) = object_store::parse_url_opts(url, options)

@@ -100,6 +100,8 @@ impl Model {
         options: &PreprocessingOptions,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
+        let shown = display_name(name);
+        let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
         let (proto, bytes) = match name {
             "seeded" => {
                 let proto = seeded::backbone();
@@ -108,19 +110,14 @@ impl Model {
             }
             _ => {
                 let bytes = read(name, runtime)?;
-                let proto =
-                    graph::parse(&bytes).map_err(|why| Error::Usage(format!("model {name}: {why}")))?;
+                let proto = graph::parse(&bytes).map_err(&explain)?;
                 (proto, bytes)
             }
         };
-        let explain = |why: String| Error::Usage(format!("model {name}: {why}"));
-        let preprocessing = preprocessing(&proto, options).map_err(explain)?;
+        let preprocessing = preprocessing(&proto, options).map_err(&explain)?;
         let backbone = tract::compile(&proto, &preprocessing).map_err(explain)?;
         Ok(Model {
-            name: match Location::parse(name) {
-                Ok(remote @ Location::Remote(_)) => remote.to_string(),
-                _ => name.to_owned(),
-            },
+            name: shown,
             sha256: crate::hex_sha256(&bytes),
             preprocessing,
             backbone: Arc::new(backbone),
@@ -144,22 +141,43 @@ impl Model {
     }
 }
 
+/// A model's name without the signature or password that a URI may carry.
+pub(crate) fn display_name(name: &str) -> String {
+    match Location::parse(name) {
+        Ok(remote @ Location::Remote(_)) => remote.to_string(),
+        _ => name.to_owned(),
+    }
+}
+
 fn read(name: &str, runtime: &tokio::runtime::Handle) -> Result<Vec<u8>> {
-    match Location::parse(name)? {
-        Location::Local(path) => std::fs::read(&path).map_err(|e| {
+    let location = Location::parse(name)?;
+    // Displayed without the signature that a URI may carry.
+    let doing = format!("model {location}");
+    match &location {
+        Location::Local(path) => std::fs::read(path).map_err(|e| {
             let why = crate::error::explain_io(&e);
-            Error::Usage(format!(
-                "model {}: {why}; name an ONNX file or URI, or 'seeded' to try things out",
-                path.display()
-            ))
+            Error::Usage(format!("{doing}: {why}; name an ONNX file or URI, or 'seeded' to try things out"))
         }),
+        Location::Remote(url) if url.scheme().starts_with("http") => {
+            let get = async { reqwest::get(url.clone()).await?.error_for_status()?.bytes().await };
+            runtime.block_on(get).map(Into::into).map_err(|e| {
+                let why = match e.status() {
+                    Some(status) => format!("the server answers {status}"),
+                    None => format!("cannot be downloaded: {}", root_cause(&e.without_url())),
+                };
+                Error::Failed(format!("{doing}: {why}"))
+            })
+        }
         Location::Remote(url) => {
-            let (store, key) = crate::storage::open(&url)?;
+            let (store, key) = crate::storage::open(url)?;
             let get = async { store.get(&key).await?.bytes().await };
-            let bytes = runtime.block_on(get).map_err(|e| Error::store(&format!("model {name}"), e))?;
-            Ok(bytes.into())
+            runtime.block_on(get).map(Into::into).map_err(|e| Error::store(&doing, e))
         }
     }
+}
+
+fn root_cause(err: &dyn std::error::Error) -> String {
+    err.source().map_or_else(|| err.to_string(), root_cause)
 }
 
 /// What the model wants of pixels: options first, then its metadata, then its input's shape.
