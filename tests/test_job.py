@@ -137,6 +137,7 @@ def test_plain_output_has_no_terminal_codes(fruits, tmp_path):
 
 
 def test_init_then_run(fruits, tmp_path):
+    assert "no input; type 'fruitctl run --input" in fruitctl("run", cwd=tmp_path, code=2).stderr
     fruitctl("init", "--input", fruits, cwd=tmp_path)
     assert "already" in fruitctl("init", cwd=tmp_path, code=2).stderr
     fruitctl("run", "-k", 8, cwd=tmp_path)

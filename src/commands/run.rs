@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fruitjob::event::JsonLines;
-use fruitjob::{Context, Event, Job, Observer, Result, Session};
+use fruitjob::{Context, Error, Event, Job, Observer, Result, Session};
 
 use crate::cli::{Cli, RunArgs, Target};
 use crate::config::Config;
@@ -27,7 +27,16 @@ fn execute(cli: &Cli, args: &RunArgs, observer: Arc<dyn Observer>) -> Result<Ses
     match args.target.or(config.target).unwrap_or(Target::Local) {
         Target::Local => {}
     }
-    let job = Job::new(args.job.clone().or(config.job), args.preprocessing.clone().or(config.preprocessing))?;
+    let options = args.job.clone().or(config.job);
+    for (place, name) in [(&options.input, "input"), (&options.output, "output")] {
+        if place.is_none() {
+            return Err(Error::Usage(format!(
+                "no {name}; type 'fruitctl run --input DIR --output DIR', or 'fruitctl init' for a fruitctl.toml \
+                 that says it once and for all ('fruitctl samples fruits' draws pictures to try with)"
+            )));
+        }
+    }
+    let job = Job::new(options, args.preprocessing.clone().or(config.preprocessing))?;
     // Kept by the session's context until the process ends.
     let runtime = Box::leak(Box::new(fruitjob::runtime()?));
     let context = Context::new(runtime.handle().clone(), observer);
