@@ -9,7 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{BOLD, DIM, GOOD, WARN, number, rate, seconds};
 
-/// Between two plain lines of one stage.
+/// Between two plain lines of one stage, at least; and at least a tenth of the time that it has run, so that a
+/// log of hours stays readable.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Draws on stderr.
@@ -89,7 +90,7 @@ impl Observer for Progress {
                         bar.set_position(*done);
                         bar.set_message(message);
                     }
-                    None if running.last_line.elapsed() >= PLAIN_EVERY => {
+                    None if running.last_line.elapsed() >= PLAIN_EVERY.max(running.start.elapsed() / 10) => {
                         running.last_line = Instant::now();
                         let of = total.map(|t| format!("/{}", number(t))).unwrap_or_default();
                         self.line(&format!("{:<9} {}{of} {message}", stage.name(), number(*done)));
