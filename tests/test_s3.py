@@ -1,32 +1,21 @@
-"""The same job with its input, output and model in an object store: moto's S3."""
+"""The same job with its input, output and model in an object store: S3, as the emulator has it, also on bad days."""
 
 import functools
 import http.server
-import os
+import re
 import shutil
 import threading
 
-import boto3
 import pytest
-from conftest import check_complete, digests, fruitctl
-from moto.server import ThreadedMotoServer
+from conftest import check_complete, digests, fruitctl, rejects
+from emulator import Emulator, Fault
 
 
 @pytest.fixture(scope="module")
-def s3():
-    """An S3 on loopback; yields a boto3 client and the environment that finds it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    region, key = "eu-west-3", "test"
-    client = boto3.client(
-        "s3", endpoint_url=endpoint, region_name=region, aws_access_key_id=key, aws_secret_access_key=key
-    )
-    client.create_bucket(Bucket="fruits", CreateBucketConfiguration={"LocationConstraint": region})
-    credentials = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": key, "AWS_REGION": region}
-    yield client, os.environ | credentials | {"AWS_ENDPOINT_URL": endpoint}
-    server.stop()
+def aws():
+    with Emulator() as aws:
+        aws.client("s3").create_bucket(Bucket="fruits", CreateBucketConfiguration={"LocationConstraint": aws.region})
+        yield aws
 
 
 def upload(client, folder, prefix):
@@ -42,12 +31,12 @@ def download(client, prefix, folder):
         client.download_file("fruits", item["Key"], str(target))
 
 
-def test_s3_gives_the_same_bytes_as_a_directory(s3, fruits, done, tmp_path):
-    client, env = s3
+def test_s3_gives_the_same_bytes_as_a_directory(aws, fruits, tmp_path):
+    client = aws.client("s3")
     upload(client, fruits, "in/Training")
     # Below the input, as teams do: it must not become input.
     args = ["run", "-i", "s3://fruits/in", "-o", "s3://fruits/in/out"]
-    fruitctl(*args, env=env)
+    fruitctl(*args, env=aws.environment)
     download(client, "in/out", tmp_path / "out")
     run = check_complete(tmp_path / "out")
     assert run["images"]["featurized"] == 480
@@ -59,17 +48,94 @@ def test_s3_gives_the_same_bytes_as_a_directory(s3, fruits, done, tmp_path):
     # The next night: one more picture, one taken away.
     client.copy({"Bucket": "fruits", "Key": "in/Training/Fig 1/0_100.jpg"}, "fruits", "in/Training/Fig 1/new.jpg")
     client.delete_object(Bucket="fruits", Key="in/Training/Fig 1/1_100.jpg")
-    fruitctl(*args, env=env)
+    fruitctl(*args, env=aws.environment)
     shutil.rmtree(tmp_path / "out")
     download(client, "in/out", tmp_path / "out")
     images = check_complete(tmp_path / "out")["images"]
     assert images["featurized"] == 1 and images["cached"] == 479
 
 
-def test_model_from_s3(s3, done, fruits, tmp_path):
-    client, env = s3
-    client.upload_file(str(done / "model" / "model.onnx"), "fruits", "models/fused.onnx")
-    fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", "s3://fruits/models/fused.onnx", "-k", 4, env=env)
+BAD_DAYS = {
+    "throttled": [Fault("s3:*", "throttle", every=4)],
+    "errors": [Fault("s3:*", "error", every=5)],
+    "resets": [Fault("s3:*", "drop_before", every=5)],
+    "lost answers": [Fault(f"s3:{action}", "drop_after", every=3) for action in ("Put*", "Copy*", "Delete*")],
+    "slow": [Fault("s3:GetObject", "delay", every=10, seconds=0.1)],
+}
+
+
+@pytest.mark.parametrize("day", BAD_DAYS)
+def test_the_same_bytes_on_a_bad_day(aws, fruits, tmp_path, day):
+    """A store that throttles, fails, hangs up or loses its answer costs patience, and nothing else."""
+    client, prefix = aws.client("s3"), day.replace(" ", "-")
+    few = tmp_path / "fruits"
+    for label in ("Apple 1", "Banana 1", "Fig 1"):
+        shutil.copytree(fruits / label, few / label)
+    upload(client, few, f"{prefix}/in")
+    aws.faults[:] = BAD_DAYS[day]
+    try:
+        fruitctl("run", "-i", f"s3://fruits/{prefix}/in", "-o", f"s3://fruits/{prefix}/out", env=aws.environment)
+    finally:
+        aws.faults.clear()
+    struck = {fault.call: fault.hits for fault in BAD_DAYS[day]}
+    print(f"{day}: {struck}")
+    assert all(struck.values()), struck
+    download(client, f"{prefix}/out", tmp_path / "out")
+    assert check_complete(tmp_path / "out")["images"]["rejected"] == 0
+    fruitctl("run", "-i", few, "-o", tmp_path / "local")
+    assert digests(tmp_path / "out") == digests(tmp_path / "local")
+
+
+def test_an_image_that_vanishes_is_a_reject_and_is_tried_again(aws, fruits, tmp_path):
+    """Listed, and gone when it is read; there again the next night."""
+    client = aws.client("s3")
+    upload(client, fruits / "Apple 1", "vanish/in/Apple 1")
+    args = ["run", "-i", "s3://fruits/vanish/in", "-o", "s3://fruits/vanish/out", "--max-rejects", 5]
+    # Listings are made before the first read: take the image away in between.
+    watch = VanishAfterListing(client, "vanish/in/Apple 1/7_100.jpg")
+    aws.faults.append(watch)
+    try:
+        fruitctl(*args, env=aws.environment)
+    finally:
+        aws.faults.clear()
+    download(client, "vanish/out", tmp_path / "first")
+    check_complete(tmp_path / "first")
+    assert rejects(tmp_path / "first") == {"Apple 1/7_100.jpg": "cannot be read: not found"}
+    # The same picture again, by the same ETag: only it is computed, though its partition is the same.
+    client.upload_file(str(fruits / "Apple 1" / "7_100.jpg"), "fruits", "vanish/in/Apple 1/7_100.jpg")
+    fruitctl(*args, env=aws.environment)
+    download(client, "vanish/out", tmp_path / "second")
+    images = check_complete(tmp_path / "second")["images"]
+    assert (images["featurized"], images["cached"], images["rejected"]) == (1, 39, 0)
+
+
+def test_images_that_may_not_be_read_end_the_run_soon(aws, fruits, tmp_path):
+    upload(aws.client("s3"), fruits, "denied")
+    before = len(aws.calls)
+    aws.faults.append(Fault("s3:GetObject", "deny"))
+    try:
+        message = fruitctl("run", "-i", "s3://fruits/denied", "-o", tmp_path / "out", code=4, env=aws.environment).stderr
+    finally:
+        aws.faults.clear()
+    assert re.search("[56] unreadable images of 480", message) and "permission denied" in message, message
+    assert aws.calls[before:].count("s3:GetObject") < 60
+
+
+class VanishAfterListing(Fault):
+    """Deletes an object just before the first image is read."""
+
+    def __init__(self, client, key):
+        super().__init__("s3:GetObject", "delay", times=1, seconds=0)
+        self.client, self.key = client, key
+
+    def apply(self, service, environ, start_response, app):
+        self.client.delete_object(Bucket="fruits", Key=self.key)
+        return super().apply(service, environ, start_response, app)
+
+
+def test_model_from_s3(aws, done, fruits, tmp_path):
+    aws.client("s3").upload_file(str(done / "model" / "model.onnx"), "fruits", "models/fused.onnx")
+    fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", "s3://fruits/models/fused.onnx", "-k", 4, env=aws.environment)
     assert check_complete(tmp_path / "out")["model"]["features"] == 64
 
 
@@ -89,8 +155,8 @@ def test_model_over_http(done, fruits, tmp_path):
     assert "refused" in fruitctl(*args, "-m", url, code=6).stderr
 
 
-def test_what_is_not_there_is_told(s3, fruits, tmp_path):
-    _, env = s3
+def test_what_is_not_there_is_told(aws, fruits, tmp_path):
+    env = aws.environment
     none = fruitctl("run", "-i", "s3://fruits/nothing", "-o", tmp_path / "out", code=2, env=env).stderr
     assert "no image below s3://fruits/nothing" in none
     bucket = fruitctl("run", "-i", "s3://no-such-bucket/x", "-o", tmp_path / "out", code=6, env=env).stderr

@@ -167,7 +167,10 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
         worker.context.check()?;
         let bytes = images.blocking_recv().ok_or_else(|| Error::Bug("the reader went away".into()))?;
         let outcome = match bytes {
-            Err(why) => Err(Reject { reason: format!("cannot be read: {why}"), retry: true }),
+            Err(error) => {
+                give_up(worker, &entries[i].path, &error)?;
+                Err(Reject { reason: error.to_string(), retry: true })
+            }
             Ok(bytes) => {
                 done.bytes += bytes.len() as u64;
                 counters.read(bytes.len() as u64);
@@ -201,4 +204,25 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
     done.rejected = features::Summary::of(&rows).rejected;
     features::save(output, &model_key, key, &rows, d)?;
     Ok(done)
+}
+
+/// Ends the job when more images cannot be read than may be rejected: the store is gone, or closed to us, and
+/// asking for the rest would take hours to say the same.
+fn give_up(worker: &Worker, path: &str, error: &Error) -> Result<()> {
+    let (unreadable, total) = (worker.counters.unreadable(), worker.manifest.entries.len() as u64);
+    if !worker.max_rejects.exceeded(unreadable, total) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} of {} so far, the last one {}/{path}; {error}; more than the {} allowed by --max-rejects; \
+         what was done is kept",
+        count(unreadable, "unreadable image"),
+        number(total),
+        worker.manifest.input,
+        worker.max_rejects
+    );
+    Err(match error {
+        Error::Denied(_) => Error::Denied(message),
+        _ => Error::Failed(message),
+    })
 }

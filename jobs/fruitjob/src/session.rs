@@ -14,7 +14,7 @@ use crate::engine::{Engine, Task, Threads};
 use crate::error::{Error, Result};
 use crate::event::{self, Event, Observer, Stage};
 use crate::fit::Pca;
-use crate::job::Job;
+use crate::job::{Job, MaxRejects};
 use crate::manifest::Manifest;
 use crate::model::Model;
 use crate::record::{ModelRecord, RunRecord, StageRecord};
@@ -75,6 +75,7 @@ pub struct Counters {
     cached: AtomicU64,
     rejected: AtomicU64,
     bytes: AtomicU64,
+    unreadable: AtomicU64,
 }
 
 impl Counters {
@@ -92,6 +93,11 @@ impl Counters {
     /// Units done that were rejected.
     pub fn rejected(&self, n: u64) {
         self.rejected.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// One more image that cannot be read; returns how many there are.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Bytes read.
@@ -113,6 +119,7 @@ pub struct Worker {
     pub(crate) model: Arc<Model>,
     pub(crate) context: Context,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) max_rejects: MaxRejects,
     pca: OnceLock<Arc<Pca>>,
 }
 
@@ -326,6 +333,7 @@ impl Session {
             model: self.model()?,
             context: self.context.clone(),
             counters: self.counters.clone(),
+            max_rejects: self.job.max_rejects,
             pca: OnceLock::new(),
         };
         Threads { threads: self.job.threads, worker: Arc::new(worker) }.map(tasks)

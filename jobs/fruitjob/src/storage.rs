@@ -192,32 +192,28 @@ impl Input {
         Ok(Input { location: location.clone(), source })
     }
 
-    /// Reads one image, or says in a few words why that cannot be done.
-    pub(crate) async fn read(&self, path: &str) -> Result<Bytes, String> {
+    /// Reads one image. The error's message does not name it.
+    pub(crate) async fn read(&self, path: &str) -> Result<Bytes> {
+        const DOING: &str = "cannot be read";
         match &self.source {
             Source::Directory(root) => {
                 let file = root.join(path);
                 match tokio::task::spawn_blocking(move || std::fs::read(file)).await {
-                    Ok(Ok(bytes)) => Ok(bytes.into()),
-                    Ok(Err(e)) => Err(crate::error::explain_io(&e)),
-                    Err(_) => Err("the read was abandoned".into()),
+                    Ok(read) => read.map(Into::into).map_err(|e| Error::io(DOING, e)),
+                    Err(e) => Err(Error::Bug(format!("{DOING}: {e}"))),
                 }
             }
             Source::Store(store, prefix) => {
                 let key = Key::from_iter(prefix.parts().chain(Key::from(path).parts()));
                 let read = async { store.get(&key).await?.bytes().await };
-                read.await.map_err(|e| crate::error::explain_store(&e))
+                read.await.map_err(|e| Error::store(DOING, e))
             }
         }
     }
 
     /// Reads images in the order of `paths`, a few ahead of whoever takes them; to be called from outside the
     /// runtime.
-    pub(crate) fn read_ahead(
-        &self,
-        paths: Vec<String>,
-        runtime: &Handle,
-    ) -> mpsc::Receiver<Result<Bytes, String>> {
+    pub(crate) fn read_ahead(&self, paths: Vec<String>, runtime: &Handle) -> mpsc::Receiver<Result<Bytes>> {
         let (sender, receiver) = mpsc::channel(1);
         let input = self.clone();
         runtime.spawn(async move {
@@ -228,7 +224,7 @@ impl Input {
             });
             let mut reads = reads.buffered(READ_AHEAD);
             while let Some(read) = reads.next().await {
-                let read = read.unwrap_or_else(|_| Err("the read was abandoned".into()));
+                let read = read.unwrap_or_else(|e| Err(Error::Bug(format!("a reading task failed: {e}"))));
                 if sender.send(read).await.is_err() {
                     break;
                 }
