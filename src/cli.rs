@@ -23,7 +23,8 @@ First steps:
   fruitctl run --input fruits --output out   featurize them; open out/report.html
   fruitctl init                              write a fruitctl.toml, so that 'fruitctl run' is enough
 
-Exit codes: 0 done, 2 usage or configuration, 4 permission, 6 the job failed, 8 output in use, 130 interrupted")]
+Exit codes: 0 done, 2 usage or configuration, 4 permission, 6 the job failed,
+8 output in use, 130 interrupted")]
 pub struct Cli {
     /// The configuration file [default: fruitctl.toml, where there is one]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -38,8 +39,8 @@ pub enum Command {
     Init(InitArgs),
     /// Run the job: images in; PCA vectors, a model and a report out
     #[command(after_help = "\
-Flags overrule fruitctl.toml. Stopped or killed, the same command goes on where it was; run again, it
-computes what is new.
+Flags overrule fruitctl.toml. Stopped or killed, the same command goes on where
+it was; run again, it computes what is new.
 
 Examples:
   fruitctl run --input fruits --output out
@@ -48,7 +49,7 @@ Examples:
     Run(RunArgs),
     /// Draw fruit-like 100x100 JPEGs, one folder a class, to try and load the job with
     #[command(after_help = "\
-The same seed draws the same files; files that are there already are left alone.
+The same seed draws the same files; those that are there already are left alone.
 
 Example:
   fruitctl samples fruits --classes 131 --per-class 500")]

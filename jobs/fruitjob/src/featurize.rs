@@ -8,6 +8,8 @@ use crate::engine::{Done, Task};
 use crate::error::{Error, Result};
 use crate::event::Stage;
 use crate::features::{self, Reject, Row};
+use crate::listing::Entry;
+use crate::model::{self, Model};
 use crate::preprocess::Preprocessor;
 use crate::session::{Session, Worker};
 use crate::{count, layout, number, parquet_io};
@@ -160,36 +162,18 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
     let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
     let paths = todo.iter().map(|&i| entries[i].path.clone()).collect();
     let mut images = input.read_ahead(paths, &worker.context.runtime);
-    let mut session = worker.model.backbone.session()?;
-    let mut preprocessor = Preprocessor::new(worker.model.preprocessing.clone());
-    let mut tensor = vec![0.0; worker.model.preprocessing.len()];
+    let mut featurizer = Featurizer::new(&worker.model)?;
     for i in todo {
         worker.context.check()?;
-        let bytes = images.blocking_recv().ok_or_else(|| Error::Bug("the reader went away".into()))?;
-        let outcome = match bytes {
-            Err(error) => {
-                give_up(worker, &entries[i].path, &error)?;
-                Err(Reject { reason: error.to_string(), retry: true })
-            }
+        let outcome = match images.blocking_recv().ok_or_else(|| Error::Bug("the reader went away".into()))? {
             Ok(bytes) => {
                 done.bytes += bytes.len() as u64;
                 counters.read(bytes.len() as u64);
-                let fill = |image| preprocessor.run(&image, &mut tensor);
-                match decode::decode(&bytes).and_then(fill) {
-                    Err(reason) => Err(Reject { reason, retry: false }),
-                    Ok(()) => {
-                        let mut vector = vec![0.0; d];
-                        session.run(&tensor, &mut vector)?;
-                        if vector.iter().all(|x| x.is_finite()) {
-                            Ok(vector)
-                        } else {
-                            Err(Reject {
-                                reason: "the model gives values that are not finite".into(),
-                                retry: false,
-                            })
-                        }
-                    }
-                }
+                featurizer.run(&bytes)?.map_err(|reason| Reject { reason, retry: false })
+            }
+            Err(error) => {
+                give_up(worker, &entries[i].path, &error)?;
+                Err(Reject { reason: error.to_string(), retry: true })
             }
         };
         counters.rejected(u64::from(outcome.is_err()));
@@ -197,13 +181,44 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
         outcomes[i] = Some(outcome);
     }
 
-    let row = |(entry, outcome): (&crate::listing::Entry, Option<_>)| {
+    let row = |(entry, outcome): (&Entry, Option<_>)| {
         Some(Row { path: entry.path.clone(), tag: entry.tag.clone(), outcome: outcome? })
     };
     let rows: Vec<Row> = entries.iter().zip(outcomes).filter_map(row).collect();
     done.rejected = features::Summary::of(&rows).rejected;
     features::save(output, &model_key, key, &rows, d)?;
     Ok(done)
+}
+
+/// A file's bytes to its features, one file after another on one thread.
+struct Featurizer<'a> {
+    session: Box<dyn model::Session + 'a>,
+    preprocessor: Preprocessor,
+    tensor: Vec<f32>,
+    features: usize,
+}
+
+impl<'a> Featurizer<'a> {
+    fn new(model: &'a Model) -> Result<Self> {
+        Ok(Featurizer {
+            session: model.backbone.session()?,
+            preprocessor: Preprocessor::new(model.preprocessing.clone()),
+            tensor: vec![0.0; model.preprocessing.len()],
+            features: model.backbone.features(),
+        })
+    }
+
+    /// The features, or why there are none; an error when it is not the image's fault.
+    fn run(&mut self, bytes: &[u8]) -> Result<Result<Vec<f32>, String>> {
+        let decoded = decode::decode(bytes).and_then(|image| self.preprocessor.run(&image, &mut self.tensor));
+        if let Err(reason) = decoded {
+            return Ok(Err(reason));
+        }
+        let mut vector = vec![0.0; self.features];
+        self.session.run(&self.tensor, &mut vector)?;
+        let finite = vector.iter().all(|x| x.is_finite());
+        Ok(if finite { Ok(vector) } else { Err("the model gives values that are not finite".into()) })
+    }
 }
 
 /// Ends the job when more images cannot be read than may be rejected: the store is gone, or closed to us, and
