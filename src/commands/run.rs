@@ -13,7 +13,10 @@ use crate::ui::progress::Progress;
 /// Runs the job in this process and shows how it goes.
 pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
     let observer: Arc<dyn Observer> = if args.json { Arc::new(JsonLines) } else { Arc::new(Progress::new()) };
-    let result = execute(cli, args, observer.clone());
+    let runtime = fruitjob::runtime()?;
+    let result = execute(cli, args, Context::new(runtime.handle().clone(), observer.clone()));
+    // A read that hangs is no reason to wait.
+    runtime.shutdown_background();
     match &result {
         Ok(session) if !args.json => ui::summary::print(session),
         Ok(_) => {}
@@ -22,7 +25,7 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
     result.map(|_| ())
 }
 
-fn execute(cli: &Cli, args: &RunArgs, observer: Arc<dyn Observer>) -> Result<Session> {
+fn execute(cli: &Cli, args: &RunArgs, context: Context) -> Result<Session> {
     let config = Config::load(cli.config.as_deref())?;
     match args.target.or(config.target).unwrap_or(Target::Local) {
         Target::Local => {}
@@ -37,9 +40,6 @@ fn execute(cli: &Cli, args: &RunArgs, observer: Arc<dyn Observer>) -> Result<Ses
         }
     }
     let job = Job::new(options, args.preprocessing.clone().or(config.preprocessing))?;
-    // Kept by the session's context until the process ends.
-    let runtime = Box::leak(Box::new(fruitjob::runtime()?));
-    let context = Context::new(runtime.handle().clone(), observer);
     context.stop_on_signals()?;
     let mut session = Session::open(job, context)?;
     session.run()?;
