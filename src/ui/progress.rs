@@ -38,16 +38,12 @@ impl Progress {
 
     /// Prints a line above the bars.
     fn line(&self, text: &str) {
+        let print = || {
+            let _ = writeln!(anstream::stderr(), "{text}");
+        };
         match &self.bars {
-            // The MultiProgress writes raw bytes: strip colours here where they are not wanted.
-            Some(bars) => {
-                let styled = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-                let plain = anstream::adapter::strip_str(text).to_string();
-                let _ = bars.println(if styled { text } else { &plain });
-            }
-            None => {
-                let _ = writeln!(anstream::stderr(), "{text}");
-            }
+            Some(bars) => bars.suspend(print),
+            None => print(),
         }
     }
 }
@@ -106,14 +102,13 @@ impl Observer for Progress {
                 self.line(&format!("{GOOD}{:<9}{GOOD:#} {message}  {DIM}{time}{DIM:#}", stage.name()));
             }
             Event::Warning { message } => self.line(&format!("{WARN}warning:{WARN:#} {message}")),
-            Event::Failed { .. } | Event::Finished { .. } => {
+            // The bar stays, to show how far it came.
+            Event::Failed { .. } => {
                 if let Some(bar) = running.take().and_then(|r| r.bar) {
-                    bar.finish_and_clear();
-                }
-                if let Some(bars) = &self.bars {
-                    let _ = bars.clear();
+                    bar.abandon();
                 }
             }
+            Event::Finished { .. } => {}
         }
     }
 }
