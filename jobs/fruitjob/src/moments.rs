@@ -111,30 +111,42 @@ impl Moments {
     }
 }
 
-/// Merges moments pushed one by one as a balanced binary tree over their order, holding a logarithm of them.
+/// Children of a node of the merge tree.
+const FAN: u32 = 64;
+
+/// Merges moments pushed one by one, as a tree over their order: each node folds up to [`FAN`] children, left to
+/// right. Holds one set of moments a level, and there are hardly ever more than two levels.
 #[derive(Default)]
 pub struct Tree {
-    /// Merged runs of decreasing length: `(number of leaves, moments)`.
-    runs: Vec<(u64, Moments)>,
+    /// From the leaves up: children folded so far, and their moments.
+    levels: Vec<(u32, Moments)>,
 }
 
 impl Tree {
     /// Adds the next leaf.
     pub fn push(&mut self, leaf: Moments) {
-        let mut run = (1, leaf);
-        while let Some((leaves, moments)) = self.runs.pop_if(|(leaves, _)| *leaves == run.0) {
-            run = (leaves * 2, moments.merge(&run.1));
+        let mut child = leaf;
+        for level in &mut self.levels {
+            if level.0 == 0 {
+                *level = (1, child);
+                return;
+            }
+            let (children, node) = std::mem::replace(level, (0, Moments::empty(0)));
+            let node = node.merge(&child);
+            if children + 1 < FAN {
+                *level = (children + 1, node);
+                return;
+            }
+            child = node;
         }
-        self.runs.push(run);
+        self.levels.push((1, child));
     }
 
     /// All leaves together; `None` when there was none.
-    pub fn finish(mut self) -> Option<Moments> {
-        let (_, mut all) = self.runs.pop()?;
-        while let Some((_, run)) = self.runs.pop() {
-            all = run.merge(&all);
-        }
-        Some(all)
+    pub fn finish(self) -> Option<Moments> {
+        // Higher levels hold earlier leaves.
+        let nodes = self.levels.into_iter().rev().filter(|(children, _)| *children > 0).map(|(_, node)| node);
+        nodes.reduce(|all, node| all.merge(&node))
     }
 }
 
@@ -190,6 +202,19 @@ mod tests {
             close(&tree.finish().unwrap(), &whole);
         }
         assert!(Tree::default().finish().is_none());
+    }
+
+    #[test]
+    fn trees_of_several_levels_miss_nothing() {
+        for leaves in [1, 63, 64, 65, 128, 4095, 4096, 4097, 5000] {
+            let x = features(leaves, 3);
+            let mut tree = Tree::default();
+            for row in x.chunks(3) {
+                tree.push(of(row, 3));
+            }
+            assert!(tree.levels.len() <= 3);
+            close(&tree.finish().unwrap(), &naive(&x, 3));
+        }
     }
 
     #[test]
