@@ -3,7 +3,7 @@
 //! The page is `report.html` beside this file; it carries its data as JSON and needs nothing else, no network
 //! and no server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
@@ -209,11 +209,11 @@ pub(crate) fn publish(session: &Session, record: Vec<u8>) -> Result<()> {
     for name in output.list(layout::STAGING)? {
         output.rename(&name, name.strip_prefix(&staging).expect("listed below it"))?;
     }
-    let parts = &session.record.parts;
+    let parts: HashSet<&str> = session.record.parts.iter().map(|p| p.name.as_str()).collect();
     for name in published {
         let file = name.strip_prefix("results/").expect("listed below it");
         let ours = file.starts_with("part-") && file.ends_with(".parquet");
-        if ours && parts.binary_search_by(|p| p.name.as_str().cmp(file)).is_err() {
+        if ours && !parts.contains(file) {
             output.delete(&name)?;
         }
     }
@@ -223,7 +223,7 @@ pub(crate) fn publish(session: &Session, record: Vec<u8>) -> Result<()> {
 /// Deletes features that no partition of this listing uses: a later listing would not find them of use.
 pub(crate) fn collect_garbage(session: &mut Session) -> Result<()> {
     let (manifest, model_key) = (session.manifest()?, session.model()?.key());
-    let used: std::collections::HashSet<&str> = manifest.partitions.iter().map(|p| p.key.as_str()).collect();
+    let used: HashSet<&str> = manifest.partitions.iter().map(|p| p.key.as_str()).collect();
     for name in session.output.list(&layout::features_dir(&model_key))? {
         let key = name.rsplit('/').next().and_then(|file| file.split('.').next()).unwrap_or_default();
         if !used.contains(key) {
