@@ -128,9 +128,9 @@ class VanishAfterListing(Fault):
         super().__init__("s3:GetObject", "delay", times=1, seconds=0)
         self.client, self.key = client, key
 
-    def apply(self, service, environ, start_response, app):
+    def apply(self, request, start_response, app):
         self.client.delete_object(Bucket="fruits", Key=self.key)
-        return super().apply(service, environ, start_response, app)
+        return super().apply(request, start_response, app)
 
 
 def test_model_from_s3(aws, done, fruits, tmp_path):

@@ -1,11 +1,7 @@
-"""An AWS on loopback for the tests: moto in this process, behind a call log and faults on demand.
+"""An AWS on loopback, for tests and for trying fruitctl without an account: moto behind a call log, the API's own
+validation, IAM's decisions and faults on demand, and an EMR whose primary nodes exist.
 
-    with Emulator() as aws:
-        aws.faults.append(Fault("s3:PutObject", "drop_after", every=3))
-        …                       # programs find it by aws.environment
-        assert "s3:PutObject" in aws.calls
-
-S3 is what the job uses so far.
+By hand: `target/venv/bin/python tests/emulator` (see --help).
 """
 
 from .faults import Fault

@@ -5,7 +5,9 @@ import time
 from dataclasses import dataclass, field
 from threading import Lock
 
-MODES = ("throttle", "error", "deny", "delay", "drop_before", "drop_after")
+from .request import answer
+
+MODES = ("throttle", "error", "deny", "delay", "drop_before", "drop_after", "kill_before", "kill_after")
 
 # Code and HTTP status with which each service asks for patience; others answer Throttling, 400.
 THROTTLES = {
@@ -13,6 +15,9 @@ THROTTLES = {
     "ec2": ("RequestLimitExceeded", 503),
     "elasticmapreduce": ("ThrottlingException", 400),
 }
+
+# The code with which a service says that a key may not do something.
+DENIALS = {"ec2": "UnauthorizedOperation", "elasticmapreduce": "AccessDeniedException"}
 
 
 @dataclass
@@ -22,15 +27,20 @@ class Fault:
     call    glob over `service:Action`, for example `s3:Put*`
     mode    throttle: refused, asked to slow down; error: refused, HTTP 500; deny: refused, HTTP 403; delay: held for `seconds`;
             drop_before: the connection breaks before the call is applied; drop_after: the call is applied, and
-            the answer lost
+            the answer lost; kill_before, kill_after: the same, and `kill` is called
     every   of the calls that match, each `every`-th
+    first   of the calls that match, none before this one
     times   at most so many
+    key     only calls that are signed with this access key
     """
 
     call: str
     mode: str
     every: int = 1
+    first: int = 1
     times: int = 1_000_000
+    key: str = ""
+    kill: object = None
     seconds: float = 0.2
     hits: int = 0
     _seen: int = 0
@@ -39,29 +49,37 @@ class Fault:
     def __post_init__(self):
         assert self.mode in MODES, self.mode
 
-    def strikes(self, call):
+    def strikes(self, request):
         """Whether this call is one of those."""
-        if not fnmatch.fnmatchcase(call, self.call):
+        if not fnmatch.fnmatchcase(request.name, self.call) or self.key and self.key != request.access_key:
             return False
         with self._lock:
             self._seen += 1
-            hit = self._seen % self.every == 0 and self.hits < self.times
+            hit = self._seen >= self.first and self._seen % self.every == 0 and self.hits < self.times
             self.hits += hit
             return hit
 
-    def apply(self, service, environ, start_response, app):
+    def apply(self, request, start_response, app):
         """Answers instead of `app`, or before it."""
+        environ = request.environ
         if self.mode == "delay":
             time.sleep(self.seconds)
             return app(environ, start_response)
-        if self.mode in ("drop_before", "drop_after"):
-            if self.mode == "drop_after":
+        how, _, when = self.mode.partition("_")
+        if how in ("drop", "kill"):
+            if self.mode == "kill_before":
+                self.kill()
+            if when == "after":
                 for _ in app(environ, lambda *_: None):
                     pass
+            if self.mode == "kill_after":
+                self.kill()
             environ["werkzeug.socket"].shutdown(2)
             raise ConnectionAbortedError(self.mode)
-        answers = {"throttle": THROTTLES.get(service, ("Throttling", 400)), "error": ("InternalError", 500), "deny": ("AccessDenied", 403)}
+        answers = {
+            "throttle": THROTTLES.get(request.service, ("Throttling", 400)),
+            "error": ("InternalError" if request.service in ("s3", "ec2") else "InternalFailure", 500),
+            "deny": (DENIALS.get(request.service, "AccessDenied"), 400 if request.service == "elasticmapreduce" else 403),
+        }
         code, status = answers[self.mode]
-        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>made up by a fault rule</Message></Error>"
-        start_response(f"{status} {code}", [("Content-Type", "application/xml")])
-        return [body.encode()]
+        return answer(start_response, request, status, code, "made up by a fault rule")

@@ -1,55 +1,125 @@
-"""The server: every request is named, logged, and met by the faults before it reaches moto."""
+"""The server: every request is named, logged, held against the API's model and the caller's policies, and met by the
+faults, before it reaches the EMR that is here or the rest of AWS in moto."""
 
 import os
+import tempfile
 import threading
-from urllib.parse import parse_qs
 
 import boto3
+from moto.backends import get_backend
+from moto.core.model_instances import reset_model_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from . import access, quirks, validate
+from .emr import ElasticMapReduce, EmrError
+from .request import Request, answer
+
 
 class Emulator:
-    """An AWS of its own at a free port of 127.0.0.1, empty at first."""
+    """An AWS of its own at a port of 127.0.0.1, empty at first. moto's state is the process's: one at a time.
 
-    def __init__(self, region="eu-west-3"):
-        self.region = region
-        self.faults = []
-        self.calls = []
+    calls     names of the calls so far, in order; `log` has them with region, access key and answer
+    faults    what happens to calls: see `Fault`
+    refused   what the validation refused, one line a problem
+    pace      seconds that things take: see `emr.PACE`
+    """
+
+    def __init__(self, region="eu-west-3", port=0, nodes=True, verbose=False, **pace):
+        self.region, self.verbose = region, verbose
+        self.faults, self.calls, self.log, self.refused = [], [], [], []
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._handle, threaded=True, request_handler=Quiet)
+        self._folder = tempfile.TemporaryDirectory(prefix="emulator-", ignore_cleanup_errors=True)
+        self._server = make_server("127.0.0.1", port, self._handle, threaded=True, request_handler=Quiet)
+        self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.emr = ElasticMapReduce(self.endpoint, self._folder.name, nodes, pace)
         # For programs under test: this process's environment, and the way here.
-        self.environment = os.environ | {
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": region,
             "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
     def __enter__(self):
+        self.reset()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_):
+        self.emr.stop()
         self._server.shutdown()
         self._server.server_close()
+        self._folder.cleanup()
 
-    def client(self, service):
+    def reset(self):
+        """Empties it."""
+        self.emr.stop()
+        reset_model_data()
+        for service in ("s3", "iam", "ec2", "sts"):
+            get_backend(service).reset()
+
+    def client(self, service, region=None, key="test", secret="test", token=None):
         """A boto3 client of this AWS."""
         return boto3.client(
-            service, endpoint_url=self.endpoint, region_name=self.region,
-            aws_access_key_id="test", aws_secret_access_key="test",
+            service, endpoint_url=self.endpoint, region_name=region or self.region,
+            aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token,
         )
 
+    def user(self, name, policy):
+        """A user who may do what `policy` says and no more; returns the environment of its programs."""
+        iam = self.client("iam")
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return self.environment | {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
     def _handle(self, environ, start_response):
-        service, action = name(environ)
-        call = f"{service}:{action}"
-        self.calls.append(call)
+        request = Request.of(environ)
+        entry = {"call": request.name, "region": request.region, "key": request.access_key, "answer": None}
+        self.calls.append(request.name)
+        self.log.append(entry)
+
+        def respond(status, headers, *rest):
+            entry["answer"] = status
+            if self.verbose:
+                print(f"{request.region:<12} {request.name:<48} {status}", flush=True)
+            return start_response(status, headers, *rest)
+
         for fault in self.faults:
-            if fault.strikes(call):
-                return fault.apply(service, environ, start_response, self._moto)
-        return self._moto(environ, start_response)
+            if fault.strikes(request):
+                entry["fault"] = fault.mode
+                return fault.apply(request, respond, lambda environ, respond: self._serve(request, environ, respond))
+        return self._serve(request, environ, respond)
+
+    def _serve(self, request, environ, respond):
+        # What programs under test send is checked; what moto cannot parse of this test suite's own is not.
+        if request.operation is not None and request.params is not None and request.operation.input_shape is not None:
+            strict = request.service == "elasticmapreduce"
+            if wrong := validate.problems(request.operation.input_shape, request.params, strict=strict):
+                self.refused += [f"{request.name}: {line}" for line in wrong]
+                code = {"elasticmapreduce": "ValidationException", "ec2": "InvalidParameterValue", "s3": "InvalidArgument"}
+                return answer(respond, request, 400, code.get(request.service, "ValidationError"), "; ".join(wrong))
+        try:
+            access.check(request, self.emr.clusters)
+        except access.Refused as refused:
+            code = {"ec2": "UnauthorizedOperation", "elasticmapreduce": "AccessDeniedException"}.get(request.service, "AccessDenied")
+            return answer(respond, request, 400 if request.service == "elasticmapreduce" else 403, code, str(refused))
+        if request.service == "elasticmapreduce":
+            try:
+                return self.emr.serve(request, respond)
+            except EmrError as error:
+                return answer(respond, request, 400, error.code, str(error))
+        if (refusal := quirks.before(request, self.emr.clusters)) is not None:
+            status, code, message, *headers = refusal
+            return answer(respond, request, status, code, message, headers)
+        result = self._moto(environ, respond)
+        quirks.after(request)
+        return result
 
 
 class Quiet(MotoRequestHandler):
@@ -60,28 +130,3 @@ class Quiet(MotoRequestHandler):
 
     def connection_dropped(self, *_):
         pass
-
-
-def name(environ):
-    """Service and action of a request, as IAM and the API reference call them."""
-    authorization = environ.get("HTTP_AUTHORIZATION", "")
-    service = authorization.split("/")[3] if authorization.count("/") > 3 else "s3"
-    if target := environ.get("HTTP_X_AMZ_TARGET"):
-        return service, target.rpartition(".")[2]
-    return service, s3_action(environ) if service == "s3" else environ["REQUEST_METHOD"]
-
-
-def s3_action(environ):
-    """The action of a path-style S3 request, by its method, path and query.
-
-    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
-    """
-    method, query = environ["REQUEST_METHOD"], parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-    if "/" not in environ["PATH_INFO"].strip("/"):
-        on_bucket = {"GET": "ListObjectsV2", "HEAD": "HeadBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
-        return "DeleteObjects" if method == "POST" and "delete" in query else on_bucket.get(method, method)
-    if method == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" in environ:
-        return "CopyObject"
-    if "uploads" in query or "uploadId" in query:
-        return {"POST": "CreateMultipartUpload" if "uploads" in query else "CompleteMultipartUpload", "PUT": "UploadPart"}.get(method, method)
-    return {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}.get(method, method)

@@ -1,0 +1,173 @@
+"""IAM's decision: may this access key do this to that? By the inline policies of the key's user or role.
+
+Keys that no user or role of this account has are the account's root, which may do everything. Resources and the
+conditions that fruitctl's policies use are evaluated; managed policies, boundaries and session policies are not there.
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+"""
+
+import json
+import re
+
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
+from moto.ec2 import ec2_backends
+from moto.iam import iam_backends
+from moto.sts import sts_backends
+
+# What an API call needs where that is not the action of the same name.
+# Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html (-emr, -ec2)
+NEEDS = {
+    "s3:HeadBucket": ["s3:ListBucket"],
+    "s3:ListObjectsV2": ["s3:ListBucket"],
+    "s3:ListObjects": ["s3:ListBucket"],
+    "s3:ListObjectVersions": ["s3:ListBucketVersions"],
+    "s3:ListMultipartUploads": ["s3:ListBucketMultipartUploads"],
+    "s3:HeadObject": ["s3:GetObject"],
+    "s3:CopyObject": ["s3:PutObject", "s3:GetObject"],
+    "s3:CreateMultipartUpload": ["s3:PutObject"],
+    "s3:UploadPart": ["s3:PutObject"],
+    "s3:CompleteMultipartUpload": ["s3:PutObject"],
+    "s3:DeleteObjects": ["s3:DeleteObject"],
+    "s3:ListBuckets": ["s3:ListAllMyBuckets"],
+    "s3:GetBucketEncryption": ["s3:GetEncryptionConfiguration"],
+    "s3:PutBucketEncryption": ["s3:PutEncryptionConfiguration"],
+    "s3:GetPublicAccessBlock": ["s3:GetBucketPublicAccessBlock"],
+    "s3:PutPublicAccessBlock": ["s3:PutBucketPublicAccessBlock"],
+    "s3:GetBucketLifecycleConfiguration": ["s3:GetLifecycleConfiguration"],
+    "s3:PutBucketLifecycleConfiguration": ["s3:PutLifecycleConfiguration"],
+}
+# Actions that know no resource.
+ANYWHERE = re.compile(r"ec2:Describe.*|elasticmapreduce:(RunJobFlow|List(Clusters|ReleaseLabels|SupportedInstanceTypes|SecurityConfigurations)|.*SecurityConfiguration|.*BlockPublicAccess.*|DescribeReleaseLabel)|s3:ListAllMyBuckets|sts:.*")
+
+
+class Refused(Exception):
+    """The denial, in AWS's words."""
+
+
+def policies_of(access_key):
+    """(principal, its policy documents), or None for root."""
+    iam = iam_backends[ACCOUNT]["aws"]
+    for user in iam.users.values():
+        if any(key.access_key_id == access_key for key in user.access_keys):
+            return f"arn:aws:iam::{ACCOUNT}:user/{user.name}", [json.loads(p) for p in user.policies.values()]
+    for assumed in sts_backends[ACCOUNT]["aws"].assumed_roles:
+        if assumed.access_key_id == access_key:
+            name = assumed.role_arn.split("/")[-1]
+            role = next((r for r in iam.roles.values() if r.name == name), None)
+            documents = [json.loads(p) for p in role.policies.values()] if role else []
+            return f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{assumed.session_name}", documents
+    return None
+
+
+def check(request, clusters):
+    """Raises [`Refused`] unless the request's key may make it."""
+    if (found := policies_of(request.access_key)) is None or request.name == "sts:GetCallerIdentity":
+        return
+    principal, documents = found
+    for action, resource, context in needs(request, clusters):
+        if not permitted(documents, action, resource, context | {"aws:RequestedRegion": request.region}):
+            raise Refused(f"User: {principal} is not authorized to perform: {action} on resource: {resource} "
+                          "because no identity-based policy allows the action")
+
+
+def needs(request, clusters):
+    """(action, resource, context) of all that a request needs."""
+    params = request.params or {}
+    arns, context = resources(request, params, clusters)
+    for action in NEEDS.get(request.name, [request.name]):
+        for resource in ["*"] if ANYWHERE.fullmatch(action) else arns:
+            yield action, resource, context
+    tags = request_tags(params)
+    if request.name == "elasticmapreduce:RunJobFlow":
+        if tags:
+            yield "elasticmapreduce:AddTags", f"arn:aws:elasticmapreduce:{request.region}:{ACCOUNT}:cluster/*", context
+        iam = f"arn:aws:iam::{ACCOUNT}:role/"
+        yield "iam:PassRole", iam + params.get("ServiceRole", ""), {"iam:PassedToService": "elasticmapreduce.amazonaws.com"}
+        yield "iam:PassRole", iam + params.get("JobFlowRole", ""), {"iam:PassedToService": "ec2.amazonaws.com"}
+    elif request.service == "ec2" and tags and request.action != "CreateTags":
+        yield "ec2:CreateTags", arns[0], context | {"ec2:CreateAction": request.action}
+    elif request.name == "s3:CreateBucket" and tags:
+        yield "s3:TagResource", arns[0], context
+    elif request.name == "iam:AddRoleToInstanceProfile":
+        yield "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{params.get('RoleName')}", {}
+    elif request.name in ("iam:CreateRole", "iam:CreateInstanceProfile") and tags:
+        yield f"iam:Tag{request.action.removeprefix('Create')}", arns[0], context
+
+
+def resources(request, params, clusters):
+    """The ARNs that a request is about, and what conditions may ask about them."""
+    context = {f"aws:RequestTag/{k}": v for k, v in request_tags(params).items()}
+    region, service = request.region, request.service
+    if service == "s3":
+        bucket, key = params.get("Bucket", ""), params.get("Key", "")
+        if request.action == "DeleteObjects":
+            return [f"arn:aws:s3:::{bucket}/{o['Key']}" for o in params.get("Delete", {}).get("Objects", [])] or [f"arn:aws:s3:::{bucket}/*"], context
+        if "Prefix" in params:
+            context["s3:prefix"] = params["Prefix"]
+        return [f"arn:aws:s3:::{bucket}" + (f"/{key}" if key else "")], context
+    if service == "iam":
+        kind = "instance-profile" if "InstanceProfile" in request.action else "role"
+        name = params.get("InstanceProfileName" if kind == "instance-profile" else "RoleName", "*")
+        return [f"arn:aws:iam::{ACCOUNT}:{kind}/{name}"], context
+    if service == "elasticmapreduce":
+        ids = [params.get("ClusterId") or params.get("JobFlowId") or params.get("ResourceId") or "*"]
+        ids = params.get("JobFlowIds", ids)
+        for cluster in (clusters.get(i) for i in ids):
+            if cluster:
+                context |= {f"elasticmapreduce:ResourceTag/{k}": v for k, v in cluster.tags.items()}
+        return [f"arn:aws:elasticmapreduce:{region}:{ACCOUNT}:cluster/{i}" for i in ids], context
+    if service == "ec2":
+        kind, ids, ec2 = "*", ["*"], ec2_backends[ACCOUNT][region]
+        if "SecurityGroup" in request.action:
+            kind, ids = "security-group", [params.get("GroupId", "*")]
+            tagged = ids[0]
+        elif "KeyPair" in request.action:
+            kind, ids = "key-pair", [params.get("KeyName", "*")]
+            tagged = ec2.key_pairs[ids[0]].id if ids[0] in ec2.key_pairs else None
+        if kind != "*" and tagged:
+            context |= {f"aws:ResourceTag/{t['key']}": t["value"] for t in ec2.describe_tags(filters={"resource-id": [tagged]})}
+        return [f"arn:aws:ec2:{region}:{ACCOUNT}:{kind}/{i}" for i in ids], context
+    return ["*"], context
+
+
+def request_tags(params):
+    """The tags that a call gives to what it creates."""
+    lists = [params.get("Tags"), (params.get("CreateBucketConfiguration") or {}).get("Tags"), params.get("TagSet")]
+    lists += [spec.get("Tags") for spec in params.get("TagSpecifications") or []]
+    return {t["Key"]: t.get("Value", "") for tags in lists for t in tags or []}
+
+
+def permitted(documents, action, resource, context):
+    """An explicit Deny wins; else some Allow must be there."""
+    allowed = False
+    for document in documents:
+        for statement in listed(document["Statement"]):
+            if applies(statement, action, resource, context):
+                if statement["Effect"] == "Deny":
+                    return False
+                allowed = True
+    return allowed
+
+
+def applies(statement, action, resource, context):
+    actions = any(matches(p, action, re.I) for p in listed(statement.get("Action", [])))
+    targets = any(matches(p, resource) for p in listed(statement.get("Resource", [])))
+    return actions and targets and all(
+        condition(operator, key, listed(values), context)
+        for operator, tests in statement.get("Condition", {}).items() for key, values in tests.items())
+
+
+def condition(operator, key, values, context):
+    actual = context.get(key)
+    if operator == "StringEquals":
+        return actual in values
+    if operator == "StringLike":
+        return actual is not None and any(matches(v, actual) for v in values)
+    raise NotImplementedError(f"condition operator {operator}")
+
+
+def matches(pattern, text, flags=0):
+    return re.fullmatch("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern), text, flags | re.S) is not None
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,66 @@
+"""Where moto is kinder than AWS: what AWS refuses before moto is asked, and what it does besides."""
+
+import re
+
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
+from moto.ec2 import ec2_backends
+from moto.iam import iam_backends
+from moto.s3 import s3_backends
+
+BUCKET = re.compile(r"(?!xn--|.*-s3alias$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+def before(request, clusters):
+    """(status, code, message, headers...) of a refusal, or None."""
+    params = request.params or {}
+    if request.service == "s3":
+        return bucket_rules(request, params)
+    if request.name == "ec2:DeleteSecurityGroup":
+        return group_in_use(request, params.get("GroupId"), clusters)
+    if request.name == "iam:PutRolePolicy" and len(params.get("PolicyDocument", "")) > 10_240:
+        return 400, "LimitExceeded", "Maximum policy size of 10240 bytes exceeded"
+    if request.name == "iam:DeleteRole":
+        iam = iam_backends[ACCOUNT]["aws"]
+        if any(role.name == params.get("RoleName") for p in iam.instance_profiles.values() for role in p.roles):
+            return 409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first."
+    return None
+
+
+def bucket_rules(request, params):
+    name = params.get("Bucket")
+    if request.action == "CreateBucket" and not BUCKET.fullmatch(name or ""):
+        return 400, "InvalidBucketName", "The specified bucket is not valid."
+    buckets = s3_backends[ACCOUNT]["aws"].buckets
+    if name in buckets and request.action != "CreateBucket" and (region := buckets[name].region_name) != (request.region or region):
+        return 301, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint.", \
+            ("x-amz-bucket-region", region)
+    if name in FOREIGN and name not in buckets:
+        if request.action == "CreateBucket":
+            return 409, "BucketAlreadyExists", "The requested bucket name is not available."
+        return 403, "AccessDenied", "Access Denied"
+    return None
+
+
+# Names of buckets that other accounts have.
+FOREIGN = set()
+
+
+def group_in_use(request, group_id, clusters):
+    """A group that instances have, or that a rule of another group names, cannot be deleted."""
+    using = [c.id for c in clusters.values() if c.lives() and group_id in c.groups()]
+    for group in ec2_backends[ACCOUNT][request.region].describe_security_groups():
+        named = (source.get("GroupId") for rule in group.ingress_rules + group.egress_rules for source in rule.source_groups)
+        if group.id != group_id and group_id in named:
+            using.append(group.id)
+    if using:
+        return 400, "DependencyViolation", f"resource {group_id} has a dependent object ({', '.join(using)})"
+    return None
+
+
+def after(request):
+    """What moto leaves out of a call that it took."""
+    if request.name == "s3:CreateBucket":
+        tags = (request.params.get("CreateBucketConfiguration") or {}).get("Tags")
+        backend = s3_backends[ACCOUNT]["aws"]
+        if tags and request.params["Bucket"] in backend.buckets and not backend.get_bucket_tagging(request.params["Bucket"])["Tags"]:
+            backend.put_bucket_tagging(request.params["Bucket"], {t["Key"]: t["Value"] for t in tags})
