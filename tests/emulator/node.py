@@ -30,14 +30,19 @@ mount --rbind /usr "$root/usr"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 for name in ld.so.cache ssl nsswitch.conf alternatives localtime hosts resolv.conf; do
-  [ -e "/etc/$name" ] && cp -r --no-preserve=ownership "/etc/$name" "$root/etc/" || true
+  [ -e "/etc/$name" ] && cp -r --no-preserve=ownership "/etc/$name" "$root/etc/" 2>/dev/null || true
 done
 for extra in $EXTRA; do mkdir -p "$root$extra"; mount --rbind "$extra" "$root$extra"; done
 chmod 1777 "$root/tmp"
-echo up
 # Root of a user namespace is no root to sshd, which would change users: there it runs as hadoop itself.
 [ "$ORDINARY" ] && become="unshare --user --map-user=$id --map-group=$id" || become=
-exec chroot "$root" $become /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
+cd "$root"
+mkdir -p .old
+pivot_root . .old
+cd /
+umount -l /.old
+echo up
+exec $become /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
 """
 
 SSHD = """
@@ -122,7 +127,7 @@ class Node:
             become = ["unshare", "--user", f"--map-user={HADOOP}", f"--map-group={HADOOP}"]
         with open(self.path(stdout), "ab", 0) as out, open(self.path(stderr), "ab", 0) as err:
             return subprocess.Popen(
-                [*enter, "--", "/usr/sbin/chroot", self.root, *become, "env", "-C", cwd, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                [*enter, "--", *become, "env", "-C", cwd, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 start_new_session=True, env=self.environment | environment)
 
     def stop(self):
