@@ -1,8 +1,11 @@
 //! `fruitctl`: parse, dispatch, exit code.
 
+mod aws;
 mod cli;
+mod clock;
 mod commands;
 mod config;
+mod error;
 mod ui;
 
 use clap::Parser;
@@ -19,6 +22,6 @@ fn main() {
     };
     if let Err(error) = result {
         ui::error(&error);
-        std::process::exit(error.exit_code());
+        std::process::exit(error.kind.exit_code());
     }
 }

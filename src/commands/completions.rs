@@ -1,9 +1,9 @@
 //! `fruitctl completions`: what the shell needs to know.
 
 use clap::CommandFactory;
-use fruitjob::Result;
 
 use crate::cli::{Cli, CompletionsArgs};
+use crate::error::Result;
 use crate::ui;
 
 /// Prints the completion script.

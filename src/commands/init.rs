@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use fruitjob::error::explain_io;
-use fruitjob::{Error, Result};
 
 use crate::cli::{Cli, InitArgs};
+use crate::error::{Error, Result};
 use crate::{config, ui};
 
 const TEMPLATE: &str = include_str!("../../templates/fruitctl.toml");
@@ -35,9 +35,9 @@ fn write(path: &Path, text: &str, force: bool) -> Result<()> {
     let write = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     write.map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => {
-            Error::Usage(format!("{} is there already; --force writes over it", path.display()))
+            Error::usage(format!("{} is there already; --force writes over it", path.display()))
         }
-        _ => Error::Usage(format!("cannot write {}: {}", path.display(), explain_io(&e))),
+        _ => Error::usage(format!("cannot write {}: {}", path.display(), explain_io(&e))),
     })
 }
 

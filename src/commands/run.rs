@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use fruitjob::event::JsonLines;
-use fruitjob::{Context, Error, Event, Job, Observer, Result, Session};
+use fruitjob::{Context, Event, Job, Observer, Session};
 
 use crate::cli::{Cli, RunArgs, Target};
 use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::ui;
 use crate::ui::progress::Progress;
 
@@ -20,7 +21,7 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
     match &result {
         Ok(session) if !args.json => ui::summary::print(session),
         Ok(_) => {}
-        Err(e) => observer.event(&Event::Failed { message: e.to_string(), exit_code: e.exit_code() }),
+        Err(e) => observer.event(&Event::Failed { message: e.to_string(), exit_code: e.kind.exit_code() }),
     }
     result.map(|_| ())
 }
@@ -33,7 +34,7 @@ fn execute(cli: &Cli, args: &RunArgs, context: Context) -> Result<Session> {
     let options = args.job.clone().or(config.job);
     for (place, name) in [(&options.input, "input"), (&options.output, "output")] {
         if place.is_none() {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "no {name}; type 'fruitctl run --input DIR --output DIR', or 'fruitctl init' for a fruitctl.toml \
                  that says it once and for all ('fruitctl samples fruits' draws pictures to try with)"
             )));

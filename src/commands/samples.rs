@@ -1,9 +1,10 @@
 //! `fruitctl samples`: pictures to try the job with.
 
-use fruitjob::{Context, Result};
+use fruitjob::Context;
 use std::sync::Arc;
 
 use crate::cli::SamplesArgs;
+use crate::error::Result;
 use crate::ui;
 
 /// Draws them, with a progress bar.

@@ -26,7 +26,7 @@ pub fn say(text: &str) {
 }
 
 /// Prints a failure on stderr.
-pub fn error(error: &fruitjob::Error) {
+pub fn error(error: &crate::error::Error) {
     let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}");
 }
 

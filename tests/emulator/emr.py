@@ -580,8 +580,7 @@ class Cluster:
                             "AWS_DEFAULT_REGION": self.region, "AWS_ENDPOINT_URL": self.emr.endpoint}
         self.s3 = boto3.client("s3", endpoint_url=self.emr.endpoint, region_name=self.region, aws_access_key_id=assumed.access_key_id,
                                aws_secret_access_key=assumed.secret_access_key, aws_session_token=assumed.session_token)
-        facts = {"FRUITCTL_CLUSTER_ID": self.id, "FRUITCTL_INSTANCE_ID": self.primary_id}
-        self.node = node.Node(self.emr.folder / self.id, self.primary_id, key.public_key if key else "", self.credentials | facts)
+        self.node = node.Node(self.emr.folder / self.id, self.primary_id, key.public_key if key else "", self.credentials)
         self.node.write("mnt/var/lib/info/job-flow.json", json.dumps({"jobFlowId": self.id, "masterInstanceId": self.primary_id}))
         self.address = self.node.address
 

@@ -1,13 +1,17 @@
 //! `fruitctl.toml`: read into [`Config`]; what is wrong with it is said with file, line and column.
 
+mod cloud;
+
 use std::path::{Path, PathBuf};
 
+pub use cloud::*;
+use fruitjob::JobOptions;
 use fruitjob::error::explain_io;
 use fruitjob::model::PreprocessingOptions;
-use fruitjob::{Error, JobOptions, Result};
 use serde::Deserialize;
 
 use crate::cli::Target;
+use crate::error::{Error, Result};
 
 /// The file that is looked for when none is named.
 pub const FILE: &str = "fruitctl.toml";
@@ -22,6 +26,23 @@ pub struct Config {
     pub job: JobOptions,
     /// What the model's file does not say.
     pub preprocessing: PreprocessingOptions,
+    /// The name of all that is made in AWS.
+    #[serde(deserialize_with = "project")]
+    pub project: Option<String>,
+    /// Account and region.
+    pub aws: AwsConfig,
+    /// The bucket.
+    pub bucket: BucketConfig,
+    /// Roles that exist.
+    pub roles: RolesConfig,
+    /// Who may log in.
+    pub key: KeyConfig,
+    /// Subnets, and who may reach port 22.
+    pub network: NetworkConfig,
+    /// The cluster.
+    pub cluster: ClusterConfig,
+    /// Prices that differ from the table's.
+    pub prices: PricesConfig,
 }
 
 impl Config {
@@ -32,23 +53,25 @@ impl Config {
             Ok(text) => {
                 let mut config = Config::parse(&text, &path)?;
                 let base = path.parent().unwrap_or(Path::new(""));
+                for script in &mut config.cluster.bootstrap {
+                    script.script = base.join(&script.script).to_string_lossy().into_owned();
+                }
                 for place in [&mut config.job.input, &mut config.job.output, &mut config.job.model] {
                     rebase(place, base);
                 }
                 Ok(config)
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Config::default()),
-            Err(e) => Err(Error::Usage(format!(
-                "cannot read {}: {}; 'fruitctl init' writes one",
-                path.display(),
-                explain_io(&e)
-            ))),
+            Err(e) => {
+                let message = format!("cannot read {}: {}", path.display(), explain_io(&e));
+                Err(Error::usage(message).next("fruitctl init (it writes one)"))
+            }
         }
     }
 
     /// Parses the text of the file `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        toml::from_str(text).map_err(|e| Error::Usage(explain(&e, text, path)))
+        toml::from_str(text).map_err(|e| Error::usage(explain(&e, text, path)))
     }
 }
 

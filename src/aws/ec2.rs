@@ -1,0 +1,306 @@
+//! EC2: subnets, security groups, key pairs, Spot prices.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types as t;
+
+use super::{ApiError, Aws, Tags, absent, already, call};
+
+type Result<T> = std::result::Result<T, ApiError>;
+
+/// A subnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its id.
+    pub id: String,
+    /// Its VPC.
+    pub vpc: String,
+    /// Its availability zone.
+    pub zone: String,
+    /// Addresses that are free.
+    pub free: i32,
+    /// Its instances get public addresses.
+    pub public: bool,
+}
+
+/// A security group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Group {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its VPC.
+    pub vpc: String,
+    /// Its tags.
+    pub tags: Tags,
+    /// Addresses that may reach TCP port 22.
+    pub ssh_from: Vec<String>,
+    /// Other rules that let the whole internet in, as text.
+    pub open: Vec<String>,
+    rules: Vec<t::IpPermission>,
+}
+
+/// A key pair.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyPair {
+    /// Its name.
+    pub name: String,
+    /// `ssh-ed25519 AAAA...`, without a comment.
+    pub public_key: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl Aws {
+    /// These subnets, or, where none are named, those of the default VPC; by zone.
+    pub async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>> {
+        let on = if ids.is_empty() { "the default VPC's subnets".to_owned() } else { ids.join(", ") };
+        let answer = call("ec2:DescribeSubnets", &on, || {
+            let describe = self.ec2.describe_subnets();
+            if ids.is_empty() {
+                describe.filters(filter("default-for-az", "true")).send()
+            } else {
+                describe.set_subnet_ids(Some(ids.to_vec())).send()
+            }
+        })
+        .await?;
+        let mut subnets: Vec<_> = answer
+            .subnets
+            .unwrap_or_default()
+            .into_iter()
+            .map(|s| Subnet {
+                id: s.subnet_id.unwrap_or_default(),
+                vpc: s.vpc_id.unwrap_or_default(),
+                zone: s.availability_zone.unwrap_or_default(),
+                free: s.available_ip_address_count.unwrap_or(0),
+                public: s.map_public_ip_on_launch.unwrap_or(false),
+            })
+            .collect();
+        subnets.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
+        Ok(subnets)
+    }
+
+    /// Security groups by a filter: `tag:KEY` or `group-name`.
+    pub async fn groups(&self, name: &str, value: &str) -> Result<Vec<Group>> {
+        let mut groups = Vec::new();
+        let mut next = None;
+        loop {
+            let page = call("ec2:DescribeSecurityGroups", value, || {
+                self.ec2.describe_security_groups().filters(filter(name, value)).set_next_token(next.clone()).send()
+            })
+            .await?;
+            groups.extend(page.security_groups.unwrap_or_default().into_iter().map(group));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(groups);
+            }
+        }
+    }
+
+    /// Makes a group, tagged from its first moment; `None`: there is one of this name in this VPC.
+    pub async fn create_group(&self, name: &str, about: &str, vpc: &str, tags: &Tags) -> Result<Option<String>> {
+        let create = call("ec2:CreateSecurityGroup", name, || {
+            self.ec2
+                .create_security_group()
+                .group_name(name)
+                .description(about)
+                .vpc_id(vpc)
+                .tag_specifications(specification(t::ResourceType::SecurityGroup, tags))
+                .send()
+        });
+        Ok(absent(create.await, &["InvalidGroup.Duplicate"])?.and_then(|o| o.group_id))
+    }
+
+    /// Lets an address reach port 22; one that may already is fine.
+    pub async fn allow_ssh(&self, group: &str, cidr: &str) -> Result<()> {
+        let allow = call("ec2:AuthorizeSecurityGroupIngress", group, || {
+            self.ec2.authorize_security_group_ingress().group_id(group).ip_permissions(ssh(cidr)).send()
+        });
+        already(allow.await, &["InvalidPermission.Duplicate"])
+    }
+
+    /// Takes that back; a rule that is gone is fine.
+    pub async fn forbid_ssh(&self, group: &str, cidr: &str) -> Result<()> {
+        let revoke = call("ec2:RevokeSecurityGroupIngress", group, || {
+            self.ec2.revoke_security_group_ingress().group_id(group).ip_permissions(ssh(cidr)).send()
+        });
+        already(revoke.await, &["InvalidPermission.NotFound"])
+    }
+
+    /// Takes away all rules of a group that name another group: EMR makes its two name each other, and neither
+    /// could be deleted.
+    pub async fn disentangle(&self, group: &Group) -> Result<()> {
+        let rules: Vec<_> =
+            group.rules.iter().filter(|r| r.user_id_group_pairs.as_ref().is_some_and(|p| !p.is_empty())).collect();
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let between: Vec<_> = rules
+            .into_iter()
+            .map(|rule| {
+                t::IpPermission::builder()
+                    .set_ip_protocol(rule.ip_protocol.clone())
+                    .set_from_port(rule.from_port)
+                    .set_to_port(rule.to_port)
+                    .set_user_id_group_pairs(rule.user_id_group_pairs.clone())
+                    .build()
+            })
+            .collect();
+        let revoke = call("ec2:RevokeSecurityGroupIngress", &group.id, || {
+            self.ec2
+                .revoke_security_group_ingress()
+                .group_id(&group.id)
+                .set_ip_permissions(Some(between.clone()))
+                .send()
+        });
+        already(revoke.await, &["InvalidPermission.NotFound", "InvalidGroup.NotFound"])
+    }
+
+    /// Takes away all rules, but those for SSH, that let the whole internet in.
+    pub async fn close(&self, group: &Group) -> Result<()> {
+        for rule in group.rules.iter().filter(|rule| !is_ssh(rule)) {
+            let v4: Vec<_> = rule.ip_ranges.iter().flatten().filter(|r| is_world(r.cidr_ip())).cloned().collect();
+            let v6: Vec<_> = rule.ipv6_ranges.iter().flatten().filter(|r| is_world(r.cidr_ipv6())).cloned().collect();
+            if v4.is_empty() && v6.is_empty() {
+                continue;
+            }
+            let open = t::IpPermission::builder()
+                .set_ip_protocol(rule.ip_protocol.clone())
+                .set_from_port(rule.from_port)
+                .set_to_port(rule.to_port)
+                .set_ip_ranges((!v4.is_empty()).then_some(v4))
+                .set_ipv6_ranges((!v6.is_empty()).then_some(v6))
+                .build();
+            let revoke = call("ec2:RevokeSecurityGroupIngress", &group.id, || {
+                self.ec2.revoke_security_group_ingress().group_id(&group.id).ip_permissions(open.clone()).send()
+            });
+            already(revoke.await, &["InvalidPermission.NotFound"])?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a group; one that is gone is fine.
+    pub async fn delete_group(&self, id: &str) -> Result<()> {
+        let delete =
+            call("ec2:DeleteSecurityGroup", id, || self.ec2.delete_security_group().group_id(id).send());
+        already(delete.await, &["InvalidGroup.NotFound", "InvalidGroupId.Malformed"])
+    }
+
+    /// Key pairs by a filter: `tag:KEY` or `key-name`.
+    pub async fn key_pairs(&self, name: &str, value: &str) -> Result<Vec<KeyPair>> {
+        let answer = call("ec2:DescribeKeyPairs", value, || {
+            self.ec2.describe_key_pairs().filters(filter(name, value)).include_public_key(true).send()
+        })
+        .await?;
+        let pairs = answer.key_pairs.unwrap_or_default().into_iter().map(|k| KeyPair {
+            name: k.key_name.unwrap_or_default(),
+            public_key: k.public_key.unwrap_or_default().split_whitespace().take(2).collect::<Vec<_>>().join(" "),
+            tags: plain(k.tags),
+        });
+        Ok(pairs.collect())
+    }
+
+    /// Imports a public key, tagged from its first moment. False: there is one of this name.
+    pub async fn import_key_pair(&self, name: &str, public_key: &str, tags: &Tags) -> Result<bool> {
+        let material = aws_sdk_ec2::primitives::Blob::new(public_key.as_bytes());
+        let import = call("ec2:ImportKeyPair", name, || {
+            self.ec2
+                .import_key_pair()
+                .key_name(name)
+                .public_key_material(material.clone())
+                .tag_specifications(specification(t::ResourceType::KeyPair, tags))
+                .send()
+        });
+        Ok(absent(import.await, &["InvalidKeyPair.Duplicate"])?.is_some())
+    }
+
+    /// Deletes a key pair; one that is gone is fine.
+    pub async fn delete_key_pair(&self, name: &str) -> Result<()> {
+        let delete = call("ec2:DeleteKeyPair", name, || self.ec2.delete_key_pair().key_name(name).send());
+        already(delete.await, &["InvalidKeyPair.NotFound"])
+    }
+
+    /// The lowest present Spot price of each of these types, over the zones, in dollars an hour.
+    pub async fn spot_prices(&self, types: &[String]) -> Result<BTreeMap<String, f64>> {
+        let now = aws_sdk_ec2::primitives::DateTime::from(std::time::SystemTime::now());
+        let answer = call("ec2:DescribeSpotPriceHistory", &types.join(", "), || {
+            self.ec2
+                .describe_spot_price_history()
+                .set_instance_types(Some(types.iter().map(|t| t.as_str().into()).collect()))
+                .product_descriptions("Linux/UNIX")
+                .start_time(now)
+                .send()
+        })
+        .await?;
+        let mut lowest = BTreeMap::new();
+        for price in answer.spot_price_history.unwrap_or_default() {
+            if let (Some(kind), Some(Ok(dollars))) = (price.instance_type, price.spot_price.map(|p| p.parse::<f64>())) {
+                let least = lowest.entry(kind.as_str().to_owned()).or_insert(dollars);
+                *least = least.min(dollars);
+            }
+        }
+        Ok(lowest)
+    }
+}
+
+fn filter(name: &str, value: &str) -> t::Filter {
+    t::Filter::builder().name(name).values(value).build()
+}
+
+fn specification(kind: t::ResourceType, tags: &Tags) -> t::TagSpecification {
+    let tags = tags.iter().map(|(k, v)| t::Tag::builder().key(k).value(v).build()).collect();
+    t::TagSpecification::builder().resource_type(kind).set_tags(Some(tags)).build()
+}
+
+fn plain(tags: Option<Vec<t::Tag>>) -> Tags {
+    tags.unwrap_or_default()
+        .into_iter()
+        .map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default()))
+        .collect()
+}
+
+fn ssh(cidr: &str) -> t::IpPermission {
+    let rule = t::IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22);
+    const WHY: &str = "SSH for fruitctl";
+    if cidr.contains(':') {
+        rule.ipv6_ranges(t::Ipv6Range::builder().cidr_ipv6(cidr).description(WHY).build()).build()
+    } else {
+        rule.ip_ranges(t::IpRange::builder().cidr_ip(cidr).description(WHY).build()).build()
+    }
+}
+
+fn is_ssh(rule: &t::IpPermission) -> bool {
+    rule.ip_protocol.as_deref() == Some("tcp") && (rule.from_port, rule.to_port) == (Some(22), Some(22))
+}
+
+fn is_world(cidr: Option<&str>) -> bool {
+    cidr.is_some_and(|cidr| cidr.ends_with("/0"))
+}
+
+fn group(g: t::SecurityGroup) -> Group {
+    let rules = g.ip_permissions.unwrap_or_default();
+    let (mut ssh_from, mut open) = (Vec::new(), Vec::new());
+    for rule in &rules {
+        let v4 = rule.ip_ranges.iter().flatten().filter_map(|r| r.cidr_ip.clone());
+        let v6 = rule.ipv6_ranges.iter().flatten().filter_map(|r| r.cidr_ipv6.clone());
+        for cidr in v4.chain(v6) {
+            if is_ssh(rule) {
+                ssh_from.push(cidr);
+            } else if is_world(Some(&cidr)) {
+                let ports = format!("{}-{}", rule.from_port.unwrap_or(0), rule.to_port.unwrap_or(65535));
+                open.push(format!("ports {ports} from {cidr}"));
+            }
+        }
+    }
+    ssh_from.sort();
+    Group {
+        id: g.group_id.unwrap_or_default(),
+        name: g.group_name.unwrap_or_default(),
+        vpc: g.vpc_id.unwrap_or_default(),
+        tags: plain(g.tags),
+        ssh_from,
+        open,
+        rules,
+    }
+}

@@ -1,0 +1,793 @@
+//! EMR: clusters, what they are made of, and what a region allows.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_emr::config::retry::RetryConfig;
+use aws_sdk_emr::primitives::DateTime;
+use aws_sdk_emr::types as t;
+use serde::Serialize;
+
+use super::{ApiError, Aws, Tags, absent, call};
+
+type Result<T> = std::result::Result<T, ApiError>;
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs the masters, and our job.
+    Primary,
+    /// Holds HDFS.
+    Core,
+    /// Only computes.
+    Task,
+}
+
+impl Role {
+    /// As people say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Primary => "primary",
+            Role::Core => "core",
+            Role::Task => "task",
+        }
+    }
+
+    fn group(self) -> t::InstanceRoleType {
+        match self {
+            Role::Primary => t::InstanceRoleType::Master,
+            Role::Core => t::InstanceRoleType::Core,
+            Role::Task => t::InstanceRoleType::Task,
+        }
+    }
+
+    fn fleet(self) -> t::InstanceFleetType {
+        match self {
+            Role::Primary => t::InstanceFleetType::Master,
+            Role::Core => t::InstanceFleetType::Core,
+            Role::Task => t::InstanceFleetType::Task,
+        }
+    }
+
+    fn parse(text: &str) -> Role {
+        match text {
+            "MASTER" => Role::Primary,
+            "CORE" => Role::Core,
+            _ => Role::Task,
+        }
+    }
+}
+
+/// An instance group or fleet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Workforce {
+    /// What they are for.
+    pub role: Role,
+    /// Instance types; a group has one.
+    pub types: Vec<String>,
+    /// How many are asked for.
+    pub count: i32,
+    /// Spot instances.
+    pub spot: bool,
+    /// GiB of EBS each; of a fleet, EMR does not say.
+    pub ebs_gb: Option<i32>,
+}
+
+/// A script that runs on every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootstrapAction {
+    /// Its name.
+    pub name: String,
+    /// `s3://...`.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// A cluster: what is asked for in RunJobFlow, and what DescribeCluster and its siblings say of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Its tags.
+    pub tags: Tags,
+    /// `emr-7.13.0`.
+    pub release: String,
+    /// Names of applications, sorted.
+    pub applications: Vec<String>,
+    /// `s3://...`, without a slash at the end.
+    pub log_uri: String,
+    /// EMR's role.
+    pub service_role: String,
+    /// The nodes' instance profile.
+    pub profile: String,
+    /// A group's cluster is in one, a fleet's in one of them.
+    pub subnets: Vec<String>,
+    /// The key pair.
+    pub key_pair: String,
+    /// The primary node's security group.
+    pub primary_group: String,
+    /// The workers' security group.
+    pub worker_group: String,
+    /// Which security configuration.
+    pub security_configuration: String,
+    /// Fleets, not groups.
+    pub fleets: bool,
+    /// Its instances, by role.
+    pub workforce: Vec<Workforce>,
+    /// By classification.
+    pub configurations: BTreeMap<String, BTreeMap<String, String>>,
+    /// In order.
+    pub bootstrap: Vec<BootstrapAction>,
+    /// Seconds without work after which it ends itself.
+    pub idle_seconds: Option<i64>,
+    /// Bounds of core and task instances.
+    pub scaling: Option<(i32, i32)>,
+    /// It refuses to be terminated.
+    pub protected: bool,
+    /// GiB of the root volume.
+    pub root_gb: i32,
+}
+
+/// A cluster that exists, or did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Existing {
+    /// `j-...`.
+    pub id: String,
+    /// Its state.
+    pub status: Status,
+    /// The primary node's address.
+    pub primary_dns: Option<String>,
+    /// What it is.
+    pub cluster: Cluster,
+}
+
+/// A cluster's state.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// STARTING, BOOTSTRAPPING, RUNNING, WAITING, TERMINATING, TERMINATED or TERMINATED_WITH_ERRORS.
+    pub state: String,
+    /// Why: a code.
+    pub code: String,
+    /// Why: a sentence.
+    pub message: String,
+    /// Why: structured, on newer releases.
+    pub details: Vec<Detail>,
+    /// Seconds since 1970.
+    pub created: Option<i64>,
+    /// When it was ready for steps.
+    pub ready: Option<i64>,
+    /// When it ended.
+    pub ended: Option<i64>,
+}
+
+/// One of EMR's `ErrorDetails`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Detail {
+    /// Its code.
+    pub code: String,
+    /// What it is about.
+    pub data: BTreeMap<String, String>,
+}
+
+impl Status {
+    /// It has not ended.
+    pub fn lives(&self) -> bool {
+        !self.state.starts_with("TERMINATED")
+    }
+
+    /// It can be used, now or soon.
+    pub fn is_usable(&self) -> bool {
+        self.lives() && self.state != "TERMINATING"
+    }
+}
+
+/// A line of ListClusters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// `j-...`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub status: Status,
+}
+
+/// An instance of a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Instance {
+    /// `i-...`.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// ON_DEMAND or SPOT.
+    pub market: String,
+    /// Its state.
+    pub state: String,
+    /// Its public address, or its private one.
+    pub address: String,
+    /// Seconds since 1970.
+    pub created: Option<i64>,
+    /// When it ended.
+    pub ended: Option<i64>,
+}
+
+impl Aws {
+    /// Starts a cluster; its id. Asked for once only: where the answer is lost ([`ApiError::is_lost`]), look whether
+    /// there is a cluster of this name before asking again.
+    pub async fn run_job_flow(&self, cluster: &Cluster) -> Result<String> {
+        let instances = t::JobFlowInstancesConfig::builder()
+            .ec2_key_name(&cluster.key_pair)
+            .emr_managed_master_security_group(&cluster.primary_group)
+            .emr_managed_slave_security_group(&cluster.worker_group)
+            .keep_job_flow_alive_when_no_steps(true)
+            .termination_protected(cluster.protected);
+        let instances = if cluster.fleets {
+            instances
+                .set_ec2_subnet_ids(Some(cluster.subnets.clone()))
+                .set_instance_fleets(Some(cluster.workforce.iter().map(fleet).collect()))
+        } else {
+            instances
+                .set_ec2_subnet_id(cluster.subnets.first().cloned())
+                .set_instance_groups(Some(cluster.workforce.iter().map(group).collect()))
+        };
+        let run = self
+            .emr
+            .run_job_flow()
+            .name(&cluster.name)
+            .set_tags(Some(cluster.tags.iter().map(|(k, v)| t::Tag::builder().key(k).value(v).build()).collect()))
+            .release_label(&cluster.release)
+            .set_applications(Some(
+                cluster.applications.iter().map(|name| t::Application::builder().name(name).build()).collect(),
+            ))
+            .log_uri(format!("{}/", cluster.log_uri))
+            .service_role(&cluster.service_role)
+            .job_flow_role(&cluster.profile)
+            .security_configuration(&cluster.security_configuration)
+            .set_configurations(Some(configurations(&cluster.configurations)))
+            .set_bootstrap_actions(Some(cluster.bootstrap.iter().map(bootstrap_action).collect()))
+            .set_auto_termination_policy(cluster.idle_seconds.map(idle_policy))
+            .set_managed_scaling_policy(cluster.scaling.map(|bounds| scaling_policy(bounds, cluster.fleets)))
+            .ebs_root_volume_size(cluster.root_gb)
+            .scale_down_behavior(t::ScaleDownBehavior::TerminateAtTaskCompletion)
+            .visible_to_all_users(true)
+            .instances(instances.build());
+        let once = aws_sdk_emr::config::Builder::default().retry_config(RetryConfig::disabled());
+        let answer = call("elasticmapreduce:RunJobFlow", &cluster.name, || {
+            run.clone().customize().config_override(once.clone()).send()
+        })
+        .await?;
+        Ok(answer.job_flow_id.unwrap_or_default())
+    }
+
+    /// Clusters made at or after a time, in these states (all, if empty).
+    pub async fn list_clusters(&self, since: Option<i64>, states: &[&str]) -> Result<Vec<Listed>> {
+        let mut clusters = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = call("elasticmapreduce:ListClusters", &self.region, || {
+                self.emr
+                    .list_clusters()
+                    .set_created_after(since.map(DateTime::from_secs))
+                    .set_cluster_states(
+                        (!states.is_empty()).then(|| states.iter().map(|s| t::ClusterState::from(*s)).collect()),
+                    )
+                    .set_marker(marker.clone())
+                    .send()
+            })
+            .await?;
+            clusters.extend(page.clusters.unwrap_or_default().into_iter().map(|c| Listed {
+                id: c.id.unwrap_or_default(),
+                name: c.name.unwrap_or_default(),
+                status: status(c.status),
+            }));
+            marker = page.marker;
+            if marker.is_none() {
+                return Ok(clusters);
+            }
+        }
+    }
+
+    /// A cluster's state, tags and what DescribeCluster says; without its instances, scripts and policies.
+    pub async fn describe_cluster(&self, id: &str) -> Result<Option<Existing>> {
+        let describe =
+            call("elasticmapreduce:DescribeCluster", id, || self.emr.describe_cluster().cluster_id(id).send());
+        let found = match describe.await {
+            Ok(found) => found.cluster,
+            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("is not valid") => None,
+            Err(e) => return Err(e),
+        };
+        Ok(found.map(existing))
+    }
+
+    /// A cluster with all that can be compared.
+    pub async fn inspect_cluster(&self, id: &str) -> Result<Option<Existing>> {
+        let Some(mut found) = self.describe_cluster(id).await? else { return Ok(None) };
+        let bootstrap = async {
+            let list = call("elasticmapreduce:ListBootstrapActions", id, || {
+                self.emr.list_bootstrap_actions().cluster_id(id).send()
+            });
+            Ok::<_, ApiError>(list.await?.bootstrap_actions.unwrap_or_default())
+        };
+        let idle = async {
+            let get = call("elasticmapreduce:GetAutoTerminationPolicy", id, || {
+                self.emr.get_auto_termination_policy().cluster_id(id).send()
+            });
+            Ok(get.await?.auto_termination_policy.and_then(|p| p.idle_timeout))
+        };
+        let scaling = async {
+            let get = call("elasticmapreduce:GetManagedScalingPolicy", id, || {
+                self.emr.get_managed_scaling_policy().cluster_id(id).send()
+            });
+            Ok(get.await?.managed_scaling_policy.and_then(|p| p.compute_limits))
+        };
+        let workforce = self.workforce(id, found.cluster.fleets);
+        let (bootstrap, idle, scaling, workforce) = tokio::try_join!(bootstrap, idle, scaling, workforce)?;
+        found.cluster.bootstrap = bootstrap
+            .into_iter()
+            .map(|b| BootstrapAction {
+                name: b.name.unwrap_or_default(),
+                path: b.script_path.unwrap_or_default(),
+                args: b.args.unwrap_or_default(),
+            })
+            .collect();
+        found.cluster.idle_seconds = idle;
+        found.cluster.scaling = scaling.and_then(|l| l.minimum_capacity_units.zip(l.maximum_capacity_units));
+        found.cluster.workforce = workforce.into_iter().map(|(_, w)| w).collect();
+        Ok(Some(found))
+    }
+
+    /// A cluster's groups or fleets, with their ids.
+    async fn workforce(&self, id: &str, fleets: bool) -> Result<Vec<(String, Workforce)>> {
+        let mut workforce: Vec<(String, Workforce)> = Vec::new();
+        if fleets {
+            let list = call("elasticmapreduce:ListInstanceFleets", id, || {
+                self.emr.list_instance_fleets().cluster_id(id).send()
+            });
+            for fleet in list.await?.instance_fleets.unwrap_or_default() {
+                let spot = fleet.target_spot_capacity.unwrap_or(0);
+                let types = fleet.instance_type_specifications.unwrap_or_default();
+                workforce.push((
+                    fleet.id.unwrap_or_default(),
+                    Workforce {
+                        role: fleet.instance_fleet_type.map_or(Role::Task, |kind| Role::parse(kind.as_str())),
+                        types: types.into_iter().filter_map(|s| s.instance_type).collect(),
+                        count: spot + fleet.target_on_demand_capacity.unwrap_or(0),
+                        spot: spot > 0,
+                        ebs_gb: None,
+                    },
+                ));
+            }
+        } else {
+            let list = call("elasticmapreduce:ListInstanceGroups", id, || {
+                self.emr.list_instance_groups().cluster_id(id).send()
+            });
+            for group in list.await?.instance_groups.unwrap_or_default() {
+                let volumes = group.ebs_block_devices.unwrap_or_default();
+                workforce.push((
+                    group.id.unwrap_or_default(),
+                    Workforce {
+                        role: group.instance_group_type.map_or(Role::Task, |kind| Role::parse(kind.as_str())),
+                        types: group.instance_type.into_iter().collect(),
+                        count: group.requested_instance_count.unwrap_or(0),
+                        spot: group.market == Some(t::MarketType::Spot),
+                        ebs_gb: volumes.iter().find_map(|v| v.volume_specification.as_ref()?.size_in_gb),
+                    },
+                ));
+            }
+        }
+        workforce.sort_by_key(|(_, w)| w.role);
+        Ok(workforce)
+    }
+
+    /// Sets the number of instances of a role, adding the group where there is none.
+    pub async fn resize(&self, id: &str, fleets: bool, wanted: &Workforce) -> Result<()> {
+        let all = self.workforce(id, fleets).await?;
+        let found = all.iter().find(|(_, w)| w.role == wanted.role);
+        match (found, fleets) {
+            (Some((group, _)), false) => {
+                let change =
+                    t::InstanceGroupModifyConfig::builder().instance_group_id(group).instance_count(wanted.count).build();
+                call("elasticmapreduce:ModifyInstanceGroups", id, || {
+                    self.emr.modify_instance_groups().cluster_id(id).instance_groups(change.clone()).send()
+                })
+                .await
+                .map(drop)
+            }
+            (Some((fleet, _)), true) => {
+                let (on_demand, spot) = capacity(wanted);
+                let change = t::InstanceFleetModifyConfig::builder()
+                    .instance_fleet_id(fleet)
+                    .target_on_demand_capacity(on_demand)
+                    .target_spot_capacity(spot)
+                    .build();
+                call("elasticmapreduce:ModifyInstanceFleet", id, || {
+                    self.emr.modify_instance_fleet().cluster_id(id).instance_fleet(change.clone()).send()
+                })
+                .await
+                .map(drop)
+            }
+            (None, false) => {
+                let group = group(wanted);
+                let add = || self.emr.add_instance_groups().job_flow_id(id).instance_groups(group.clone()).send();
+                match call("elasticmapreduce:AddInstanceGroups", id, add).await {
+                    // Whether it is there shows at the next look; another call might make another group.
+                    Err(lost) if lost.is_lost() => {
+                        let now = self.workforce(id, fleets).await?;
+                        if now.iter().any(|(_, w)| w.role == wanted.role) { Ok(()) } else { Err(lost) }
+                    }
+                    other => other.map(drop),
+                }
+            }
+            (None, true) => {
+                let fleet = fleet(wanted);
+                call("elasticmapreduce:AddInstanceFleet", id, || {
+                    self.emr.add_instance_fleet().cluster_id(id).instance_fleet(fleet.clone()).send()
+                })
+                .await
+                .map(drop)
+            }
+        }
+    }
+
+    /// Sets or removes the idle timeout.
+    pub async fn put_idle_timeout(&self, id: &str, seconds: Option<i64>) -> Result<()> {
+        match seconds {
+            Some(seconds) => call("elasticmapreduce:PutAutoTerminationPolicy", id, || {
+                self.emr
+                    .put_auto_termination_policy()
+                    .cluster_id(id)
+                    .auto_termination_policy(idle_policy(seconds))
+                    .send()
+            })
+            .await
+            .map(drop),
+            None => call("elasticmapreduce:RemoveAutoTerminationPolicy", id, || {
+                self.emr.remove_auto_termination_policy().cluster_id(id).send()
+            })
+            .await
+            .map(drop),
+        }
+    }
+
+    /// Sets or removes managed scaling.
+    pub async fn put_scaling(&self, id: &str, bounds: Option<(i32, i32)>, fleets: bool) -> Result<()> {
+        match bounds {
+            Some(bounds) => call("elasticmapreduce:PutManagedScalingPolicy", id, || {
+                self.emr
+                    .put_managed_scaling_policy()
+                    .cluster_id(id)
+                    .managed_scaling_policy(scaling_policy(bounds, fleets))
+                    .send()
+            })
+            .await
+            .map(drop),
+            None => call("elasticmapreduce:RemoveManagedScalingPolicy", id, || {
+                self.emr.remove_managed_scaling_policy().cluster_id(id).send()
+            })
+            .await
+            .map(drop),
+        }
+    }
+
+    /// Sets tags.
+    pub async fn tag_cluster(&self, id: &str, tags: &Tags) -> Result<()> {
+        let tags: Vec<_> = tags.iter().map(|(k, v)| t::Tag::builder().key(k).value(v).build()).collect();
+        call("elasticmapreduce:AddTags", id, || {
+            self.emr.add_tags().resource_id(id).set_tags(Some(tags.clone())).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Sets termination protection.
+    pub async fn protect_cluster(&self, id: &str, protected: bool) -> Result<()> {
+        call("elasticmapreduce:SetTerminationProtection", id, || {
+            self.emr.set_termination_protection().job_flow_ids(id).termination_protected(protected).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Asks a cluster to end. It takes minutes; see [`Aws::describe_cluster`].
+    pub async fn terminate_cluster(&self, id: &str) -> Result<()> {
+        call("elasticmapreduce:TerminateJobFlows", id, || self.emr.terminate_job_flows().job_flow_ids(id).send())
+            .await
+            .map(drop)
+    }
+
+    /// A cluster's instances that have not ended.
+    pub async fn instances(&self, id: &str) -> Result<Vec<Instance>> {
+        let mut instances = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = call("elasticmapreduce:ListInstances", id, || {
+                self.emr.list_instances().cluster_id(id).set_marker(marker.clone()).send()
+            })
+            .await?;
+            for i in page.instances.unwrap_or_default() {
+                let status = i.status;
+                let timeline = status.as_ref().and_then(|s| s.timeline.clone());
+                instances.push(Instance {
+                    id: i.ec2_instance_id.unwrap_or_default(),
+                    kind: i.instance_type.unwrap_or_default(),
+                    market: i.market.map(|m| m.as_str().to_owned()).unwrap_or_default(),
+                    state: status.and_then(|s| s.state).map(|s| s.as_str().to_owned()).unwrap_or_default(),
+                    address: i.public_dns_name.or(i.private_ip_address).unwrap_or_default(),
+                    created: timeline.as_ref().and_then(|t| t.creation_date_time).map(|t| t.secs()),
+                    ended: timeline.and_then(|t| t.end_date_time).map(|t| t.secs()),
+                });
+            }
+            marker = page.marker;
+            if marker.is_none() {
+                return Ok(instances);
+            }
+        }
+    }
+
+    /// A security configuration's JSON.
+    pub async fn security_configuration(&self, name: &str) -> Result<Option<String>> {
+        let describe = call("elasticmapreduce:DescribeSecurityConfiguration", name, || {
+            self.emr.describe_security_configuration().name(name).send()
+        });
+        match describe.await {
+            Ok(found) => Ok(found.security_configuration),
+            Err(e) if e.is(&["InvalidRequestException"]) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Names of all security configurations of the region.
+    pub async fn security_configurations(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = call("elasticmapreduce:ListSecurityConfigurations", &self.region, || {
+                self.emr.list_security_configurations().set_marker(marker.clone()).send()
+            })
+            .await?;
+            names.extend(page.security_configurations.unwrap_or_default().into_iter().filter_map(|c| c.name));
+            marker = page.marker;
+            if marker.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// Makes a security configuration; one of this name is fine.
+    pub async fn create_security_configuration(&self, name: &str, json: &str) -> Result<()> {
+        let create = call("elasticmapreduce:CreateSecurityConfiguration", name, || {
+            self.emr.create_security_configuration().name(name).security_configuration(json).send()
+        });
+        match create.await {
+            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("already exists") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Deletes a security configuration; one that is gone is fine.
+    pub async fn delete_security_configuration(&self, name: &str) -> Result<()> {
+        let delete = call("elasticmapreduce:DeleteSecurityConfiguration", name, || {
+            self.emr.delete_security_configuration().name(name).send()
+        });
+        match delete.await {
+            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("does not exist") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Ports that EMR lets be open to the world in this region; `None`: no such rule.
+    pub async fn public_ports(&self) -> Result<Option<Vec<(i32, i32)>>> {
+        let answer = call("elasticmapreduce:GetBlockPublicAccessConfiguration", &self.region, || {
+            self.emr.get_block_public_access_configuration().send()
+        })
+        .await?;
+        let Some(configuration) = answer.block_public_access_configuration else { return Ok(None) };
+        if configuration.block_public_security_group_rules != Some(true) {
+            return Ok(None);
+        }
+        let ranges = configuration.permitted_public_security_group_rule_ranges.unwrap_or_default();
+        Ok(Some(
+            ranges
+                .into_iter()
+                .filter_map(|r| r.min_range.map(|low| (low, r.max_range.unwrap_or(low))))
+                .collect(),
+        ))
+    }
+
+    /// Whether a release label is known here.
+    pub async fn has_release(&self, label: &str) -> Result<bool> {
+        let describe = call("elasticmapreduce:DescribeReleaseLabel", label, || {
+            self.emr.describe_release_label().release_label(label).send()
+        });
+        Ok(absent(describe.await, &["ValidationException", "InvalidRequestException"])?.is_some())
+    }
+
+    /// Instance types that a release runs on here.
+    pub async fn supported_types(&self, label: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = call("elasticmapreduce:ListSupportedInstanceTypes", label, || {
+                self.emr.list_supported_instance_types().release_label(label).set_marker(marker.clone()).send()
+            })
+            .await?;
+            names.extend(page.supported_instance_types.unwrap_or_default().into_iter().filter_map(|t| t.r#type));
+            marker = page.marker;
+            if marker.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+}
+
+fn status(status: Option<t::ClusterStatus>) -> Status {
+    let Some(status) = status else { return Status::default() };
+    let reason = status.state_change_reason;
+    let time = |t: Option<DateTime>| t.map(|t| t.secs());
+    let timeline = status.timeline;
+    Status {
+        state: status.state.map(|s| s.as_str().to_owned()).unwrap_or_default(),
+        code: reason
+            .as_ref()
+            .and_then(|r| r.code.as_ref())
+            .map(|c| c.as_str().to_owned())
+            .unwrap_or_default(),
+        message: reason.and_then(|r| r.message).unwrap_or_default(),
+        details: status
+            .error_details
+            .unwrap_or_default()
+            .into_iter()
+            .map(|d| Detail {
+                code: d.error_code.unwrap_or_default(),
+                data: d.error_data.unwrap_or_default().into_iter().flatten().collect(),
+            })
+            .collect(),
+        created: time(timeline.as_ref().and_then(|t| t.creation_date_time)),
+        ready: time(timeline.as_ref().and_then(|t| t.ready_date_time)),
+        ended: time(timeline.and_then(|t| t.end_date_time)),
+    }
+}
+
+fn existing(c: t::Cluster) -> Existing {
+    let ec2 = c.ec2_instance_attributes.unwrap_or_else(|| t::Ec2InstanceAttributes::builder().build());
+    // EMR writes s3n:// and adds a slash.
+    let log_uri = c.log_uri.unwrap_or_default().replacen("s3n://", "s3://", 1).trim_end_matches('/').to_owned();
+    let mut applications: Vec<_> = c.applications.unwrap_or_default().into_iter().filter_map(|a| a.name).collect();
+    applications.sort();
+    let configurations = c.configurations.unwrap_or_default().into_iter().map(|c| {
+        let properties = c.properties.unwrap_or_default().into_iter().collect();
+        (c.classification.unwrap_or_default(), properties)
+    });
+    Existing {
+        id: c.id.unwrap_or_default(),
+        status: status(c.status),
+        primary_dns: c.master_public_dns_name,
+        cluster: Cluster {
+            name: c.name.unwrap_or_default(),
+            tags: c
+                .tags
+                .unwrap_or_default()
+                .into_iter()
+                .map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default()))
+                .collect(),
+            release: c.release_label.unwrap_or_default(),
+            applications,
+            log_uri,
+            service_role: c.service_role.unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned(),
+            profile: ec2.iam_instance_profile.unwrap_or_default(),
+            subnets: ec2.ec2_subnet_id.into_iter().collect(),
+            key_pair: ec2.ec2_key_name.unwrap_or_default(),
+            primary_group: ec2.emr_managed_master_security_group.unwrap_or_default(),
+            worker_group: ec2.emr_managed_slave_security_group.unwrap_or_default(),
+            security_configuration: c.security_configuration.unwrap_or_default(),
+            fleets: c.instance_collection_type == Some(t::InstanceCollectionType::InstanceFleet),
+            workforce: Vec::new(),
+            configurations: configurations.collect(),
+            bootstrap: Vec::new(),
+            idle_seconds: None,
+            scaling: None,
+            protected: c.termination_protected.unwrap_or(false),
+            root_gb: c.ebs_root_volume_size.unwrap_or(0),
+        },
+    }
+}
+
+fn idle_policy(seconds: i64) -> t::AutoTerminationPolicy {
+    t::AutoTerminationPolicy::builder().idle_timeout(seconds).build()
+}
+
+fn scaling_policy((least, most): (i32, i32), fleets: bool) -> t::ManagedScalingPolicy {
+    let unit = if fleets { t::ComputeLimitsUnitType::InstanceFleetUnits } else { t::ComputeLimitsUnitType::Instances };
+    let limits = t::ComputeLimits::builder()
+        .unit_type(unit)
+        .minimum_capacity_units(least)
+        .maximum_capacity_units(most)
+        .build();
+    t::ManagedScalingPolicy::builder().compute_limits(limits).build()
+}
+
+fn configurations(by_class: &BTreeMap<String, BTreeMap<String, String>>) -> Vec<t::Configuration> {
+    by_class
+        .iter()
+        .map(|(class, properties)| {
+            t::Configuration::builder()
+                .classification(class)
+                .set_properties(Some(properties.clone().into_iter().collect()))
+                .build()
+        })
+        .collect()
+}
+
+fn bootstrap_action(action: &BootstrapAction) -> t::BootstrapActionConfig {
+    let script = t::ScriptBootstrapActionConfig::builder()
+        .path(&action.path)
+        .set_args(Some(action.args.clone()))
+        .build();
+    t::BootstrapActionConfig::builder()
+        .name(&action.name)
+        .script_bootstrap_action(script)
+        .build()
+}
+
+fn ebs(gb: Option<i32>) -> Option<t::EbsConfiguration> {
+    let volume = t::VolumeSpecification::builder().volume_type("gp3").size_in_gb(gb?).build();
+    let device = t::EbsBlockDeviceConfig::builder().volume_specification(volume).volumes_per_instance(1).build();
+    Some(t::EbsConfiguration::builder().ebs_block_device_configs(device).build())
+}
+
+fn group(w: &Workforce) -> t::InstanceGroupConfig {
+    t::InstanceGroupConfig::builder()
+        .name(w.role.name())
+        .instance_role(w.role.group())
+        .instance_type(w.types.first().map(String::as_str).unwrap_or_default())
+        .instance_count(w.count)
+        .market(if w.spot { t::MarketType::Spot } else { t::MarketType::OnDemand })
+        .set_ebs_configuration(ebs(w.ebs_gb))
+        .build()
+}
+
+fn capacity(w: &Workforce) -> (i32, i32) {
+    if w.spot { (0, w.count) } else { (w.count, 0) }
+}
+
+/// Spot instances that do not come within ten minutes are bought on demand.
+fn fleet(w: &Workforce) -> t::InstanceFleetConfig {
+    let types = w.types.iter().map(|kind| {
+        t::InstanceTypeConfig::builder()
+            .instance_type(kind)
+            .weighted_capacity(1)
+            .set_ebs_configuration(ebs(w.ebs_gb))
+            .build()
+    });
+    let spot = t::SpotProvisioningSpecification::builder()
+        .timeout_duration_minutes(10)
+        .timeout_action(t::SpotProvisioningTimeoutAction::SwitchToOnDemand)
+        .allocation_strategy(t::SpotProvisioningAllocationStrategy::PriceCapacityOptimized)
+        .build();
+    let launch = t::InstanceFleetProvisioningSpecifications::builder().spot_specification(spot).build();
+    let (on_demand, on_spot) = capacity(w);
+    t::InstanceFleetConfig::builder()
+        .name(w.role.name())
+        .instance_fleet_type(w.role.fleet())
+        .target_on_demand_capacity(on_demand)
+        .target_spot_capacity(on_spot)
+        .set_instance_type_configs(Some(types.collect()))
+        .set_launch_specifications(w.spot.then_some(launch))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spot_fleets_fall_back_to_on_demand() {
+        let task =
+            Workforce { role: Role::Task, types: vec!["m6g.xlarge".into()], count: 3, spot: true, ebs_gb: Some(32) };
+        let fleet = fleet(&task);
+        assert_eq!((fleet.target_on_demand_capacity, fleet.target_spot_capacity), (Some(0), Some(3)));
+        let spot = fleet.launch_specifications.unwrap().spot_specification.unwrap();
+        assert_eq!(spot.timeout_action.unwrap(), t::SpotProvisioningTimeoutAction::SwitchToOnDemand);
+    }
+}

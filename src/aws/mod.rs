@@ -1,0 +1,287 @@
+//! AWS: the only place that sees the SDK. One file a service, with plain types on our side; one table of what is
+//! tried again.
+//!
+//! Every call goes through [`call`], has a name as IAM writes it, and ends: an attempt after 60 seconds, its
+//! repetitions by the bounds in [`retry`].
+
+pub mod ec2;
+pub mod emr;
+pub mod iam;
+mod retry;
+pub mod s3;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::clock;
+use crate::config::AwsConfig;
+use crate::error::{Error, Kind, Result};
+
+/// Tags, by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// One region of one account.
+pub struct Aws {
+    /// The region.
+    pub region: String,
+    /// Where that was said.
+    pub region_source: &'static str,
+    /// The account's number.
+    pub account: String,
+    /// Who we are to AWS.
+    pub caller: String,
+    s3: aws_sdk_s3::Client,
+    iam: aws_sdk_iam::Client,
+    ec2: aws_sdk_ec2::Client,
+    emr: aws_sdk_emr::Client,
+}
+
+/// The region to work in, and where it was said. There is no default: data may not leave where it belongs.
+pub async fn region(config: &AwsConfig) -> Result<(String, &'static str)> {
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let found = if let Some(region) = &config.region {
+        (region.clone(), "fruitctl.toml or --region")
+    } else if let Some(region) = env("AWS_REGION").or_else(|| env("AWS_DEFAULT_REGION")) {
+        (region, "the environment")
+    } else {
+        let mut provider = aws_config::profile::ProfileFileRegionProvider::builder();
+        if let Some(profile) = &config.profile {
+            provider = provider.profile_name(profile);
+        }
+        use aws_config::meta::region::ProvideRegion;
+        match provider.build().region().await {
+            Some(region) => (region.to_string(), "the AWS profile"),
+            None => {
+                return Err(Error::usage("no region, and none is assumed: what is made has to be somewhere")
+                    .next("set region under [aws] in fruitctl.toml, or --region, or AWS_REGION"));
+            }
+        }
+    };
+    let allowed = &config.allowed_regions;
+    if !allowed.is_empty() && !allowed.iter().any(|pattern| matches(pattern, &found.0)) {
+        return Err(Error::usage(format!(
+            "region {} (from {}) is not among the allowed_regions of fruitctl.toml: {}; data may not leave them",
+            found.0,
+            found.1,
+            allowed.join(", ")
+        ))
+        .next("choose another region, or change allowed_regions under [aws]"));
+    }
+    Ok(found)
+}
+
+/// `eu-*`.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
+        None => pattern == text,
+    }
+}
+
+impl Aws {
+    /// Finds region and credentials, and who they belong to.
+    pub async fn connect(config: &AwsConfig) -> Result<Aws> {
+        let (region, region_source) = region(config).await?;
+        // We try again ourselves, in one place, by one table.
+        let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::new(region.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(10))
+                    .operation_timeout(Duration::from_secs(60))
+                    .build(),
+            );
+        if let Some(profile) = &config.profile {
+            loader = loader.profile_name(profile);
+        }
+        let shared = loader.load().await;
+        // An emulator or a private endpoint has no host name per bucket.
+        let elsewhere = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
+        let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere).build();
+        let sts = aws_sdk_sts::Client::new(&shared);
+        let identity = call("sts:GetCallerIdentity", "these credentials", || sts.get_caller_identity().send()).await?;
+        Ok(Aws {
+            region,
+            region_source,
+            account: identity.account.unwrap_or_default(),
+            caller: identity.arn.unwrap_or_default(),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            iam: aws_sdk_iam::Client::new(&shared),
+            ec2: aws_sdk_ec2::Client::new(&shared),
+            emr: aws_sdk_emr::Client::new(&shared),
+        })
+    }
+}
+
+/// A call that did not work.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// `service:Action`.
+    pub action: &'static str,
+    /// What it was about.
+    pub on: String,
+    /// AWS's code; empty where there was no answer, or none that could be read.
+    pub code: String,
+    /// AWS's message, or the transport's.
+    pub message: String,
+    /// The HTTP status of the answer.
+    pub status: Option<u16>,
+    /// The region of a bucket that is elsewhere.
+    pub bucket_region: Option<String>,
+}
+
+impl ApiError {
+    /// Whether AWS may have done what was asked: there was no answer, or one that says that it broke down.
+    pub fn is_lost(&self) -> bool {
+        self.status.is_none_or(|status| status >= 500) && !self.is_credentials() && !retry::is_throttle(self)
+    }
+
+    /// Whether the code is one of these.
+    pub fn is(&self, codes: &[&str]) -> bool {
+        codes.contains(&self.code.as_str())
+    }
+
+    fn is_credentials(&self) -> bool {
+        self.code == NO_CREDENTIALS
+    }
+
+    /// Who has to act.
+    pub fn kind(&self) -> Kind {
+        if self.is_credentials() || self.is(DENIED) || self.status == Some(403) {
+            Kind::Denied
+        } else if self.is_lost() {
+            Kind::TimedOut
+        } else {
+            Kind::Refused
+        }
+    }
+}
+
+const NO_CREDENTIALS: &str = "NoCredentials";
+
+/// Codes that say that credentials or permission are missing.
+const DENIED: &[&str] = &[
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+];
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} on {} failed: ", self.action, self.on)?;
+        match (self.code.as_str(), self.status) {
+            (NO_CREDENTIALS, _) => f.write_str("there are no AWS credentials"),
+            ("", Some(status)) => write!(f, "HTTP {status}{}", self.message),
+            ("", None) => write!(f, "no answer: {}", self.message),
+            (code, _) => write!(f, "{code}: {}", self.message),
+        }
+    }
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        let next = match error.code.as_str() {
+            NO_CREDENTIALS => {
+                "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml".to_owned()
+            }
+            "ExpiredToken" | "ExpiredTokenException" => {
+                "log in again ('aws sso login'), then the same command: it goes on from here".into()
+            }
+            "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" | "SignatureDoesNotMatch"
+            | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
+            _ if error.kind() == Kind::Denied => {
+                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.action)
+            }
+            "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "LimitExceeded" => {
+                "ask for a higher quota: https://console.aws.amazon.com/servicequotas/home".into()
+            }
+            _ if error.kind() == Kind::TimedOut => {
+                "check the network, then the same command: it goes on from what is there".into()
+            }
+            _ => "fruitctl doctor".into(),
+        };
+        Error::new(error.kind(), error.to_string()).next(next)
+    }
+}
+
+/// Makes a call, again where the table says so, until it works or a bound is reached.
+pub(super) async fn call<T, E, F, Fut>(action: &'static str, on: &str, request: F) -> Result<T, ApiError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let start = Instant::now();
+    for attempt in 1.. {
+        let error = match request().await {
+            Ok(result) => return Ok(result),
+            Err(error) => describe(action, on, &error),
+        };
+        let Some(wait) = retry::wait(&error) else { return Err(error) };
+        if attempt >= retry::LEAST && start.elapsed() > clock::paced(wait.total) {
+            return Err(error);
+        }
+        clock::sleep(wait.before(attempt)).await;
+    }
+    unreachable!("attempts are counted without end")
+}
+
+/// The SDK's error as ours.
+fn describe<E>(action: &'static str, on: &str, error: &SdkError<E, HttpResponse>) -> ApiError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let raw = error.raw_response();
+    let status = raw.map(|response| response.status().as_u16());
+    let bucket_region = raw.and_then(|r| r.headers().get("x-amz-bucket-region")).map(str::to_owned);
+    let (code, message) = match error.as_service_error() {
+        Some(service) => (service.code().unwrap_or_default(), service.message().unwrap_or_default().to_owned()),
+        None => {
+            // The reason lies deep; only its last part is of use to people.
+            let text = DisplayErrorContext(error).to_string();
+            let code = if text.contains("redential") && status.is_none() { NO_CREDENTIALS } else { "" };
+            (code, text.split(" (").next().unwrap_or(&text).replace('\n', " "))
+        }
+    };
+    ApiError { action, on: on.to_owned(), code: code.to_owned(), message, status, bucket_region }
+}
+
+/// `Ok(None)` where the error's code says that there is no such thing.
+fn absent<T>(result: Result<T, ApiError>, codes: &[&str]) -> Result<Option<T>, ApiError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is(codes) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `Ok(())` where the error's code says that it is as wanted already.
+fn already<T>(result: Result<T, ApiError>, codes: &[&str]) -> Result<(), ApiError> {
+    absent(result, codes).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_matched_by_pattern() {
+        assert!(matches("eu-*", "eu-west-3") && matches("*", "us-east-1") && matches("eu-west-3", "eu-west-3"));
+        assert!(!matches("eu-*", "us-east-1") && !matches("eu-west", "eu-west-3"));
+    }
+}

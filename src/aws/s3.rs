@@ -1,0 +1,493 @@
+//! S3: a bucket's settings, and the few objects that are ours.
+//!
+//! Every call on a bucket names the owner that we expect, so that a bucket that somebody else made under our name
+//! is refused by AWS itself.
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types as t;
+
+use super::{ApiError, Aws, Tags, absent, already, call};
+
+type Result<T> = std::result::Result<T, ApiError>;
+
+/// What a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// A bucket of this account in this region.
+    Here,
+    /// A bucket in another region.
+    Elsewhere(String),
+    /// A bucket that we may not see: another account's, or one without permission.
+    Forbidden,
+}
+
+/// Settings of a bucket, as they are or should be.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BucketSettings {
+    /// Encrypted with S3's keys (`Some(None)`) or a KMS key.
+    pub encryption: Option<Option<String>>,
+    /// All four kinds of public access are blocked.
+    pub public_access_blocked: bool,
+    /// ACLs are off: all objects are the bucket owner's.
+    pub ownership_enforced: bool,
+    /// Versions are kept.
+    pub versioning: bool,
+    /// Statements of the policy, by `Sid`; statements without have a number.
+    pub policy: Vec<serde_json::Value>,
+    /// Rules that delete.
+    pub lifecycle: Vec<Expiry>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A lifecycle rule. Days of 0: not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// Its name.
+    pub id: String,
+    /// Where it applies.
+    pub prefix: String,
+    /// Days until an object is deleted.
+    pub days: i32,
+    /// Days until a version that is no longer current is deleted.
+    pub noncurrent_days: i32,
+    /// Days until an upload that was not completed is given up.
+    pub abort_days: i32,
+}
+
+/// A write's condition.
+#[derive(Debug, Clone, Copy)]
+pub enum Only<'a> {
+    /// None.
+    Always,
+    /// There is no such object.
+    IfAbsent,
+    /// The object has this ETag still.
+    IfMatch(&'a str),
+}
+
+/// What lies in a bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Contents {
+    /// Objects.
+    pub objects: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+impl Aws {
+    /// Looks a bucket up.
+    pub async fn find_bucket(&self, name: &str) -> Result<Found> {
+        let head = call("s3:HeadBucket", name, || {
+            self.s3.head_bucket().bucket(name).expected_bucket_owner(&self.account).send()
+        });
+        match head.await {
+            Ok(head) => Ok(match head.bucket_region {
+                Some(region) if region != self.region => Found::Elsewhere(region),
+                _ => Found::Here,
+            }),
+            Err(e) if e.status == Some(404) => Ok(Found::Absent),
+            Err(e) if e.status == Some(403) => Ok(Found::Forbidden),
+            Err(e) if e.status == Some(301) => Ok(Found::Elsewhere(e.bucket_region.unwrap_or_default())),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes a bucket, tagged from its first moment. One that is ours already is fine.
+    pub async fn create_bucket(&self, name: &str, tags: &Tags) -> Result<()> {
+        let mut configuration = t::CreateBucketConfiguration::builder();
+        for (key, value) in tags {
+            configuration = configuration.tags(tag(key, value));
+        }
+        // us-east-1 is where a bucket is without a constraint, and refuses one that says so.
+        if self.region != "us-east-1" {
+            configuration = configuration.location_constraint(t::BucketLocationConstraint::from(self.region.as_str()));
+        }
+        let configuration = configuration.build();
+        let create = call("s3:CreateBucket", name, || {
+            self.s3.create_bucket().bucket(name).create_bucket_configuration(configuration.clone()).send()
+        });
+        already(create.await, &["BucketAlreadyOwnedByYou"])
+    }
+
+    /// All settings that we care for.
+    pub async fn bucket_settings(&self, name: &str) -> Result<BucketSettings> {
+        let owner = &self.account;
+        let tags = async {
+            let get = call("s3:GetBucketTagging", name, || {
+                self.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
+            });
+            let set = absent(get.await, &["NoSuchTagSet"])?.map(|o| o.tag_set).unwrap_or_default();
+            Ok(set.into_iter().map(|t| (t.key, t.value)).collect::<Tags>())
+        };
+        let encryption = async {
+            let get = call("s3:GetBucketEncryption", name, || {
+                self.s3.get_bucket_encryption().bucket(name).expected_bucket_owner(owner).send()
+            });
+            let found = absent(get.await, &["ServerSideEncryptionConfigurationNotFoundError"])?;
+            let rule = found.and_then(|o| o.server_side_encryption_configuration).and_then(|c| c.rules.into_iter().next());
+            Ok(rule.and_then(|r| r.apply_server_side_encryption_by_default).map(|d| d.kms_master_key_id))
+        };
+        let blocked = async {
+            let get = call("s3:GetPublicAccessBlock", name, || {
+                self.s3.get_public_access_block().bucket(name).expected_bucket_owner(owner).send()
+            });
+            let found = absent(get.await, &["NoSuchPublicAccessBlockConfiguration"])?;
+            let all = [true; 4].map(Some);
+            Ok(found.and_then(|o| o.public_access_block_configuration).is_some_and(|c| {
+                [c.block_public_acls, c.block_public_policy, c.ignore_public_acls, c.restrict_public_buckets] == all
+            }))
+        };
+        let ownership = async {
+            let get = call("s3:GetBucketOwnershipControls", name, || {
+                self.s3.get_bucket_ownership_controls().bucket(name).expected_bucket_owner(owner).send()
+            });
+            let found = absent(get.await, &["OwnershipControlsNotFoundError"])?;
+            let rules = found.and_then(|o| o.ownership_controls).map(|c| c.rules).unwrap_or_default();
+            Ok(rules.iter().any(|r| r.object_ownership == t::ObjectOwnership::BucketOwnerEnforced))
+        };
+        let versioning = async {
+            let get = call("s3:GetBucketVersioning", name, || {
+                self.s3.get_bucket_versioning().bucket(name).expected_bucket_owner(owner).send()
+            });
+            Ok(get.await?.status == Some(t::BucketVersioningStatus::Enabled))
+        };
+        let policy = async {
+            let get = call("s3:GetBucketPolicy", name, || {
+                self.s3.get_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
+            });
+            let text = absent(get.await, &["NoSuchBucketPolicy"])?.and_then(|o| o.policy).unwrap_or_default();
+            let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            Ok(document["Statement"].as_array().cloned().unwrap_or_default())
+        };
+        let lifecycle = async {
+            let get = call("s3:GetBucketLifecycleConfiguration", name, || {
+                self.s3.get_bucket_lifecycle_configuration().bucket(name).expected_bucket_owner(owner).send()
+            });
+            let found = absent(get.await, &["NoSuchLifecycleConfiguration"])?;
+            Ok(found.and_then(|o| o.rules).unwrap_or_default().into_iter().map(expiry).collect::<Vec<_>>())
+        };
+        let (tags, encryption, public_access_blocked, ownership_enforced, versioning, policy, lifecycle) =
+            tokio::try_join!(tags, encryption, blocked, ownership, versioning, policy, lifecycle)?;
+        Ok(BucketSettings { encryption, public_access_blocked, ownership_enforced, versioning, policy, lifecycle, tags })
+    }
+
+    /// Tags of a bucket, and nothing else.
+    pub async fn bucket_tags(&self, name: &str) -> Result<Tags> {
+        let get = call("s3:GetBucketTagging", name, || {
+            self.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(&self.account).send()
+        });
+        let set = absent(get.await, &["NoSuchTagSet", "NoSuchBucket"])?.map(|o| o.tag_set).unwrap_or_default();
+        Ok(set.into_iter().map(|t| (t.key, t.value)).collect())
+    }
+
+    /// Replaces a bucket's tags.
+    pub async fn put_bucket_tags(&self, name: &str, tags: &Tags) -> Result<()> {
+        let set: Vec<_> = tags.iter().map(|(k, v)| tag(k, v)).collect();
+        let tagging = t::Tagging::builder().set_tag_set(Some(set)).build().expect("a set is there");
+        call("s3:PutBucketTagging", name, || {
+            self.s3.put_bucket_tagging().bucket(name).expected_bucket_owner(&self.account).tagging(tagging.clone()).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Encrypts what is written from now on.
+    pub async fn put_bucket_encryption(&self, name: &str, kms_key: Option<&str>) -> Result<()> {
+        let algorithm = if kms_key.is_some() { t::ServerSideEncryption::AwsKms } else { t::ServerSideEncryption::Aes256 };
+        let default = t::ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(algorithm)
+            .set_kms_master_key_id(kms_key.map(str::to_owned))
+            .build()
+            .expect("an algorithm is there");
+        let rule = t::ServerSideEncryptionRule::builder()
+            .apply_server_side_encryption_by_default(default)
+            .set_bucket_key_enabled(kms_key.map(|_| true))
+            .build();
+        let configuration =
+            t::ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is there");
+        call("s3:PutBucketEncryption", name, || {
+            self.s3
+                .put_bucket_encryption()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .server_side_encryption_configuration(configuration.clone())
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Blocks all four kinds of public access.
+    pub async fn block_public_access(&self, name: &str) -> Result<()> {
+        let all = t::PublicAccessBlockConfiguration::builder()
+            .block_public_acls(true)
+            .ignore_public_acls(true)
+            .block_public_policy(true)
+            .restrict_public_buckets(true)
+            .build();
+        call("s3:PutPublicAccessBlock", name, || {
+            self.s3
+                .put_public_access_block()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .public_access_block_configuration(all.clone())
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Switches ACLs off.
+    pub async fn enforce_ownership(&self, name: &str) -> Result<()> {
+        let rule = t::OwnershipControlsRule::builder()
+            .object_ownership(t::ObjectOwnership::BucketOwnerEnforced)
+            .build()
+            .expect("an ownership is there");
+        let controls = t::OwnershipControls::builder().rules(rule).build().expect("a rule is there");
+        call("s3:PutBucketOwnershipControls", name, || {
+            self.s3
+                .put_bucket_ownership_controls()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .ownership_controls(controls.clone())
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Keeps versions from now on.
+    pub async fn enable_versioning(&self, name: &str) -> Result<()> {
+        let on = t::VersioningConfiguration::builder().status(t::BucketVersioningStatus::Enabled).build();
+        call("s3:PutBucketVersioning", name, || {
+            self.s3
+                .put_bucket_versioning()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .versioning_configuration(on.clone())
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Replaces a bucket's policy.
+    pub async fn put_bucket_policy(&self, name: &str, statements: &[serde_json::Value]) -> Result<()> {
+        let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+        call("s3:PutBucketPolicy", name, || {
+            self.s3.put_bucket_policy().bucket(name).expected_bucket_owner(&self.account).policy(&policy).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Sets our rules, and leaves those of other names.
+    pub async fn put_lifecycle(&self, name: &str, ours: &[Expiry], is_ours: impl Fn(&str) -> bool) -> Result<()> {
+        let get = call("s3:GetBucketLifecycleConfiguration", name, || {
+            self.s3.get_bucket_lifecycle_configuration().bucket(name).expected_bucket_owner(&self.account).send()
+        });
+        let mut rules = absent(get.await, &["NoSuchLifecycleConfiguration"])?.and_then(|o| o.rules).unwrap_or_default();
+        rules.retain(|rule| !rule.id.as_deref().is_some_and(&is_ours));
+        rules.extend(ours.iter().map(lifecycle_rule));
+        let configuration =
+            t::BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("rules are there");
+        call("s3:PutBucketLifecycleConfiguration", name, || {
+            self.s3
+                .put_bucket_lifecycle_configuration()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .lifecycle_configuration(configuration.clone())
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Writes a small object; `Ok(None)` where the condition does not hold, else its ETag.
+    pub async fn put_object(&self, bucket: &str, key: &str, body: &[u8], only: Only<'_>) -> Result<Option<String>> {
+        let on = format!("s3://{bucket}/{key}");
+        let put = call("s3:PutObject", &on, || {
+            let put = self.s3.put_object().bucket(bucket).key(key).expected_bucket_owner(&self.account);
+            let put = match only {
+                Only::Always => put,
+                Only::IfAbsent => put.if_none_match("*"),
+                Only::IfMatch(etag) => put.if_match(etag),
+            };
+            put.body(ByteStream::from(body.to_vec())).send()
+        });
+        // With If-Match, an object that is gone is a condition that does not hold.
+        let gone = if matches!(only, Only::IfMatch(_)) { "NoSuchKey" } else { "PreconditionFailed" };
+        Ok(absent(put.await, &["PreconditionFailed", gone])?.map(|o| o.e_tag.unwrap_or_default()))
+    }
+
+    /// Reads a small object with its ETag.
+    pub async fn get_object(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
+        let on = format!("s3://{bucket}/{key}");
+        let get = || self.s3.get_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send();
+        let Some(found) = absent(call("s3:GetObject", &on, get).await, &["NoSuchKey"])? else { return Ok(None) };
+        let etag = found.e_tag.unwrap_or_default();
+        match found.body.collect().await {
+            Ok(body) => Ok(Some((body.to_vec(), etag))),
+            Err(error) => Err(ApiError {
+                action: "s3:GetObject",
+                on,
+                code: String::new(),
+                message: error.to_string(),
+                status: None,
+                bucket_region: None,
+            }),
+        }
+    }
+
+    /// Whether there is such an object.
+    pub async fn has_object(&self, bucket: &str, key: &str) -> Result<bool> {
+        let on = format!("s3://{bucket}/{key}");
+        let head = || self.s3.head_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send();
+        match call("s3:HeadObject", &on, head).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.status == Some(404) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes an object, or, where versions are kept, hides it.
+    pub async fn delete_object(&self, bucket: &str, key: &str) -> Result<()> {
+        let on = format!("s3://{bucket}/{key}");
+        call("s3:DeleteObject", &on, || {
+            self.s3.delete_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Counts the objects that no prefix of `but` covers.
+    pub async fn contents(&self, bucket: &str, but: &[&str]) -> Result<Contents> {
+        let mut contents = Contents::default();
+        let mut next = None;
+        loop {
+            let page = call("s3:ListObjectsV2", bucket, || {
+                self.s3
+                    .list_objects_v2()
+                    .bucket(bucket)
+                    .expected_bucket_owner(&self.account)
+                    .set_continuation_token(next.clone())
+                    .send()
+            })
+            .await?;
+            for object in page.contents.unwrap_or_default() {
+                if !but.iter().any(|prefix| object.key.as_deref().is_some_and(|key| key.starts_with(prefix))) {
+                    contents.objects += 1;
+                    contents.bytes += object.size.unwrap_or(0).max(0) as u64;
+                }
+            }
+            next = page.next_continuation_token;
+            if next.is_none() {
+                return Ok(contents);
+            }
+        }
+    }
+
+    /// Deletes all objects, versions, delete markers and unfinished uploads; `deleted` hears how many, page by page.
+    pub async fn empty_bucket(&self, bucket: &str, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
+        let owner = &self.account;
+        loop {
+            let page = call("s3:ListObjectVersions", bucket, || {
+                self.s3.list_object_versions().bucket(bucket).expected_bucket_owner(owner).send()
+            })
+            .await?;
+            let versions = page.versions.unwrap_or_default().into_iter().map(|v| (v.key, v.version_id));
+            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|m| (m.key, m.version_id));
+            let objects: Vec<_> = versions
+                .chain(markers)
+                .map(|(key, version)| {
+                    t::ObjectIdentifier::builder()
+                        .key(key.unwrap_or_default())
+                        .set_version_id(version)
+                        .build()
+                        .expect("a key is there")
+                })
+                .collect();
+            if objects.is_empty() {
+                break;
+            }
+            let count = objects.len() as u64;
+            let delete = t::Delete::builder().set_objects(Some(objects)).quiet(true).build().expect("objects are there");
+            let result = call("s3:DeleteObjects", bucket, || {
+                self.s3.delete_objects().bucket(bucket).expected_bucket_owner(owner).delete(delete.clone()).send()
+            })
+            .await?;
+            if let Some(error) = result.errors.unwrap_or_default().into_iter().next() {
+                return Err(ApiError {
+                    action: "s3:DeleteObjects",
+                    on: format!("s3://{bucket}/{}", error.key.unwrap_or_default()),
+                    code: error.code.unwrap_or_default(),
+                    message: error.message.unwrap_or_default(),
+                    status: Some(400),
+                    bucket_region: None,
+                });
+            }
+            deleted(count);
+        }
+        let uploads = call("s3:ListMultipartUploads", bucket, || {
+            self.s3.list_multipart_uploads().bucket(bucket).expected_bucket_owner(owner).send()
+        })
+        .await?;
+        for upload in uploads.uploads.unwrap_or_default() {
+            let abort = call("s3:AbortMultipartUpload", bucket, || {
+                self.s3
+                    .abort_multipart_upload()
+                    .bucket(bucket)
+                    .expected_bucket_owner(owner)
+                    .set_key(upload.key.clone())
+                    .set_upload_id(upload.upload_id.clone())
+                    .send()
+            });
+            already(abort.await, &["NoSuchUpload"])?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a bucket; one that is gone is fine.
+    pub async fn delete_bucket(&self, name: &str) -> Result<()> {
+        let delete = call("s3:DeleteBucket", name, || {
+            self.s3.delete_bucket().bucket(name).expected_bucket_owner(&self.account).send()
+        });
+        already(delete.await, &["NoSuchBucket"])
+    }
+}
+
+fn tag(key: &str, value: &str) -> t::Tag {
+    t::Tag::builder().key(key).value(value).build().expect("key and value are there")
+}
+
+/// A rule as far as we understand it.
+fn expiry(rule: t::LifecycleRule) -> Expiry {
+    Expiry {
+        id: rule.id.unwrap_or_default(),
+        prefix: rule.filter.and_then(|f| f.prefix).unwrap_or_default(),
+        days: rule.expiration.and_then(|e| e.days).unwrap_or(0),
+        noncurrent_days: rule.noncurrent_version_expiration.and_then(|e| e.noncurrent_days).unwrap_or(0),
+        abort_days: rule.abort_incomplete_multipart_upload.and_then(|a| a.days_after_initiation).unwrap_or(0),
+    }
+}
+
+fn lifecycle_rule(expiry: &Expiry) -> t::LifecycleRule {
+    let days = |n: i32| (n > 0).then_some(n);
+    t::LifecycleRule::builder()
+        .id(&expiry.id)
+        .status(t::ExpirationStatus::Enabled)
+        .filter(t::LifecycleRuleFilter::builder().prefix(&expiry.prefix).build())
+        .set_expiration(days(expiry.days).map(|n| t::LifecycleExpiration::builder().days(n).build()))
+        .set_noncurrent_version_expiration(
+            days(expiry.noncurrent_days).map(|n| t::NoncurrentVersionExpiration::builder().noncurrent_days(n).build()),
+        )
+        .set_abort_incomplete_multipart_upload(
+            days(expiry.abort_days)
+                .map(|n| t::AbortIncompleteMultipartUpload::builder().days_after_initiation(n).build()),
+        )
+        .build()
+        .expect("a status is there")
+}

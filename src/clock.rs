@@ -1,0 +1,59 @@
+//! Waiting and the time of day: one place, so that tests can make all waits short.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+/// How long a second of waiting is. `FRUITCTL_PACE=0.01` makes every wait, every poll and every limit on retries a
+/// hundred times shorter: for tests against an emulator, and for nothing else.
+pub fn pace() -> f64 {
+    static PACE: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
+    *PACE.get_or_init(|| {
+        let pace = std::env::var("FRUITCTL_PACE").ok().and_then(|text| text.parse().ok());
+        pace.filter(|p| (0.0..=1.0).contains(p)).unwrap_or(1.0)
+    })
+}
+
+/// `seconds`, at this pace.
+pub fn paced(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds * pace())
+}
+
+/// Waits; at this pace.
+pub async fn sleep(seconds: f64) {
+    tokio::time::sleep(paced(seconds)).await;
+}
+
+/// Now, in seconds since 1970.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+}
+
+/// `seconds` since 1970 as `2026-11-24T02:00:00Z`.
+pub fn rfc3339(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.to_string())
+}
+
+/// The other way.
+pub fn parse(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// Whole days from a date, `2025-01-31`, until now.
+pub fn days_since(date: &str) -> Option<i64> {
+    let then = format!("{date}T00:00:00Z").parse::<Timestamp>().ok()?;
+    Some(then.duration_until(Timestamp::now()).as_hours() / 24)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_and_read() {
+        assert_eq!(rfc3339(1_795_651_200), "2026-11-26T00:00:00Z");
+        assert_eq!(parse("2026-11-26T00:00:00Z"), Some(1_795_651_200));
+        assert_eq!(parse("soon"), None);
+        assert!(days_since("2025-01-01").unwrap() > 600);
+    }
+}

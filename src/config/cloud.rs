@@ -1,0 +1,268 @@
+//! The sections of `fruitctl.toml` that say what exists in AWS.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// `[aws]`: which account and region.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AwsConfig {
+    /// Where everything is made.
+    pub region: Option<String>,
+    /// Regions that may be used at all; `*` stands for anything, as in `eu-*`. Empty: all.
+    pub allowed_regions: Vec<String>,
+    /// A profile of `~/.aws/config`.
+    pub profile: Option<String>,
+}
+
+/// `[bucket]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BucketConfig {
+    /// Its name, if not `fruitctl-PROJECT-ACCOUNT-REGION`.
+    #[serde(deserialize_with = "bucket_name")]
+    pub name: Option<String>,
+    /// A KMS key's ARN or id to encrypt with; S3's own keys without.
+    pub kms_key: Option<String>,
+    /// Days until logs are deleted.
+    pub logs_days: u16,
+    /// Days until what lies under tmp/ is deleted.
+    pub tmp_days: u16,
+    /// Days for which a version that was replaced or deleted can be had back.
+    pub undo_days: u16,
+}
+
+impl Default for BucketConfig {
+    fn default() -> Self {
+        BucketConfig { name: None, kms_key: None, logs_days: 90, tmp_days: 7, undo_days: 30 }
+    }
+}
+
+/// `[roles]`: roles that exist, where we may not make any.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolesConfig {
+    /// EMR's service role.
+    pub service: Option<String>,
+    /// The nodes' role; their instance profile has the same name.
+    pub node: Option<String>,
+}
+
+/// `[key]`: who may log in to the nodes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyConfig {
+    /// A private key's file; its `.pub` beside it. Without, a key is made in the data directory.
+    pub private_key: Option<String>,
+}
+
+/// `[network]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// Subnets of one VPC. Empty: those of the default VPC.
+    pub subnets: Vec<String>,
+    /// Who may reach port 22 of the primary node.
+    pub ssh_cidr: SshCidr,
+}
+
+/// Who may reach port 22.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SshCidr {
+    /// The address from which we are seen.
+    #[default]
+    Auto,
+    /// Nobody: no live logs, only those in the bucket.
+    Closed,
+    /// These addresses.
+    Cidr(String),
+}
+
+impl std::str::FromStr for SshCidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(SshCidr::Auto),
+            "none" => Ok(SshCidr::Closed),
+            _ => cidr(text).map(SshCidr::Cidr),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SshCidr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// `203.0.113.7` or `203.0.113.0/24`, as a CIDR; never a large part of the internet.
+fn cidr(text: &str) -> Result<String, String> {
+    let wrong = || format!("'{text}' is no address, no range like 203.0.113.0/24, and neither 'auto' nor 'none'");
+    let (address, length) = text.split_once('/').unwrap_or((text, ""));
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let (full, least) = if address.is_ipv4() { (32, 8) } else { (128, 32) };
+    let length: u8 = if length.is_empty() { full } else { length.parse().map_err(|_| wrong())? };
+    if length > full {
+        return Err(wrong());
+    }
+    if length < least {
+        return Err(format!("'{text}' opens port 22 to much of the internet; name a range of /{least} or longer"));
+    }
+    Ok(format!("{address}/{length}"))
+}
+
+/// `[cluster]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// The EMR release.
+    pub release: String,
+    /// Applications beside Hadoop.
+    pub applications: Vec<String>,
+    /// The primary node.
+    pub primary: Nodes,
+    /// Nodes that hold HDFS.
+    pub core: Nodes,
+    /// Nodes that only compute.
+    pub task: Option<Nodes>,
+    /// Minutes without work after which the cluster ends itself; 0: never.
+    pub idle_minutes: u32,
+    /// Hours after which `fruitctl sweep` ends it whatever it does.
+    pub max_hours: u32,
+    /// Refuse to terminate it until this is false again.
+    pub termination_protection: bool,
+    /// GiB of EBS a node, in one gp3 volume.
+    pub ebs_gb: u16,
+    /// GiB of the root volume.
+    pub root_gb: u16,
+    /// Bounds within which EMR chooses the number of instances.
+    pub managed_scaling: Option<Scaling>,
+    /// Scripts that run on every node before anything else.
+    pub bootstrap: Vec<BootstrapConfig>,
+    /// EMR configurations, by classification.
+    pub configurations: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        ClusterConfig {
+            release: "emr-7.13.0".into(),
+            applications: vec!["Spark".into()],
+            primary: Nodes::default(),
+            core: Nodes::default(),
+            task: None,
+            idle_minutes: 30,
+            max_hours: 24,
+            termination_protection: false,
+            ebs_gb: 32,
+            root_gb: 30,
+            managed_scaling: None,
+            bootstrap: Vec::new(),
+            configurations: BTreeMap::new(),
+        }
+    }
+}
+
+/// A kind of nodes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nodes {
+    /// Instance types, of which EMR takes what there is; several, or Spot, make the cluster one of fleets.
+    pub types: Vec<String>,
+    /// How many.
+    pub count: u32,
+    /// Spot instances, and on-demand ones where there are none within ten minutes.
+    pub spot: bool,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Nodes { types: vec!["m6g.xlarge".into()], count: 1, spot: false }
+    }
+}
+
+/// `[cluster.managed_scaling]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// At least so many core and task instances.
+    pub min: u32,
+    /// At most.
+    pub max: u32,
+}
+
+/// `[[cluster.bootstrap]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapConfig {
+    /// A script on this machine.
+    pub script: String,
+    /// What it is called with.
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+/// `[prices]`: dollars an hour that differ from the table that comes with fruitctl.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PricesConfig {
+    /// Instance type -> on-demand price.
+    pub ec2: BTreeMap<String, f64>,
+    /// Instance type -> EMR's fee.
+    pub emr: BTreeMap<String, f64>,
+    /// A GB-month of gp3.
+    pub ebs: Option<f64>,
+}
+
+/// Lower-case letters, digits and dashes, 2 to 20 of them: it becomes part of every name.
+pub fn project_name(text: &str) -> Result<String, String> {
+    let good = (2..=20).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && !text.ends_with('-')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if good { Ok(text.to_owned()) } else { Err("a project is 2 to 20 of a-z, 0-9 and '-', beginning with a letter".into()) }
+}
+
+/// For serde.
+pub fn project<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    project_name(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
+}
+
+/// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+fn bucket_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let good = (3..=63).contains(&text.len())
+        && ends(text.chars().next())
+        && ends(text.chars().last())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if good { Ok(Some(text)) } else { Err(D::Error::custom("a bucket is 3 to 63 of a-z, 0-9 and '-', with a letter or digit at each end")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_22_is_never_open_to_the_world() {
+        for (text, cidr) in [("203.0.113.7", "203.0.113.7/32"), ("10.0.0.0/8", "10.0.0.0/8"), ("2001:db8::/32", "2001:db8::/32")] {
+            assert_eq!(text.parse(), Ok(SshCidr::Cidr(cidr.into())));
+        }
+        assert_eq!("auto".parse(), Ok(SshCidr::Auto));
+        for wrong in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "0.0.0.0/7", "1.2.3.4/33", "1.2.3", "home"] {
+            assert!(wrong.parse::<SshCidr>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_fit_into_names() {
+        assert!(project_name("fruits-360").is_ok());
+        for wrong in ["f", "Fruits", "1fruit", "fruit-", "fruit_s", "a-name-that-is-far-too-long"] {
+            assert!(project_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}
