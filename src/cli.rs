@@ -9,6 +9,8 @@ use fruitjob::JobOptions;
 use fruitjob::model::PreprocessingOptions;
 use serde::Deserialize;
 
+use crate::config::{SshCidr, project_name};
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
     .usage(AnsiColor::Yellow.on_default().bold())
@@ -23,8 +25,16 @@ First steps:
   fruitctl run --input fruits --output out   featurize them; open out/report.html
   fruitctl init                              write a fruitctl.toml, so that 'fruitctl run' is enough
 
-Exit codes: 0 done, 2 usage or configuration, 4 permission, 6 the job failed,
-8 output in use, 130 interrupted")]
+On AWS (EMR), with 'target = \"emr\"' in fruitctl.toml:
+  fruitctl init --target emr                 write a fruitctl.toml for it
+  fruitctl doctor                            look for what is missing, before anything is made
+  fruitctl plan                              what would be made, and dollars an hour
+  fruitctl up                                make it
+  fruitctl down                              take all of it away again
+
+Exit codes: 0 done, 2 usage or configuration, 3 the plan has changes, 4 permission,
+5 refused by the cloud, 6 the job or cluster failed, 7 timed out, 8 somebody else
+is at it, 9 something is left behind, 130 interrupted")]
 pub struct Cli {
     /// The configuration file [default: fruitctl.toml, where there is one]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -47,6 +57,48 @@ Examples:
   fruitctl run --input s3://bucket/Training --output out --model mobilenet_v2.onnx --variance 0.95
   fruitctl run --json | jq -c 'select(.event == \"finished\") | .run.images'")]
     Run(RunArgs),
+    /// Show what 'up' would do, and what it costs
+    #[command(after_help = "\
+Examples:
+  fruitctl plan
+  fruitctl plan --json | jq '.changes[] | select(.action != \"keep\")'
+  fruitctl plan --detailed-exitcode          exit code 3 if there is something to do")]
+    Plan(PlanArgs),
+    /// Make what fruitctl.toml says: bucket, roles, key pair, network, cluster
+    #[command(after_help = "\
+Makes what is missing and changes what differs; run again, it does nothing.
+Killed at any moment, the same command goes on from there.
+
+Examples:
+  fruitctl up --dry-run
+  fruitctl up --wait                         until the cluster is ready, or why it is not")]
+    Up(UpArgs),
+    /// Show what exists, how the cluster is, and dollars so far
+    Status(CloudArgs),
+    /// Take away everything that 'up' made, and prove it
+    #[command(after_help = "\
+Only what carries the project's tag is touched. A bucket with logs or results in
+it stays, unless --purge-bucket says otherwise.
+
+Examples:
+  fruitctl down --dry-run
+  fruitctl down --purge-bucket")]
+    Down(DownArgs),
+    /// End clusters of any project that are past their deadline
+    #[command(after_help = "\
+Every cluster that fruitctl makes carries a deadline (max_hours under [cluster]).
+Run this from a schedule that does not depend on the one that makes clusters.
+
+Example:
+  fruitctl sweep --region eu-west-3 --dry-run")]
+    Sweep(SweepArgs),
+    /// Look for what would make 'up' fail, all at once
+    Doctor(CloudArgs),
+    /// Print the IAM policy that whoever runs fruitctl needs
+    #[command(after_help = "\
+Example:
+  fruitctl policy > policy.json && aws iam create-policy --policy-name fruitctl --policy-document file://policy.json")]
+    Policy(PolicyArgs),
     /// Draw fruit-like 100x100 JPEGs, one folder a class, to try and load the job with
     #[command(after_help = "\
 The same seed draws the same files; those that are there already are left alone.
@@ -69,9 +121,106 @@ pub struct InitArgs {
     /// Where the results go
     #[arg(short, long, value_name = "URI", default_value = "out")]
     pub output: String,
+    /// Where the job runs: decides what the file explains
+    #[arg(long, value_enum, default_value = "local")]
+    pub target: Target,
+    /// The project: part of the name of all that is made in AWS
+    #[arg(long, value_name = "NAME", default_value = "fruits", value_parser = project_name)]
+    pub project: String,
+    /// The AWS region
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
     /// Write over a file that is there
     #[arg(long)]
     pub force: bool,
+}
+
+/// What all commands that talk to AWS know.
+#[derive(Args, Clone)]
+pub struct CloudArgs {
+    /// The AWS region [default: region under [aws], AWS_REGION, the profile's]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What has to be known to plan.
+#[derive(Args, Clone)]
+pub struct StackArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// Who may reach port 22 of the primary node: 'auto' (this machine's address), 'none', or a range
+    #[arg(long, value_name = "CIDR")]
+    pub ssh_cidr: Option<SshCidr>,
+}
+
+/// How to come by the lock.
+#[derive(Args, Clone)]
+pub struct LockArgs {
+    /// Wait so many seconds for somebody else to finish
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub lock_wait: u32,
+    /// Take the lock away from whoever holds it
+    #[arg(long)]
+    pub force_unlock: bool,
+}
+
+#[derive(Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Exit with 3 if there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+#[derive(Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub stack: StackArgs,
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Show the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait until the cluster is ready
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Args)]
+pub struct DownArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Delete the bucket with all results and logs in it
+    #[arg(long)]
+    pub purge_bucket: bool,
+    /// Show what would be deleted and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// Show what would be ended and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct PolicyArgs {
+    /// The AWS region [default: region under [aws], AWS_REGION, the profile's]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The account's number [default: that of the credentials in use]
+    #[arg(long, value_name = "NUMBER")]
+    pub account: Option<String>,
 }
 
 #[derive(Args)]
@@ -94,6 +243,8 @@ pub struct RunArgs {
 pub enum Target {
     /// This machine
     Local,
+    /// A cluster of Amazon EMR
+    Emr,
 }
 
 #[derive(Args)]

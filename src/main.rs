@@ -5,7 +5,10 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod cost;
 mod error;
+mod explain;
+mod stack;
 mod ui;
 
 use clap::Parser;
@@ -17,6 +20,13 @@ fn main() {
     let result = match &cli.command {
         Command::Init(args) => commands::init::run(&cli, args),
         Command::Run(args) => commands::run::run(&cli, args),
+        Command::Plan(args) => commands::plan::run(&cli, args),
+        Command::Up(args) => commands::up::run(&cli, args),
+        Command::Status(args) => commands::status::run(&cli, args),
+        Command::Down(args) => commands::down::run(&cli, args),
+        Command::Sweep(args) => commands::sweep::run(&cli, args),
+        Command::Doctor(args) => commands::doctor::run(&cli, args),
+        Command::Policy(args) => commands::policy::run(&cli, args),
         Command::Samples(args) => commands::samples::run(args),
         Command::Completions(args) => commands::completions::run(args),
     };

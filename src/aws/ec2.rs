@@ -41,6 +41,13 @@ pub struct Group {
     rules: Vec<t::IpPermission>,
 }
 
+impl Group {
+    /// One without any rule.
+    pub fn new(id: &str, name: &str, vpc: &str, tags: Tags) -> Group {
+        Group { id: id.into(), name: name.into(), vpc: vpc.into(), tags, ..Group::default() }
+    }
+}
+
 /// A key pair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyPair {
@@ -87,7 +94,11 @@ impl Aws {
         let mut next = None;
         loop {
             let page = call("ec2:DescribeSecurityGroups", value, || {
-                self.ec2.describe_security_groups().filters(filter(name, value)).set_next_token(next.clone()).send()
+                self.ec2
+                    .describe_security_groups()
+                    .filters(filter(name, value))
+                    .set_next_token(next.clone())
+                    .send()
             })
             .await?;
             groups.extend(page.security_groups.unwrap_or_default().into_iter().map(group));
@@ -99,7 +110,13 @@ impl Aws {
     }
 
     /// Makes a group, tagged from its first moment; `None`: there is one of this name in this VPC.
-    pub async fn create_group(&self, name: &str, about: &str, vpc: &str, tags: &Tags) -> Result<Option<String>> {
+    pub async fn create_group(
+        &self,
+        name: &str,
+        about: &str,
+        vpc: &str,
+        tags: &Tags,
+    ) -> Result<Option<String>> {
         let create = call("ec2:CreateSecurityGroup", name, || {
             self.ec2
                 .create_security_group()
@@ -131,8 +148,11 @@ impl Aws {
     /// Takes away all rules of a group that name another group: EMR makes its two name each other, and neither
     /// could be deleted.
     pub async fn disentangle(&self, group: &Group) -> Result<()> {
-        let rules: Vec<_> =
-            group.rules.iter().filter(|r| r.user_id_group_pairs.as_ref().is_some_and(|p| !p.is_empty())).collect();
+        let rules: Vec<_> = group
+            .rules
+            .iter()
+            .filter(|r| r.user_id_group_pairs.as_ref().is_some_and(|p| !p.is_empty()))
+            .collect();
         if rules.is_empty() {
             return Ok(());
         }
@@ -160,8 +180,10 @@ impl Aws {
     /// Takes away all rules, but those for SSH, that let the whole internet in.
     pub async fn close(&self, group: &Group) -> Result<()> {
         for rule in group.rules.iter().filter(|rule| !is_ssh(rule)) {
-            let v4: Vec<_> = rule.ip_ranges.iter().flatten().filter(|r| is_world(r.cidr_ip())).cloned().collect();
-            let v6: Vec<_> = rule.ipv6_ranges.iter().flatten().filter(|r| is_world(r.cidr_ipv6())).cloned().collect();
+            let v4: Vec<_> =
+                rule.ip_ranges.iter().flatten().filter(|r| is_world(r.cidr_ip())).cloned().collect();
+            let v6: Vec<_> =
+                rule.ipv6_ranges.iter().flatten().filter(|r| is_world(r.cidr_ipv6())).cloned().collect();
             if v4.is_empty() && v6.is_empty() {
                 continue;
             }
@@ -173,7 +195,11 @@ impl Aws {
                 .set_ipv6_ranges((!v6.is_empty()).then_some(v6))
                 .build();
             let revoke = call("ec2:RevokeSecurityGroupIngress", &group.id, || {
-                self.ec2.revoke_security_group_ingress().group_id(&group.id).ip_permissions(open.clone()).send()
+                self.ec2
+                    .revoke_security_group_ingress()
+                    .group_id(&group.id)
+                    .ip_permissions(open.clone())
+                    .send()
             });
             already(revoke.await, &["InvalidPermission.NotFound"])?;
         }
@@ -195,7 +221,13 @@ impl Aws {
         .await?;
         let pairs = answer.key_pairs.unwrap_or_default().into_iter().map(|k| KeyPair {
             name: k.key_name.unwrap_or_default(),
-            public_key: k.public_key.unwrap_or_default().split_whitespace().take(2).collect::<Vec<_>>().join(" "),
+            public_key: k
+                .public_key
+                .unwrap_or_default()
+                .split_whitespace()
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(" "),
             tags: plain(k.tags),
         });
         Ok(pairs.collect())
@@ -235,7 +267,9 @@ impl Aws {
         .await?;
         let mut lowest = BTreeMap::new();
         for price in answer.spot_price_history.unwrap_or_default() {
-            if let (Some(kind), Some(Ok(dollars))) = (price.instance_type, price.spot_price.map(|p| p.parse::<f64>())) {
+            if let (Some(kind), Some(Ok(dollars))) =
+                (price.instance_type, price.spot_price.map(|p| p.parse::<f64>()))
+            {
                 let least = lowest.entry(kind.as_str().to_owned()).or_insert(dollars);
                 *least = least.min(dollars);
             }

@@ -235,10 +235,16 @@ impl Aws {
             .emr
             .run_job_flow()
             .name(&cluster.name)
-            .set_tags(Some(cluster.tags.iter().map(|(k, v)| t::Tag::builder().key(k).value(v).build()).collect()))
+            .set_tags(Some(
+                cluster.tags.iter().map(|(k, v)| t::Tag::builder().key(k).value(v).build()).collect(),
+            ))
             .release_label(&cluster.release)
             .set_applications(Some(
-                cluster.applications.iter().map(|name| t::Application::builder().name(name).build()).collect(),
+                cluster
+                    .applications
+                    .iter()
+                    .map(|name| t::Application::builder().name(name).build())
+                    .collect(),
             ))
             .log_uri(format!("{}/", cluster.log_uri))
             .service_role(&cluster.service_role)
@@ -270,7 +276,8 @@ impl Aws {
                     .list_clusters()
                     .set_created_after(since.map(DateTime::from_secs))
                     .set_cluster_states(
-                        (!states.is_empty()).then(|| states.iter().map(|s| t::ClusterState::from(*s)).collect()),
+                        (!states.is_empty())
+                            .then(|| states.iter().map(|s| t::ClusterState::from(*s)).collect()),
                     )
                     .set_marker(marker.clone())
                     .send()
@@ -290,8 +297,9 @@ impl Aws {
 
     /// A cluster's state, tags and what DescribeCluster says; without its instances, scripts and policies.
     pub async fn describe_cluster(&self, id: &str) -> Result<Option<Existing>> {
-        let describe =
-            call("elasticmapreduce:DescribeCluster", id, || self.emr.describe_cluster().cluster_id(id).send());
+        let describe = call("elasticmapreduce:DescribeCluster", id, || {
+            self.emr.describe_cluster().cluster_id(id).send()
+        });
         let found = match describe.await {
             Ok(found) => found.cluster,
             Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("is not valid") => None,
@@ -386,8 +394,10 @@ impl Aws {
         let found = all.iter().find(|(_, w)| w.role == wanted.role);
         match (found, fleets) {
             (Some((group, _)), false) => {
-                let change =
-                    t::InstanceGroupModifyConfig::builder().instance_group_id(group).instance_count(wanted.count).build();
+                let change = t::InstanceGroupModifyConfig::builder()
+                    .instance_group_id(group)
+                    .instance_count(wanted.count)
+                    .build();
                 call("elasticmapreduce:ModifyInstanceGroups", id, || {
                     self.emr.modify_instance_groups().cluster_id(id).instance_groups(change.clone()).send()
                 })
@@ -409,7 +419,8 @@ impl Aws {
             }
             (None, false) => {
                 let group = group(wanted);
-                let add = || self.emr.add_instance_groups().job_flow_id(id).instance_groups(group.clone()).send();
+                let add =
+                    || self.emr.add_instance_groups().job_flow_id(id).instance_groups(group.clone()).send();
                 match call("elasticmapreduce:AddInstanceGroups", id, add).await {
                     // Whether it is there shows at the next look; another call might make another group.
                     Err(lost) if lost.is_lost() => {
@@ -470,16 +481,6 @@ impl Aws {
         }
     }
 
-    /// Sets tags.
-    pub async fn tag_cluster(&self, id: &str, tags: &Tags) -> Result<()> {
-        let tags: Vec<_> = tags.iter().map(|(k, v)| t::Tag::builder().key(k).value(v).build()).collect();
-        call("elasticmapreduce:AddTags", id, || {
-            self.emr.add_tags().resource_id(id).set_tags(Some(tags.clone())).send()
-        })
-        .await
-        .map(drop)
-    }
-
     /// Sets termination protection.
     pub async fn protect_cluster(&self, id: &str, protected: bool) -> Result<()> {
         call("elasticmapreduce:SetTerminationProtection", id, || {
@@ -491,9 +492,11 @@ impl Aws {
 
     /// Asks a cluster to end. It takes minutes; see [`Aws::describe_cluster`].
     pub async fn terminate_cluster(&self, id: &str) -> Result<()> {
-        call("elasticmapreduce:TerminateJobFlows", id, || self.emr.terminate_job_flows().job_flow_ids(id).send())
-            .await
-            .map(drop)
+        call("elasticmapreduce:TerminateJobFlows", id, || {
+            self.emr.terminate_job_flows().job_flow_ids(id).send()
+        })
+        .await
+        .map(drop)
     }
 
     /// A cluster's instances that have not ended.
@@ -609,10 +612,16 @@ impl Aws {
         let mut marker = None;
         loop {
             let page = call("elasticmapreduce:ListSupportedInstanceTypes", label, || {
-                self.emr.list_supported_instance_types().release_label(label).set_marker(marker.clone()).send()
+                self.emr
+                    .list_supported_instance_types()
+                    .release_label(label)
+                    .set_marker(marker.clone())
+                    .send()
             })
             .await?;
-            names.extend(page.supported_instance_types.unwrap_or_default().into_iter().filter_map(|t| t.r#type));
+            names.extend(
+                page.supported_instance_types.unwrap_or_default().into_iter().filter_map(|t| t.r#type),
+            );
             marker = page.marker;
             if marker.is_none() {
                 return Ok(names);
@@ -652,8 +661,10 @@ fn status(status: Option<t::ClusterStatus>) -> Status {
 fn existing(c: t::Cluster) -> Existing {
     let ec2 = c.ec2_instance_attributes.unwrap_or_else(|| t::Ec2InstanceAttributes::builder().build());
     // EMR writes s3n:// and adds a slash.
-    let log_uri = c.log_uri.unwrap_or_default().replacen("s3n://", "s3://", 1).trim_end_matches('/').to_owned();
-    let mut applications: Vec<_> = c.applications.unwrap_or_default().into_iter().filter_map(|a| a.name).collect();
+    let log_uri =
+        c.log_uri.unwrap_or_default().replacen("s3n://", "s3://", 1).trim_end_matches('/').to_owned();
+    let mut applications: Vec<_> =
+        c.applications.unwrap_or_default().into_iter().filter_map(|a| a.name).collect();
     applications.sort();
     let configurations = c.configurations.unwrap_or_default().into_iter().map(|c| {
         let properties = c.properties.unwrap_or_default().into_iter().collect();
@@ -674,7 +685,13 @@ fn existing(c: t::Cluster) -> Existing {
             release: c.release_label.unwrap_or_default(),
             applications,
             log_uri,
-            service_role: c.service_role.unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned(),
+            service_role: c
+                .service_role
+                .unwrap_or_default()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             profile: ec2.iam_instance_profile.unwrap_or_default(),
             subnets: ec2.ec2_subnet_id.into_iter().collect(),
             key_pair: ec2.ec2_key_name.unwrap_or_default(),
@@ -698,7 +715,11 @@ fn idle_policy(seconds: i64) -> t::AutoTerminationPolicy {
 }
 
 fn scaling_policy((least, most): (i32, i32), fleets: bool) -> t::ManagedScalingPolicy {
-    let unit = if fleets { t::ComputeLimitsUnitType::InstanceFleetUnits } else { t::ComputeLimitsUnitType::Instances };
+    let unit = if fleets {
+        t::ComputeLimitsUnitType::InstanceFleetUnits
+    } else {
+        t::ComputeLimitsUnitType::Instances
+    };
     let limits = t::ComputeLimits::builder()
         .unit_type(unit)
         .minimum_capacity_units(least)
@@ -724,15 +745,13 @@ fn bootstrap_action(action: &BootstrapAction) -> t::BootstrapActionConfig {
         .path(&action.path)
         .set_args(Some(action.args.clone()))
         .build();
-    t::BootstrapActionConfig::builder()
-        .name(&action.name)
-        .script_bootstrap_action(script)
-        .build()
+    t::BootstrapActionConfig::builder().name(&action.name).script_bootstrap_action(script).build()
 }
 
 fn ebs(gb: Option<i32>) -> Option<t::EbsConfiguration> {
     let volume = t::VolumeSpecification::builder().volume_type("gp3").size_in_gb(gb?).build();
-    let device = t::EbsBlockDeviceConfig::builder().volume_specification(volume).volumes_per_instance(1).build();
+    let device =
+        t::EbsBlockDeviceConfig::builder().volume_specification(volume).volumes_per_instance(1).build();
     Some(t::EbsConfiguration::builder().ebs_block_device_configs(device).build())
 }
 
@@ -783,8 +802,13 @@ mod tests {
 
     #[test]
     fn spot_fleets_fall_back_to_on_demand() {
-        let task =
-            Workforce { role: Role::Task, types: vec!["m6g.xlarge".into()], count: 3, spot: true, ebs_gb: Some(32) };
+        let task = Workforce {
+            role: Role::Task,
+            types: vec!["m6g.xlarge".into()],
+            count: 3,
+            spot: true,
+            ebs_gb: Some(32),
+        };
         let fleet = fleet(&task);
         assert_eq!((fleet.target_on_demand_capacity, fleet.target_spot_capacity), (Some(0), Some(3)));
         let spot = fleet.launch_specifications.unwrap().spot_specification.unwrap();

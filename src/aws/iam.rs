@@ -37,7 +37,8 @@ impl Aws {
     pub async fn role(&self, name: &str) -> Result<Option<Role>> {
         let get = call("iam:GetRole", name, || self.iam.get_role().role_name(name).send());
         let Some(role) = absent(get.await, GONE)?.and_then(|o| o.role) else { return Ok(None) };
-        let list = call("iam:ListRolePolicies", name, || self.iam.list_role_policies().role_name(name).send());
+        let list =
+            call("iam:ListRolePolicies", name, || self.iam.list_role_policies().role_name(name).send());
         let mut policies = BTreeMap::new();
         for policy in absent(list.await, GONE)?.map(|o| o.policy_names).unwrap_or_default() {
             let get = call("iam:GetRolePolicy", name, || {
@@ -52,7 +53,13 @@ impl Aws {
     }
 
     /// Makes a role, tagged from its first moment. False: there is one of this name.
-    pub async fn create_role(&self, name: &str, trust: &Value, description: &str, tags: &Tags) -> Result<bool> {
+    pub async fn create_role(
+        &self,
+        name: &str,
+        trust: &Value,
+        description: &str,
+        tags: &Tags,
+    ) -> Result<bool> {
         let create = call("iam:CreateRole", name, || {
             self.iam
                 .create_role()
@@ -108,7 +115,8 @@ impl Aws {
             });
             already(detach.await, GONE)?;
         }
-        let inline = call("iam:ListRolePolicies", name, || self.iam.list_role_policies().role_name(name).send());
+        let inline =
+            call("iam:ListRolePolicies", name, || self.iam.list_role_policies().role_name(name).send());
         for policy in absent(inline.await, GONE)?.map(|o| o.policy_names).unwrap_or_default() {
             self.delete_role_policy(name, &policy).await?;
         }
@@ -166,7 +174,9 @@ fn plain(tags: Vec<Tag>) -> Tags {
 }
 
 fn sdk(tags: &Tags) -> Vec<Tag> {
-    tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build().expect("key and value are there")).collect()
+    tags.iter()
+        .map(|(k, v)| Tag::builder().key(k).value(v).build().expect("key and value are there"))
+        .collect()
 }
 
 /// IAM hands documents out percent-encoded (RFC 3986).

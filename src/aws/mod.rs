@@ -104,10 +104,12 @@ impl Aws {
         }
         let shared = loader.load().await;
         // An emulator or a private endpoint has no host name per bucket.
-        let elsewhere = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
+        let elsewhere =
+            ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
         let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere).build();
         let sts = aws_sdk_sts::Client::new(&shared);
-        let identity = call("sts:GetCallerIdentity", "these credentials", || sts.get_caller_identity().send()).await?;
+        let identity =
+            call("sts:GetCallerIdentity", "these credentials", || sts.get_caller_identity().send()).await?;
         Ok(Aws {
             region,
             region_source,
@@ -197,12 +199,16 @@ impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
         let next = match error.code.as_str() {
             NO_CREDENTIALS => {
-                "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml".to_owned()
+                "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml"
+                    .to_owned()
             }
             "ExpiredToken" | "ExpiredTokenException" => {
                 "log in again ('aws sso login'), then the same command: it goes on from here".into()
             }
-            "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" | "SignatureDoesNotMatch"
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
             | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
             _ if error.kind() == Kind::Denied => {
                 format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.action)
@@ -250,7 +256,9 @@ where
     let status = raw.map(|response| response.status().as_u16());
     let bucket_region = raw.and_then(|r| r.headers().get("x-amz-bucket-region")).map(str::to_owned);
     let (code, message) = match error.as_service_error() {
-        Some(service) => (service.code().unwrap_or_default(), service.message().unwrap_or_default().to_owned()),
+        Some(service) => {
+            (service.code().unwrap_or_default(), service.message().unwrap_or_default().to_owned())
+        }
         None => {
             // The reason lies deep; only its last part is of use to people.
             let text = DisplayErrorContext(error).to_string();
@@ -281,7 +289,9 @@ mod tests {
 
     #[test]
     fn regions_are_matched_by_pattern() {
-        assert!(matches("eu-*", "eu-west-3") && matches("*", "us-east-1") && matches("eu-west-3", "eu-west-3"));
+        assert!(
+            matches("eu-*", "eu-west-3") && matches("*", "us-east-1") && matches("eu-west-3", "eu-west-3")
+        );
         assert!(!matches("eu-*", "us-east-1") && !matches("eu-west", "eu-west-3"));
     }
 }

@@ -11,7 +11,11 @@ pub const LEAST: u32 = 4;
 
 /// Calls without a token by which AWS could tell a repetition: an answer that got lost is looked up, never asked
 /// for again. (RunJobFlow repeated blindly makes two clusters.)
-const NOT_BLINDLY: &[&str] = &["elasticmapreduce:RunJobFlow", "elasticmapreduce:AddJobFlowSteps", "elasticmapreduce:AddInstanceGroups"];
+const NOT_BLINDLY: &[&str] = &[
+    "elasticmapreduce:RunJobFlow",
+    "elasticmapreduce:AddJobFlowSteps",
+    "elasticmapreduce:AddInstanceGroups",
+];
 
 /// How to wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -97,8 +101,18 @@ const TABLE: &[Row] = &[
     row("ec2:AuthorizeSecurityGroup", "InvalidGroup.NotFound", "", Wait { total: 30.0, ..PROPAGATION }),
     // EMR believes in a profile later than IAM. Source: terraform-provider-aws, emr/cluster.go.
     row("elasticmapreduce:RunJobFlow", "ValidationException", "Invalid InstanceProfile", PROPAGATION),
-    row("elasticmapreduce:RunJobFlow", "AccessDeniedException", "Failed to authorize instance profile", PROPAGATION),
-    row("elasticmapreduce:RunJobFlow", "ValidationException", "ServiceRole", Wait { total: 60.0, ..PROPAGATION }),
+    row(
+        "elasticmapreduce:RunJobFlow",
+        "AccessDeniedException",
+        "Failed to authorize instance profile",
+        PROPAGATION,
+    ),
+    row(
+        "elasticmapreduce:RunJobFlow",
+        "ValidationException",
+        "ServiceRole",
+        Wait { total: 60.0, ..PROPAGATION },
+    ),
     // A cluster that ends still uses it.
     row("elasticmapreduce:DeleteSecurityConfiguration", "InvalidRequestException", "in use", BUSY),
 ];
@@ -154,12 +168,21 @@ mod tests {
 
     #[test]
     fn nothing_unknown_is_tried_again() {
-        for code in ["ValidationException", "AccessDenied", "InvalidParameterValue", "LimitExceeded", "Surprise"] {
-            for action in ["elasticmapreduce:RunJobFlow", "ec2:CreateSecurityGroup", "iam:CreateRole", "s3:PutObject"] {
+        for code in
+            ["ValidationException", "AccessDenied", "InvalidParameterValue", "LimitExceeded", "Surprise"]
+        {
+            for action in
+                ["elasticmapreduce:RunJobFlow", "ec2:CreateSecurityGroup", "iam:CreateRole", "s3:PutObject"]
+            {
                 assert_eq!(wait(&error(action, code, "no", Some(400))), None, "{action} {code}");
             }
         }
-        let profile = error("elasticmapreduce:RunJobFlow", "ValidationException", "Invalid InstanceProfile: x.", Some(400));
+        let profile = error(
+            "elasticmapreduce:RunJobFlow",
+            "ValidationException",
+            "Invalid InstanceProfile: x.",
+            Some(400),
+        );
         assert_eq!(wait(&profile), Some(PROPAGATION));
     }
 

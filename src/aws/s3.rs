@@ -103,7 +103,8 @@ impl Aws {
         }
         // us-east-1 is where a bucket is without a constraint, and refuses one that says so.
         if self.region != "us-east-1" {
-            configuration = configuration.location_constraint(t::BucketLocationConstraint::from(self.region.as_str()));
+            configuration =
+                configuration.location_constraint(t::BucketLocationConstraint::from(self.region.as_str()));
         }
         let configuration = configuration.build();
         let create = call("s3:CreateBucket", name, || {
@@ -127,7 +128,9 @@ impl Aws {
                 self.s3.get_bucket_encryption().bucket(name).expected_bucket_owner(owner).send()
             });
             let found = absent(get.await, &["ServerSideEncryptionConfigurationNotFoundError"])?;
-            let rule = found.and_then(|o| o.server_side_encryption_configuration).and_then(|c| c.rules.into_iter().next());
+            let rule = found
+                .and_then(|o| o.server_side_encryption_configuration)
+                .and_then(|c| c.rules.into_iter().next());
             Ok(rule.and_then(|r| r.apply_server_side_encryption_by_default).map(|d| d.kms_master_key_id))
         };
         let blocked = async {
@@ -137,7 +140,8 @@ impl Aws {
             let found = absent(get.await, &["NoSuchPublicAccessBlockConfiguration"])?;
             let all = [true; 4].map(Some);
             Ok(found.and_then(|o| o.public_access_block_configuration).is_some_and(|c| {
-                [c.block_public_acls, c.block_public_policy, c.ignore_public_acls, c.restrict_public_buckets] == all
+                [c.block_public_acls, c.block_public_policy, c.ignore_public_acls, c.restrict_public_buckets]
+                    == all
             }))
         };
         let ownership = async {
@@ -171,7 +175,15 @@ impl Aws {
         };
         let (tags, encryption, public_access_blocked, ownership_enforced, versioning, policy, lifecycle) =
             tokio::try_join!(tags, encryption, blocked, ownership, versioning, policy, lifecycle)?;
-        Ok(BucketSettings { encryption, public_access_blocked, ownership_enforced, versioning, policy, lifecycle, tags })
+        Ok(BucketSettings {
+            encryption,
+            public_access_blocked,
+            ownership_enforced,
+            versioning,
+            policy,
+            lifecycle,
+            tags,
+        })
     }
 
     /// Tags of a bucket, and nothing else.
@@ -179,7 +191,8 @@ impl Aws {
         let get = call("s3:GetBucketTagging", name, || {
             self.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(&self.account).send()
         });
-        let set = absent(get.await, &["NoSuchTagSet", "NoSuchBucket"])?.map(|o| o.tag_set).unwrap_or_default();
+        let set =
+            absent(get.await, &["NoSuchTagSet", "NoSuchBucket"])?.map(|o| o.tag_set).unwrap_or_default();
         Ok(set.into_iter().map(|t| (t.key, t.value)).collect())
     }
 
@@ -188,7 +201,12 @@ impl Aws {
         let set: Vec<_> = tags.iter().map(|(k, v)| tag(k, v)).collect();
         let tagging = t::Tagging::builder().set_tag_set(Some(set)).build().expect("a set is there");
         call("s3:PutBucketTagging", name, || {
-            self.s3.put_bucket_tagging().bucket(name).expected_bucket_owner(&self.account).tagging(tagging.clone()).send()
+            self.s3
+                .put_bucket_tagging()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .tagging(tagging.clone())
+                .send()
         })
         .await
         .map(drop)
@@ -196,7 +214,8 @@ impl Aws {
 
     /// Encrypts what is written from now on.
     pub async fn put_bucket_encryption(&self, name: &str, kms_key: Option<&str>) -> Result<()> {
-        let algorithm = if kms_key.is_some() { t::ServerSideEncryption::AwsKms } else { t::ServerSideEncryption::Aes256 };
+        let algorithm =
+            if kms_key.is_some() { t::ServerSideEncryption::AwsKms } else { t::ServerSideEncryption::Aes256 };
         let default = t::ServerSideEncryptionByDefault::builder()
             .sse_algorithm(algorithm)
             .set_kms_master_key_id(kms_key.map(str::to_owned))
@@ -278,22 +297,39 @@ impl Aws {
     pub async fn put_bucket_policy(&self, name: &str, statements: &[serde_json::Value]) -> Result<()> {
         let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
         call("s3:PutBucketPolicy", name, || {
-            self.s3.put_bucket_policy().bucket(name).expected_bucket_owner(&self.account).policy(&policy).send()
+            self.s3
+                .put_bucket_policy()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .policy(&policy)
+                .send()
         })
         .await
         .map(drop)
     }
 
     /// Sets our rules, and leaves those of other names.
-    pub async fn put_lifecycle(&self, name: &str, ours: &[Expiry], is_ours: impl Fn(&str) -> bool) -> Result<()> {
+    pub async fn put_lifecycle(
+        &self,
+        name: &str,
+        ours: &[Expiry],
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<()> {
         let get = call("s3:GetBucketLifecycleConfiguration", name, || {
-            self.s3.get_bucket_lifecycle_configuration().bucket(name).expected_bucket_owner(&self.account).send()
+            self.s3
+                .get_bucket_lifecycle_configuration()
+                .bucket(name)
+                .expected_bucket_owner(&self.account)
+                .send()
         });
-        let mut rules = absent(get.await, &["NoSuchLifecycleConfiguration"])?.and_then(|o| o.rules).unwrap_or_default();
+        let mut rules =
+            absent(get.await, &["NoSuchLifecycleConfiguration"])?.and_then(|o| o.rules).unwrap_or_default();
         rules.retain(|rule| !rule.id.as_deref().is_some_and(&is_ours));
         rules.extend(ours.iter().map(lifecycle_rule));
-        let configuration =
-            t::BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("rules are there");
+        let configuration = t::BucketLifecycleConfiguration::builder()
+            .set_rules(Some(rules))
+            .build()
+            .expect("rules are there");
         call("s3:PutBucketLifecycleConfiguration", name, || {
             self.s3
                 .put_bucket_lifecycle_configuration()
@@ -307,7 +343,13 @@ impl Aws {
     }
 
     /// Writes a small object; `Ok(None)` where the condition does not hold, else its ETag.
-    pub async fn put_object(&self, bucket: &str, key: &str, body: &[u8], only: Only<'_>) -> Result<Option<String>> {
+    pub async fn put_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: &[u8],
+        only: Only<'_>,
+    ) -> Result<Option<String>> {
         let on = format!("s3://{bucket}/{key}");
         let put = call("s3:PutObject", &on, || {
             let put = self.s3.put_object().bucket(bucket).key(key).expected_bucket_owner(&self.account);
@@ -327,7 +369,9 @@ impl Aws {
     pub async fn get_object(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
         let on = format!("s3://{bucket}/{key}");
         let get = || self.s3.get_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send();
-        let Some(found) = absent(call("s3:GetObject", &on, get).await, &["NoSuchKey"])? else { return Ok(None) };
+        let Some(found) = absent(call("s3:GetObject", &on, get).await, &["NoSuchKey"])? else {
+            return Ok(None);
+        };
         let etag = found.e_tag.unwrap_or_default();
         match found.body.collect().await {
             Ok(body) => Ok(Some((body.to_vec(), etag))),
@@ -345,7 +389,8 @@ impl Aws {
     /// Whether there is such an object.
     pub async fn has_object(&self, bucket: &str, key: &str) -> Result<bool> {
         let on = format!("s3://{bucket}/{key}");
-        let head = || self.s3.head_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send();
+        let head =
+            || self.s3.head_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send();
         match call("s3:HeadObject", &on, head).await {
             Ok(_) => Ok(true),
             Err(error) if error.status == Some(404) => Ok(false),
@@ -378,7 +423,8 @@ impl Aws {
             })
             .await?;
             for object in page.contents.unwrap_or_default() {
-                if !but.iter().any(|prefix| object.key.as_deref().is_some_and(|key| key.starts_with(prefix))) {
+                if !but.iter().any(|prefix| object.key.as_deref().is_some_and(|key| key.starts_with(prefix)))
+                {
                     contents.objects += 1;
                     contents.bytes += object.size.unwrap_or(0).max(0) as u64;
                 }
@@ -414,9 +460,18 @@ impl Aws {
                 break;
             }
             let count = objects.len() as u64;
-            let delete = t::Delete::builder().set_objects(Some(objects)).quiet(true).build().expect("objects are there");
+            let delete = t::Delete::builder()
+                .set_objects(Some(objects))
+                .quiet(true)
+                .build()
+                .expect("objects are there");
             let result = call("s3:DeleteObjects", bucket, || {
-                self.s3.delete_objects().bucket(bucket).expected_bucket_owner(owner).delete(delete.clone()).send()
+                self.s3
+                    .delete_objects()
+                    .bucket(bucket)
+                    .expected_bucket_owner(owner)
+                    .delete(delete.clone())
+                    .send()
             })
             .await?;
             if let Some(error) = result.errors.unwrap_or_default().into_iter().next() {
@@ -482,7 +537,8 @@ fn lifecycle_rule(expiry: &Expiry) -> t::LifecycleRule {
         .filter(t::LifecycleRuleFilter::builder().prefix(&expiry.prefix).build())
         .set_expiration(days(expiry.days).map(|n| t::LifecycleExpiration::builder().days(n).build()))
         .set_noncurrent_version_expiration(
-            days(expiry.noncurrent_days).map(|n| t::NoncurrentVersionExpiration::builder().noncurrent_days(n).build()),
+            days(expiry.noncurrent_days)
+                .map(|n| t::NoncurrentVersionExpiration::builder().noncurrent_days(n).build()),
         )
         .set_abort_incomplete_multipart_upload(
             days(expiry.abort_days)

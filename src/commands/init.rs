@@ -6,27 +6,58 @@ use std::path::{Path, PathBuf};
 
 use fruitjob::error::explain_io;
 
-use crate::cli::{Cli, InitArgs};
+use crate::cli::{Cli, InitArgs, Target};
 use crate::error::{Error, Result};
 use crate::{config, ui};
 
-const TEMPLATE: &str = include_str!("../../templates/fruitctl.toml");
+const LOCAL: &str = include_str!("../../templates/fruitctl.toml");
+const EMR: &str = include_str!("../../templates/fruitctl-emr.toml");
 
 /// Writes `fruitctl.toml`, or the file that `--config` names.
 pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from(config::FILE));
-    let text = render(&args.input, &args.output);
+    let (text, next) = match args.target {
+        Target::Local => (local(&args.input, &args.output), "fruitctl run"),
+        Target::Emr => {
+            (emr(&args.project, args.region.as_deref(), &args.input, &args.output), "fruitctl doctor")
+        }
+    };
     write(&path, &text, args.force)?;
-    ui::say(&format!("wrote {}; edit it, then: fruitctl run", path.display()));
+    ui::say(&format!("wrote {}; edit it, then: {next}", path.display()));
     Ok(())
 }
 
-fn render(input: &str, output: &str) -> String {
-    let quoted = |text: &str| toml::Value::from(text).to_string();
-    // Each placeholder is replaced where it stands in the template, whatever the other's value holds.
-    let (before, rest) = TEMPLATE.split_once("{{input}}").expect("the template has it");
-    let (between, after) = rest.split_once("{{output}}").expect("the template has it, further down");
-    [before, &quoted(input), between, &quoted(output), after].concat()
+fn local(input: &str, output: &str) -> String {
+    render(LOCAL, &[("input", &quoted(input)), ("output", &quoted(output))])
+}
+
+fn emr(project: &str, region: Option<&str>, input: &str, output: &str) -> String {
+    // No region is assumed: without one, the line waits to be filled in.
+    let region =
+        region.map_or_else(|| "# region = \"eu-west-3\"".to_owned(), |r| format!("region = {}", quoted(r)));
+    let values = [
+        ("project", quoted(project)),
+        ("region", region),
+        ("input", quoted(input)),
+        ("output", quoted(output)),
+    ];
+    render(EMR, &values.each_ref().map(|(key, value)| (*key, value.as_str())))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// Each placeholder is replaced where it stands in the template, whatever the others' values hold.
+fn render(template: &str, values: &[(&str, &str)]) -> String {
+    let mut parts = template.split("{{");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (key, rest) = part.split_once("}}").expect("placeholders are closed");
+        text += values.iter().find(|(k, _)| *k == key).expect("placeholders have values").1;
+        text += rest;
+    }
+    text
 }
 
 fn write(path: &Path, text: &str, force: bool) -> Result<()> {
@@ -46,26 +77,57 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    #[test]
-    fn the_template_is_a_valid_configuration() {
-        let text = render("s3://a \"quoted\" bucket/{{output}}", "out\\put");
-        let config = Config::parse(&text, Path::new("fruitctl.toml")).unwrap();
-        assert_eq!(config.job.input.as_deref(), Some("s3://a \"quoted\" bucket/{{output}}"));
-        assert_eq!(config.job.output.as_deref(), Some("out\\put"));
+    fn parse(text: &str) -> Config {
+        Config::parse(text, Path::new("fruitctl.toml")).unwrap_or_else(|e| panic!("{e}\n{text}"))
     }
 
-    /// What the template shows commented out has to work when the comment sign goes.
-    #[test]
-    fn every_option_of_the_template_is_one() {
-        let uncommented: String = render("a", "b")
-            .lines()
+    /// Without the comment signs before options.
+    fn uncommented(text: &str) -> String {
+        text.lines()
             .map(|line| match line.strip_prefix("# ") {
+                Some(option) if option.starts_with('[') => option,
                 Some(option) if option.contains(" = ") && !option.starts_with("variance") => option,
                 _ => line,
             })
-            .fold(String::new(), |text, line| text + line + "\n");
-        let config = Config::parse(&uncommented, Path::new("fruitctl.toml")).unwrap();
-        assert!(config.job.components.is_some() && config.job.max_rejects.is_some(), "{uncommented}");
-        assert!(config.preprocessing.std.is_some() && config.preprocessing.layout.is_some(), "{uncommented}");
+            .fold(String::new(), |text, line| text + line + "\n")
+    }
+
+    #[test]
+    fn the_templates_are_valid_configurations() {
+        let config = parse(&local("s3://a \"quoted\" bucket/{{output}}", "out\\put"));
+        assert_eq!(config.job.input.as_deref(), Some("s3://a \"quoted\" bucket/{{output}}"));
+        assert_eq!(config.job.output.as_deref(), Some("out\\put"));
+        let config = parse(&emr("fruits", Some("eu-west-3"), "s3://in", "s3://out"));
+        assert_eq!(
+            (config.project.as_deref(), config.aws.region.as_deref()),
+            (Some("fruits"), Some("eu-west-3"))
+        );
+        assert_eq!(parse(&emr("fruits", None, "s3://in", "s3://out")).aws.region, None);
+    }
+
+    /// What the templates show commented out has to work when the comment sign goes.
+    #[test]
+    fn every_option_of_the_templates_is_one() {
+        let config = parse(&uncommented(&local("a", "b")));
+        assert!(config.job.components.is_some() && config.job.max_rejects.is_some());
+        assert!(config.preprocessing.std.is_some() && config.preprocessing.layout.is_some());
+        let config = parse(&uncommented(&emr("fruits", None, "a", "b")));
+        assert!(config.cluster.task.is_some() && config.cluster.managed_scaling.is_some());
+        assert!(!config.cluster.bootstrap.is_empty() && !config.cluster.configurations.is_empty());
+        assert!(
+            config.roles.node.is_some()
+                && config.key.private_key.is_some()
+                && config.bucket.kms_key.is_some()
+        );
+        assert!(!config.network.subnets.is_empty() && !config.prices.emr.is_empty());
+    }
+
+    /// What is shown as the default is the default.
+    #[test]
+    fn the_template_for_emr_states_the_defaults() {
+        let config = parse(&emr("fruits", None, "a", "b"));
+        assert_eq!(config.cluster, Default::default());
+        assert_eq!(config.bucket, Default::default());
+        assert_eq!(config.network, Default::default());
     }
 }

@@ -30,6 +30,10 @@ fn execute(cli: &Cli, args: &RunArgs, context: Context) -> Result<Session> {
     let config = Config::load(cli.config.as_deref())?;
     match args.target.or(config.target).unwrap_or(Target::Local) {
         Target::Local => {}
+        Target::Emr => {
+            return Err(Error::usage("runs on a cluster are not built yet: 'up', 'status' and 'down' are")
+                .next("fruitctl run --target local"));
+        }
     }
     let options = args.job.clone().or(config.job);
     for (place, name) in [(&options.input, "input"), (&options.output, "output")] {

@@ -101,7 +101,8 @@ impl<'de> Deserialize<'de> for SshCidr {
 
 /// `203.0.113.7` or `203.0.113.0/24`, as a CIDR; never a large part of the internet.
 fn cidr(text: &str) -> Result<String, String> {
-    let wrong = || format!("'{text}' is no address, no range like 203.0.113.0/24, and neither 'auto' nor 'none'");
+    let wrong =
+        || format!("'{text}' is no address, no range like 203.0.113.0/24, and neither 'auto' nor 'none'");
     let (address, length) = text.split_once('/').unwrap_or((text, ""));
     let address: IpAddr = address.parse().map_err(|_| wrong())?;
     let (full, least) = if address.is_ipv4() { (32, 8) } else { (128, 32) };
@@ -110,7 +111,9 @@ fn cidr(text: &str) -> Result<String, String> {
         return Err(wrong());
     }
     if length < least {
-        return Err(format!("'{text}' opens port 22 to much of the internet; name a range of /{least} or longer"));
+        return Err(format!(
+            "'{text}' opens port 22 to much of the internet; name a range of /{least} or longer"
+        ));
     }
     Ok(format!("{address}/{length}"))
 }
@@ -224,7 +227,11 @@ pub fn project_name(text: &str) -> Result<String, String> {
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && !text.ends_with('-')
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    if good { Ok(text.to_owned()) } else { Err("a project is 2 to 20 of a-z, 0-9 and '-', beginning with a letter".into()) }
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("a project is 2 to 20 of a-z, 0-9 and '-', beginning with a letter".into())
+    }
 }
 
 /// For serde.
@@ -240,7 +247,11 @@ fn bucket_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
         && ends(text.chars().next())
         && ends(text.chars().last())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    if good { Ok(Some(text)) } else { Err(D::Error::custom("a bucket is 3 to 63 of a-z, 0-9 and '-', with a letter or digit at each end")) }
+    if good {
+        Ok(Some(text))
+    } else {
+        Err(D::Error::custom("a bucket is 3 to 63 of a-z, 0-9 and '-', with a letter or digit at each end"))
+    }
 }
 
 #[cfg(test)]
@@ -249,7 +260,11 @@ mod tests {
 
     #[test]
     fn port_22_is_never_open_to_the_world() {
-        for (text, cidr) in [("203.0.113.7", "203.0.113.7/32"), ("10.0.0.0/8", "10.0.0.0/8"), ("2001:db8::/32", "2001:db8::/32")] {
+        for (text, cidr) in [
+            ("203.0.113.7", "203.0.113.7/32"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
             assert_eq!(text.parse(), Ok(SshCidr::Cidr(cidr.into())));
         }
         assert_eq!("auto".parse(), Ok(SshCidr::Auto));

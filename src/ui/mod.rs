@@ -1,6 +1,8 @@
 //! What people see: progress, a summary, errors. Colour only on a terminal that wants it.
 
+pub mod plan;
 pub mod progress;
+pub mod steps;
 pub mod summary;
 
 use std::io::Write;
@@ -35,6 +37,16 @@ pub struct Silent;
 
 impl Observer for Silent {
     fn event(&self, _: &Event) {}
+}
+
+/// Prints a line on stderr: what is being done, beside the result on stdout.
+pub fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Prints a value as JSON on stdout.
+pub fn json(value: &impl serde::Serialize) {
+    say(&serde_json::to_string_pretty(value).expect("our values are JSON"));
 }
 
 /// Seconds as people say them.

@@ -158,7 +158,7 @@ def applies(statement, action, resource, context):
 
 def condition(operator, key, values, context):
     actual = context.get(key)
-    if operator == "StringEquals":
+    if operator in ("StringEquals", "Bool"):
         return actual in values
     if operator == "StringLike":
         return actual is not None and any(matches(v, actual) for v in values)

@@ -1,11 +1,16 @@
 """Where moto is kinder than AWS: what AWS refuses before moto is asked, and what it does besides."""
 
+import json
 import re
 
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.ec2 import ec2_backends
 from moto.iam import iam_backends
+from moto.iam.access_control import PermissionResult
 from moto.s3 import s3_backends
+from moto.s3.models import FakeBucket
+
+from . import access
 
 BUCKET = re.compile(r"(?!xn--|.*-s3alias$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -64,3 +69,14 @@ def after(request):
         backend = s3_backends[ACCOUNT]["aws"]
         if tags and request.params["Bucket"] in backend.buckets and not backend.get_bucket_tagging(request.params["Bucket"])["Tags"]:
             backend.put_bucket_tagging(request.params["Bucket"], {t["Key"]: t["Value"] for t in tags})
+
+
+def bucket_permission(bucket, action, resource):
+    """What a bucket's policy says. The endpoint is http; to the policies it is TLS, for they would deny all."""
+    statements = access.listed(json.loads(bucket.policy)["Statement"]) if bucket.policy else []
+    effects = {s["Effect"] for s in statements if access.applies(s, action, resource, {"aws:SecureTransport": "true"})}
+    return next((result for effect, result in EFFECTS.items() if effect in effects), PermissionResult.NEUTRAL)
+
+
+EFFECTS = {"Deny": PermissionResult.DENIED, "Allow": PermissionResult.PERMITTED}
+FakeBucket.get_permission = bucket_permission

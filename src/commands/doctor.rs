@@ -1,0 +1,240 @@
+//! `fruitctl doctor`: everything that would make `up` fail, in one list, each with its cure.
+
+use serde::Serialize;
+
+use super::cloud;
+use crate::aws::{ApiError, Aws};
+use crate::cli::{Cli, CloudArgs};
+use crate::config::{Config, SshCidr};
+use crate::cost::Prices;
+use crate::error::{Error, Kind, Result};
+use crate::stack::{Names, bucket, cluster, key_pair, network, roles, scripts};
+use crate::ui;
+use crate::ui::{BAD, DIM, GOOD, WARN};
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    check: &'static str,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase", tag = "verdict")]
+enum Verdict {
+    Good { what: String },
+    Unknown { what: String },
+    Bad { what: String, cure: String },
+}
+
+fn good(what: impl Into<String>) -> Verdict {
+    Verdict::Good { what: what.into() }
+}
+
+/// What an error means to somebody who only asked.
+impl From<Error> for Verdict {
+    fn from(error: Error) -> Verdict {
+        Verdict::Bad { what: error.message, cure: error.next.unwrap_or_default() }
+    }
+}
+
+/// A question that may not be asked is no finding.
+fn asked(error: ApiError) -> Verdict {
+    match error.kind() {
+        Kind::Denied => {
+            Verdict::Unknown { what: format!("may not be asked: {} is not allowed", error.action) }
+        }
+        _ => Error::from(error).into(),
+    }
+}
+
+/// Looks at everything, and prints it.
+pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
+    let config = cloud::config(cli, args)?;
+    let findings = cloud::block_on(async { Ok(examine(&config).await) })?;
+    if args.json {
+        ui::json(&findings);
+    } else {
+        for finding in &findings {
+            let (mark, colour, text) = match &finding.verdict {
+                Verdict::Good { what } => ("ok", GOOD, what.clone()),
+                Verdict::Unknown { what } => ("??", WARN, what.clone()),
+                Verdict::Bad { what, cure } => {
+                    ("no", BAD, format!("{what}\n{:27}{DIM}cure:{DIM:#} {cure}", ""))
+                }
+            };
+            ui::say(&format!("{colour}{mark}{colour:#}  {:<22} {text}", finding.check));
+        }
+    }
+    let bad = findings.iter().filter(|f| matches!(f.verdict, Verdict::Bad { .. })).count();
+    if bad > 0 {
+        return Err(Error::new(Kind::Usage, format!("{bad} of {} checks failed", findings.len()))
+            .next("mend them, then: fruitctl doctor"));
+    }
+    Ok(())
+}
+
+async fn examine(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut note = |check, verdict| findings.push(Finding { check, verdict });
+    let aws = match Aws::connect(&config.aws).await {
+        Ok(aws) => aws,
+        Err(error) => {
+            note("region and credentials", error.into());
+            return findings;
+        }
+    };
+    let rule = if config.aws.allowed_regions.is_empty() {
+        "any region is allowed; set allowed_regions under [aws] where data may not leave a place".to_owned()
+    } else {
+        format!("among the allowed {}", config.aws.allowed_regions.join(", "))
+    };
+    note("credentials", good(format!("{} in account {}", aws.caller, aws.account)));
+    note("region", good(format!("{} (from {}), {rule}", aws.region, aws.region_source)));
+    let names = match Names::new(config, &aws) {
+        Ok(names) => names,
+        Err(error) => {
+            note("project", error.into());
+            return findings;
+        }
+    };
+    let bucket = bucket::Spec::new(&names, &config.bucket);
+    note(
+        "bucket",
+        match bucket::observe(&names, &bucket.name, &aws).await {
+            Ok(Some(_)) => good(format!("{} is there", bucket.name)),
+            Ok(None) => good(format!("{} can be made", bucket.name)),
+            Err(error) => error.into(),
+        },
+    );
+    for (check, spec) in [
+        ("service role", roles::Spec::service(&names, config)),
+        ("node role", roles::Spec::node(&names, config, &bucket)),
+    ] {
+        let verdict = match roles::observe(&names, &spec, &aws).await {
+            Ok(seen) if seen.role.is_some() => good(format!("{} is there", spec.name)),
+            Ok(_) => good(format!("{} can be made", spec.name)),
+            Err(error) => error.into(),
+        };
+        note(check, verdict);
+    }
+    note(
+        "SSH key",
+        match key_pair::Spec::resolve(&names, &config.key) {
+            Ok(key) => good(key.file.display().to_string()),
+            Err(error) => error.into(),
+        },
+    );
+    // Looked up one by one, to find both faults at once.
+    let without = |ssh_cidr| crate::config::NetworkConfig { ssh_cidr, ..config.network.clone() };
+    note(
+        "subnets",
+        match network::Spec::resolve(&names, &without(SshCidr::Closed), &aws).await {
+            Ok(network) => {
+                let list: Vec<_> = network.subnets.iter().map(|s| format!("{} ({})", s.id, s.zone)).collect();
+                let text = format!("{} of {}", list.join(", "), network.vpc());
+                match network.subnets.iter().find(|subnet| subnet.free < 4 || !subnet.public) {
+                    Some(subnet) if subnet.free < 4 => Verdict::Bad {
+                        what: format!("{} has {} free addresses", subnet.id, subnet.free),
+                        cure: "name a larger subnet under [network]".into(),
+                    },
+                    Some(subnet) => Verdict::Unknown {
+                        what: format!(
+                            "{text}; {} gives no public addresses: its nodes need a NAT or endpoints, and SSH a way in",
+                            subnet.id
+                        ),
+                    },
+                    None => good(text),
+                }
+            }
+            Err(error) => error.into(),
+        },
+    );
+    let ssh = match &config.network.ssh_cidr {
+        SshCidr::Auto => network::own_address().await.map(|address| format!("port 22 from {address} only")),
+        SshCidr::Closed => Ok("port 22 is closed: no live logs".into()),
+        SshCidr::Cidr(cidr) => Ok(format!("port 22 from {cidr} only")),
+    };
+    note("SSH", ssh.map_or_else(Verdict::from, good));
+    note(
+        "block public access",
+        match aws.public_ports().await {
+            Ok(Some(_)) => good("on: EMR refuses clusters that are open to the world"),
+            Ok(None) => Verdict::Bad {
+                what: format!("EMR's block public access is off in {}", aws.region),
+                cure: "aws emr put-block-public-access-configuration --block-public-access-configuration BlockPublicSecurityGroupRules=true".into(),
+            },
+            Err(error) => asked(error),
+        },
+    );
+    match cluster::Spec::new(&names, &config.cluster) {
+        Err(error) => note("cluster", error.into()),
+        Ok(spec) => {
+            let release = aws.has_release(&spec.release).await;
+            let known = matches!(release, Ok(true));
+            note(
+                "release",
+                match release {
+                    Ok(true) => good(spec.release.clone()),
+                    Ok(false) => Verdict::Bad {
+                        what: format!("{} is no release that {} has", spec.release, aws.region),
+                        cure: "set release under [cluster] to one of: aws emr list-release-labels".into(),
+                    },
+                    Err(error) => asked(error),
+                },
+            );
+            if known {
+                let wanted: Vec<&String> = spec.workforce.iter().flat_map(|w| &w.types).collect();
+                note(
+                    "instance types",
+                    match aws.supported_types(&spec.release).await {
+                        Ok(supported) => match wanted.iter().find(|kind| !supported.contains(kind)) {
+                            None => good("supported by the release in this region"),
+                            Some(kind) => Verdict::Bad {
+                                what: format!(
+                                    "{} does not support {kind} in {}{}",
+                                    spec.release,
+                                    aws.region,
+                                    near(kind, &supported)
+                                ),
+                                cure: format!(
+                                    "choose from: aws emr list-supported-instance-types --release-label {}",
+                                    spec.release
+                                ),
+                            },
+                        },
+                        Err(error) => asked(error),
+                    },
+                );
+            }
+            let prices = Prices::new(&config.prices);
+            let estimate = prices.cluster(&aws.region, &spec.workforce, spec.root_gb);
+            note(
+                "prices",
+                if estimate.unknown.is_empty() {
+                    good(format!("{}; the table is {} days old", estimate.text(), prices.age_days()))
+                } else {
+                    Verdict::Unknown {
+                        what: format!("no price of {}: set it under [prices]", estimate.unknown.join(", ")),
+                    }
+                },
+            );
+        }
+    }
+    note(
+        "bootstrap actions",
+        match scripts::read(&config.cluster.bootstrap) {
+            Ok(scripts) if scripts.is_empty() => good("none"),
+            Ok(scripts) => good(scripts.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ")),
+            Err(error) => error.into(),
+        },
+    );
+    findings
+}
+
+/// The most similar name.
+fn near(kind: &str, supported: &[String]) -> String {
+    let distance = |name: &&String| strsim::damerau_levenshtein(kind, name);
+    supported.iter().min_by_key(distance).map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+}

@@ -1,0 +1,59 @@
+//! `fruitctl down`: everything that `up` made is gone, and that is proven.
+
+use super::cloud;
+use crate::aws::s3::Found;
+use crate::cli::{Cli, DownArgs};
+use crate::error::Result;
+use crate::stack::{Inventory, destroy, inventory};
+use crate::ui;
+use crate::ui::steps::Steps;
+
+/// Deletes, and looks again.
+pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
+    let config = cloud::config(cli, &args.cloud)?;
+    cloud::block_on(async {
+        let (aws, names) = cloud::connect(&config).await?;
+        let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
+        let before = inventory(&names, &bucket, &aws).await?;
+        let keeps = before.contents.objects > 0 && !args.purge_bucket;
+        let shown = if keeps { before.but_bucket() } else { before.clone() };
+        if args.dry_run || !args.cloud.json {
+            show(&shown, args.cloud.json, args.dry_run);
+        }
+        if args.dry_run {
+            return Ok(());
+        }
+        let steps = Steps::new();
+        let work =
+            async { destroy(&names, &bucket, args.purge_bucket, &aws, &|text| steps.line(text)).await };
+        // The lock lies in the bucket: without bucket, nobody is at work.
+        if before.bucket.is_some() && aws.find_bucket(&bucket).await? == Found::Here {
+            cloud::locked(&aws, &bucket, "down", &args.lock, work).await?;
+        } else {
+            work.await?;
+        }
+        if args.cloud.json {
+            ui::json(&inventory(&names, &bucket, &aws).await?);
+        } else if keeps {
+            let objects = fruitjob::count(before.contents.objects, "object");
+            ui::say(&format!(
+                "gone, but for bucket {bucket}: it has {objects} in it; --purge-bucket deletes it"
+            ));
+        } else {
+            ui::say(&format!("gone: nothing of project {} is left in {}", names.project, names.region));
+        }
+        Ok(())
+    })
+}
+
+fn show(inventory: &Inventory, json: bool, dry_run: bool) {
+    if json {
+        return ui::json(inventory);
+    }
+    let lines = inventory.lines();
+    if lines.is_empty() {
+        return ui::say("nothing is there");
+    }
+    let verb = if dry_run { "would delete" } else { "deleting" };
+    ui::say(&lines.iter().map(|line| format!("{verb} {line}")).collect::<Vec<_>>().join("\n"));
+}

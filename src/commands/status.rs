@@ -1,0 +1,187 @@
+//! `fruitctl status`: what exists, how the cluster is, and dollars so far.
+
+use serde::Serialize;
+
+use super::cloud;
+use crate::aws::Aws;
+use crate::aws::emr::{Existing, Instance, Status};
+use crate::cli::{Cli, CloudArgs};
+use crate::cost::Prices;
+use crate::error::Result;
+use crate::stack::{DEADLINE, Inventory, Names, cluster, inventory, lock};
+use crate::ui::{BAD, BOLD, DIM, GOOD, WARN, seconds};
+use crate::{clock, explain, ui};
+
+/// How far back a cluster that failed is of interest, in seconds.
+const RECENT: i64 = 2 * 24 * 3600;
+
+/// What `status --json` prints.
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    project: String,
+    region: String,
+    account: String,
+    inventory: Inventory,
+    locked_by: Option<String>,
+    clusters: Vec<ClusterReport>,
+    /// Of a cluster that ended lately with a failure, if there is none now.
+    last_failure: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ClusterReport {
+    id: String,
+    name: String,
+    #[serde(flatten)]
+    status: Status,
+    release: String,
+    primary: Option<String>,
+    deadline: Option<String>,
+    uptime_seconds: i64,
+    dollars_per_hour: f64,
+    dollars_so_far: f64,
+    types_without_price: Vec<String>,
+    instances: Vec<Instance>,
+}
+
+/// Prints it.
+pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
+    let config = cloud::config(cli, args)?;
+    cloud::block_on(async {
+        let (aws, names) = cloud::connect(&config).await?;
+        let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
+        let mut prices = Prices::new(&config.prices);
+        let (inventory, clusters) =
+            tokio::try_join!(inventory(&names, &bucket, &aws), cluster::observe(&names, &aws))?;
+        let spot: Vec<String> = clusters
+            .iter()
+            .flat_map(|c| &c.cluster.workforce)
+            .filter(|w| w.spot)
+            .flat_map(|w| w.types.clone())
+            .collect();
+        if !spot.is_empty() {
+            prices.spot = aws.spot_prices(&spot).await.unwrap_or_default();
+        }
+        let mut reports = Vec::new();
+        for found in &clusters {
+            reports.push(describe(found, &prices, &aws).await?);
+        }
+        let locked_by = match &inventory.bucket {
+            Some(bucket) => {
+                lock::holder(&aws, bucket).await?.map(|h| format!("{} for 'fruitctl {}'", h.owner, h.doing))
+            }
+            None => None,
+        };
+        let last_failure = if clusters.is_empty() { last_failure(&names, &aws).await? } else { None };
+        let report = Report {
+            version: 1,
+            project: names.project,
+            region: names.region,
+            account: names.account,
+            inventory,
+            locked_by,
+            clusters: reports,
+            last_failure,
+        };
+        if args.json {
+            ui::json(&report)
+        } else {
+            print(&report)
+        }
+        Ok(())
+    })
+}
+
+async fn describe(found: &Existing, prices: &Prices, aws: &Aws) -> Result<ClusterReport> {
+    let instances = aws.instances(&found.id).await?;
+    let cluster = &found.cluster;
+    let gb = cluster.root_gb + cluster.workforce.iter().filter_map(|w| w.ebs_gb).max().unwrap_or(0);
+    let (dollars_so_far, types_without_price) = prices.so_far(&aws.region, &instances, gb);
+    Ok(ClusterReport {
+        id: found.id.clone(),
+        name: cluster.name.clone(),
+        status: found.status.clone(),
+        release: cluster.release.clone(),
+        primary: found.primary_dns.clone(),
+        deadline: cluster.tags.get(DEADLINE).cloned(),
+        uptime_seconds: found.status.created.map_or(0, |created| clock::now() - created),
+        dollars_per_hour: prices.cluster(&aws.region, &cluster.workforce, cluster.root_gb).total,
+        dollars_so_far,
+        types_without_price,
+        instances,
+    })
+}
+
+/// Why the project's latest cluster failed, if it did, and lately.
+async fn last_failure(names: &Names, aws: &Aws) -> Result<Option<String>> {
+    let mut ended =
+        aws.list_clusters(Some(clock::now() - RECENT), &["TERMINATED", "TERMINATED_WITH_ERRORS"]).await?;
+    ended.retain(|c| c.name.starts_with(&names.prefix()));
+    ended.sort_by_key(|c| std::cmp::Reverse(c.status.created));
+    for listed in ended {
+        let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
+        if names.owns(&found.cluster.tags) {
+            let failed = found.status.state == "TERMINATED_WITH_ERRORS";
+            return Ok(if failed { Some(explain::ended(&found, aws).await.to_string()) } else { None });
+        }
+    }
+    Ok(None)
+}
+
+fn print(report: &Report) {
+    let mut lines = vec![format!(
+        "{BOLD}{}{BOLD:#} in {BOLD}{}{BOLD:#} {DIM}account {}{DIM:#}",
+        report.project, report.region, report.account
+    )];
+    for c in &report.clusters {
+        let colour = if ["WAITING", "RUNNING"].contains(&&*c.status.state) { GOOD } else { WARN };
+        lines.push(format!(
+            "cluster {} {colour}{}{colour:#} for {}, {}{}",
+            c.id,
+            c.status.state.to_lowercase(),
+            seconds(c.uptime_seconds as f64),
+            c.release,
+            c.primary.as_ref().map(|p| format!(", primary node {p}")).unwrap_or_default()
+        ));
+        let least = if c.types_without_price.is_empty() { "" } else { "at least " };
+        lines.push(format!("  {least}${:.2} so far, ${:.2} an hour", c.dollars_so_far, c.dollars_per_hour));
+        if let Some(deadline) = &c.deadline {
+            let late = clock::parse(deadline).is_some_and(|d| d < clock::now());
+            let note =
+                if late { format!(" {BAD}it has passed: fruitctl sweep{BAD:#}") } else { String::new() };
+            lines.push(format!("  deadline {deadline}{note}"));
+        }
+        let running = c.instances.iter().filter(|i| i.state != "TERMINATED");
+        lines.extend(running.map(|i| {
+            format!(
+                "  {} {} {} {} {}",
+                i.id,
+                i.kind,
+                i.market.to_lowercase(),
+                i.state.to_lowercase(),
+                i.address
+            )
+        }));
+    }
+    if report.clusters.is_empty() {
+        lines.push("no cluster".into());
+    }
+    let others = Inventory { clusters: Vec::new(), ..report.inventory.clone() }.lines();
+    lines.extend(others);
+    if report.inventory.contents.objects > 0 {
+        let contents = &report.inventory.contents;
+        lines.push(format!(
+            "  {} in the bucket, {:.1} MB",
+            fruitjob::count(contents.objects, "object"),
+            contents.bytes as f64 / 1e6
+        ));
+    }
+    if let Some(owner) = &report.locked_by {
+        lines.push(format!("{WARN}locked{WARN:#} by {owner}"));
+    }
+    if let Some(failure) = &report.last_failure {
+        lines.push(format!("{BAD}the last cluster failed:{BAD:#} {failure}"));
+    }
+    ui::say(&lines.join("\n"));
+}

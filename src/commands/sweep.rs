@@ -1,0 +1,83 @@
+//! `fruitctl sweep`: ends clusters of any project that are past their deadline.
+
+use serde::Serialize;
+
+use super::cloud;
+use crate::aws::Aws;
+use crate::cli::{Cli, SweepArgs};
+use crate::error::{Error, Kind, Result};
+use crate::stack::{DEADLINE, PROJECT, cluster};
+use crate::{clock, ui};
+
+/// A cluster past its deadline.
+#[derive(Serialize)]
+struct Late {
+    id: String,
+    name: String,
+    project: String,
+    deadline: String,
+    state: String,
+    terminated: bool,
+}
+
+/// Looks for them, and ends them.
+pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
+    let config = cloud::config(cli, &args.cloud)?;
+    cloud::block_on(async {
+        let aws = Aws::connect(&config.aws).await?;
+        let (mut late, mut failure) = (Vec::new(), None);
+        for listed in aws.list_clusters(None, cluster::ACTIVE).await? {
+            if !listed.name.starts_with("fruitctl-") || listed.status.state == "TERMINATING" {
+                continue;
+            }
+            let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
+            let tags = &found.cluster.tags;
+            let (Some(project), Some(deadline)) = (tags.get(PROJECT), tags.get(DEADLINE)) else { continue };
+            if clock::parse(deadline).is_none_or(|deadline| deadline > clock::now()) {
+                continue;
+            }
+            let mut terminated = false;
+            if !args.dry_run {
+                match cluster::terminate(&found, &aws).await {
+                    Ok(()) => terminated = true,
+                    // The others' money runs on as well.
+                    Err(error) => drop(failure.get_or_insert(error)),
+                }
+            }
+            late.push(Late {
+                id: found.id,
+                name: found.cluster.name.clone(),
+                project: project.clone(),
+                deadline: deadline.clone(),
+                state: found.status.state,
+                terminated,
+            });
+        }
+        if args.cloud.json {
+            ui::json(&late);
+        } else if late.is_empty() {
+            ui::say(&format!("no cluster in {} is past its deadline", aws.region));
+        } else {
+            for l in &late {
+                let verb = if l.terminated {
+                    "terminated"
+                } else if args.dry_run {
+                    "would terminate"
+                } else {
+                    "could not terminate"
+                };
+                ui::say(&format!(
+                    "{verb} {} of project {}: {}, deadline {}",
+                    l.id,
+                    l.project,
+                    l.state.to_lowercase(),
+                    l.deadline
+                ));
+            }
+        }
+        match failure {
+            Some(error) => Err(Error { kind: Kind::LeftBehind, ..error }.next("fruitctl sweep")),
+            None => Ok(()),
+        }
+    })
+}

@@ -1,0 +1,173 @@
+//! Why a cluster ended: EMR's codes in people's words, and the last lines of the right log.
+
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::aws::Aws;
+use crate::aws::emr::{Detail, Existing, Status};
+use crate::clock;
+use crate::error::{Error, Kind};
+use crate::stack::roles::s3_place;
+
+/// Lines of a log that are shown.
+const LINES: usize = 12;
+
+/// The failure of a cluster that ended, or is about to.
+pub async fn ended(found: &Existing, aws: &Aws) -> Error {
+    let status = &found.status;
+    let mut message = format!("cluster {} ended: {}", found.id, sentence(status));
+    let mut next = advice(status).to_owned();
+    if let Some((instance, number)) = bootstrap_action(status) {
+        let name = found.cluster.bootstrap.get(number - 1).map(|a| a.name.clone());
+        let name = match name {
+            Some(name) => name,
+            None => action_name(&found.id, number, aws).await,
+        };
+        message =
+            format!("cluster {} ended: bootstrap action {number}{name} failed on node {instance}", found.id);
+        if status.details.iter().any(|d| d.code.contains("DOWNLOAD_FAILED"))
+            || status.message.contains("failed to download")
+        {
+            message += ": it could not be fetched from the bucket";
+            next = "check that the node role may read the bucket: fruitctl plan".into();
+        } else {
+            let place =
+                format!("{}/{}/node/{instance}/bootstrap-actions/{number}", found.cluster.log_uri, found.id);
+            match last_lines(&format!("{place}/stderr.gz"), aws).await {
+                Some(lines) => {
+                    message += &format!("; the end of its stderr:\n{lines}");
+                    next = format!("mend the script, then: fruitctl up; all of its output: {place}/");
+                }
+                None => {
+                    next = format!(
+                        "its output is not in the bucket yet; look for it at {place}/, then: fruitctl up"
+                    )
+                }
+            }
+        }
+    }
+    Error::new(Kind::Failed, message).left("no cluster; bucket, roles and network are there").next(next)
+}
+
+/// ` 'name'`, of the n-th bootstrap action.
+async fn action_name(id: &str, number: usize, aws: &Aws) -> String {
+    let found = aws.inspect_cluster(id).await.ok().flatten();
+    found
+        .and_then(|f| f.cluster.bootstrap.get(number - 1).map(|a| format!(" '{}'", a.name)))
+        .unwrap_or_default()
+}
+
+/// Node and number of the bootstrap action that failed: from the details, or from the text.
+fn bootstrap_action(status: &Status) -> Option<(String, usize)> {
+    if !status.code.contains("BOOTSTRAP") {
+        return None;
+    }
+    let data = |detail: &Detail| {
+        let number = detail.data.get("bootstrap-action")?.parse().ok()?;
+        Some((detail.data.get("instance-id")?.clone(), number))
+    };
+    let text = || {
+        // "On the master instance (i-...), bootstrap action 2 returned a non-zero return code"
+        let instance = status.message.split_once('(')?.1.split_once(')')?.0;
+        let number = status.message.split_once("bootstrap action ")?.1.split(' ').next()?.parse().ok()?;
+        Some((instance.to_owned(), number))
+    };
+    status.details.iter().find_map(data).or_else(text).filter(|(_, number)| *number > 0)
+}
+
+/// What happened, in one sentence.
+fn sentence(status: &Status) -> String {
+    let detail = status.details.first().map(|d| d.code.as_str()).unwrap_or_default();
+    let said = if status.message.is_empty() {
+        status.code.clone()
+    } else {
+        status.message.trim_end_matches('.').to_owned()
+    };
+    let words = match (status.code.as_str(), detail) {
+        (_, "VALIDATION_ERROR_INVALID_SSH_KEY_NAME") => "its key pair does not exist",
+        (_, "VALIDATION_ERROR_SUBNET_NOT_FROM_ONE_VPC") => "its subnets are of several VPCs",
+        (_, "VALIDATION_ERROR_SECURITY_GROUP_NOT_FROM_ONE_VPC") => {
+            "its security groups are of another VPC than its subnet"
+        }
+        (_, "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ") => {
+            "AWS has no such instances left in this availability zone"
+        }
+        (_, "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY") => "there was no Spot instance for the primary node",
+        ("USER_REQUEST", _) if status.message.contains("idle") => {
+            "it was idle for as long as idle_minutes allows"
+        }
+        ("USER_REQUEST", _) => "somebody terminated it",
+        ("ALL_STEPS_COMPLETED", _) => "its work was done",
+        ("INSTANCE_FAILURE", _) => "its primary node was lost (a Spot instance taken back, or a failure)",
+        ("INSTANCE_FLEET_TIMEOUT", _) => "its instances did not come in time",
+        ("STEP_FAILURE", _) => "a step failed, and the cluster was to end with it",
+        ("INTERNAL_ERROR", _) => "EMR could not start it",
+        _ => return said,
+    };
+    if said.is_empty() || said == status.code { words.to_owned() } else { format!("{words} ({said})") }
+}
+
+/// What to do about it.
+fn advice(status: &Status) -> &'static str {
+    let detail = status.details.first().map(|d| d.code.as_str()).unwrap_or_default();
+    match (status.code.as_str(), detail) {
+        (_, "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ") | ("INSTANCE_FLEET_TIMEOUT", _) => {
+            "name more instance types or subnets in fruitctl.toml, then: fruitctl up"
+        }
+        (_, "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY") => {
+            "set spot = false under [cluster.primary], then: fruitctl up"
+        }
+        ("VALIDATION_ERROR", _) => "fruitctl doctor, mend what it finds, then: fruitctl up",
+        ("BOOTSTRAP_FAILURE", _) if status.message.contains("timed out") => {
+            "fruitctl up (one launch in a hundred fails like this)"
+        }
+        _ => "fruitctl up",
+    }
+}
+
+/// The end of a gzipped log in the bucket. It comes some time after the cluster has ended.
+async fn last_lines(uri: &str, aws: &Aws) -> Option<String> {
+    let (bucket, key) = s3_place(uri)?;
+    for attempt in 0..12 {
+        if attempt > 0 {
+            clock::sleep(10.0).await;
+        }
+        if let Ok(Some((body, _))) = aws.get_object(&bucket, &key).await {
+            let mut text = Vec::new();
+            let _ = MultiGzDecoder::new(&body[..]).take(64 << 20).read_to_end(&mut text);
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            let from = lines.len().saturating_sub(LINES);
+            let shown: Vec<_> = lines[from..].iter().map(|line| format!("    {line}")).collect();
+            return Some(if shown.is_empty() { "    (it is empty)".into() } else { shown.join("\n") });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failed_action_is_found_in_details_and_in_text() {
+        let text = Status {
+            code: "BOOTSTRAP_FAILURE".into(),
+            message: "On the master instance (i-0ab), bootstrap action 2 returned a non-zero return code"
+                .into(),
+            ..Status::default()
+        };
+        assert_eq!(bootstrap_action(&text), Some(("i-0ab".into(), 2)));
+        let data = [("instance-id", "i-1"), ("bootstrap-action", "3")];
+        let detail = Detail {
+            code: "BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE".into(),
+            data: data.map(|(k, v)| (k.into(), v.into())).into(),
+        };
+        assert_eq!(
+            bootstrap_action(&Status { details: vec![detail], ..text.clone() }),
+            Some(("i-1".into(), 3))
+        );
+        assert_eq!(bootstrap_action(&Status { message: "odd".into(), ..text }), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! Carrying a plan out: first what has to go, then, side by side, what depends on nothing, then what depends on it.
+
+use std::future::Future;
+
+use super::{
+    Action, Change, Observed, Plan, Resource, Spec, bucket, cluster, key_pair, network, roles, scripts,
+    security,
+};
+use crate::aws::Aws;
+use crate::error::{Error, Kind, Result};
+
+/// Hears how it goes: a resource with the state it is in, `Ok` when done.
+pub type Report<'a> = &'a (dyn Fn(&Change, Result<(), &str>) + Sync);
+
+/// Makes it so; the cluster's id. Run again after a failure, it goes on from what is there.
+pub async fn apply(
+    spec: &Spec,
+    observed: &Observed,
+    plan: &Plan,
+    aws: &Aws,
+    report: Report<'_>,
+) -> Result<String> {
+    let mut observed = observed.clone();
+    end_old_clusters(plan, &mut observed, aws, report).await?;
+
+    let names = &spec.names;
+    let seen = observed.bucket.clone().unwrap_or_default();
+    let change = |resource| plan.changes.iter().find(|c| c.resource == resource);
+    // All of them to their end, even if one fails: what is done need not be done again.
+    let (bucket, service_role, node_role, key_pair, network, security) = tokio::join!(
+        told(change(Resource::Bucket), report, async {
+            bucket::apply(&spec.bucket, &seen, aws).await?;
+            scripts::apply(&spec.scripts, &observed.scripts, &spec.bucket.name, aws).await
+        }),
+        told(
+            change(Resource::ServiceRole),
+            report,
+            roles::apply(names, &spec.service_role, &observed.service_role, aws)
+        ),
+        told(
+            change(Resource::NodeRole),
+            report,
+            roles::apply(names, &spec.node_role, &observed.node_role, aws)
+        ),
+        told(
+            change(Resource::KeyPair),
+            report,
+            key_pair::apply(names, &spec.key_pair, &observed.key_pairs, aws)
+        ),
+        told(
+            change(Resource::PrimaryGroup),
+            report,
+            network::apply(names, &spec.network, &observed.groups, aws)
+        ),
+        told(
+            change(Resource::SecurityConfiguration),
+            report,
+            security::apply(&spec.security, observed.security, aws)
+        ),
+    );
+    for result in [bucket, service_role, node_role, key_pair, network, security] {
+        result.map_err(|e| {
+            e.left("what else was planned is done, but for the cluster").next("mend that, then: fruitctl up")
+        })?;
+    }
+    let mut id = String::new();
+    told(change(Resource::Cluster), report, async {
+        id = cluster::apply(spec, &observed, aws).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(id)
+}
+
+/// Runs one part and reports its begin and end.
+async fn told(
+    change: Option<&Change>,
+    report: Report<'_>,
+    part: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let Some(change) = change.filter(|change| change.action != Action::Keep) else { return part.await };
+    report(change, Err("..."));
+    let result = part.await;
+    if result.is_ok() {
+        report(change, Ok(()));
+    }
+    result
+}
+
+/// Ends clusters that are to be replaced or are too many, and waits for it: groups cannot change under them. One that
+/// is working is not ended.
+async fn end_old_clusters(plan: &Plan, observed: &mut Observed, aws: &Aws, report: Report<'_>) -> Result<()> {
+    let going = |id: &str| {
+        plan.changes.iter().find(|c| {
+            c.resource == Resource::Cluster
+                && c.name == id
+                && matches!(c.action, Action::Replace | Action::Delete)
+        })
+    };
+    let old: Vec<_> = observed.clusters.iter().filter(|c| going(&c.id).is_some()).cloned().collect();
+    for found in &old {
+        if found.status.state == "RUNNING" {
+            return Err(Error::new(
+                Kind::Refused,
+                format!(
+                    "cluster {} has to be replaced ({}), and it is running a step",
+                    found.id,
+                    going(&found.id).map(|c| c.reasons.join("; ")).unwrap_or_default()
+                ),
+            )
+            .next("wait until the step has ended; or, to lose it: fruitctl down, then: fruitctl up"));
+        }
+    }
+    for found in &old {
+        if let Some(change) = going(&found.id) {
+            report(change, Err("terminating"));
+        }
+        cluster::terminate(found, aws).await?;
+    }
+    let ids: Vec<_> = old.iter().map(|c| c.id.clone()).collect();
+    cluster::wait_ended(&ids, aws, &|id, state| {
+        if let Some(change) = going(id) {
+            report(change, Err(&state.to_lowercase()));
+        }
+    })
+    .await?;
+    observed.clusters.retain(|c| !ids.contains(&c.id));
+    Ok(())
+}

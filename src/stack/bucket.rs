@@ -1,0 +1,267 @@
+//! The bucket: encrypted, versioned, private, TLS only, without ACLs, and with rules that clear it up.
+
+use serde_json::{Value, json};
+
+use super::{Change, Names, Resource};
+use crate::aws::s3::{BucketSettings, Expiry, Found};
+use crate::aws::{Aws, Tags};
+use crate::config::BucketConfig;
+use crate::error::{Error, Kind, Result};
+
+/// Where bootstrap actions lie, by the hash of their content.
+pub const BOOTSTRAP: &str = "bootstrap/";
+/// Where EMR puts its logs.
+pub const LOGS: &str = "logs/";
+/// Where nodes publish their SSH host keys.
+pub const HOST_KEYS: &str = "hostkeys/";
+/// Where job executables and models lie, by the hash of their content.
+pub const JOBS: &str = "jobs/";
+/// Where nothing lasts.
+pub const TMP: &str = "tmp/";
+/// What is nobody's but ours.
+pub const OWN: &str = ".fruitctl/";
+/// What can be made again: no reason to keep a bucket.
+pub const SCRATCH: [&str; 5] = [BOOTSTRAP, HOST_KEYS, JOBS, TMP, OWN];
+
+/// What the bucket should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub settings: BucketSettings,
+}
+
+impl Spec {
+    /// As configured.
+    pub fn new(names: &Names, config: &BucketConfig) -> Spec {
+        let name = config.name.clone().unwrap_or_else(|| names.bucket());
+        let rule = |id: &str, prefix: &str, days: u16| Expiry {
+            id: format!("fruitctl-{id}"),
+            prefix: prefix.into(),
+            days: days.into(),
+            noncurrent_days: 0,
+            abort_days: 0,
+        };
+        let lifecycle = vec![
+            Expiry { noncurrent_days: config.undo_days.into(), abort_days: 7, ..rule("all", "", 0) },
+            rule("logs", LOGS, config.logs_days),
+            rule("tmp", TMP, config.tmp_days),
+        ];
+        let settings = BucketSettings {
+            encryption: Some(config.kms_key.clone()),
+            public_access_blocked: true,
+            ownership_enforced: true,
+            versioning: true,
+            policy: vec![tls_only(&name)],
+            lifecycle,
+            tags: names.tags(),
+        };
+        Spec { name, settings }
+    }
+}
+
+/// Requests without TLS are refused.
+fn tls_only(bucket: &str) -> Value {
+    json!({
+        "Sid": "FruitctlTlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")],
+        "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+    })
+}
+
+/// Its settings, if it is there and ours; an error if it is not ours.
+pub async fn observe(names: &Names, name: &str, aws: &Aws) -> Result<Option<BucketSettings>> {
+    match aws.find_bucket(name).await? {
+        Found::Absent => Ok(None),
+        Found::Here => {
+            let settings = aws.bucket_settings(name).await?;
+            if names.owns(&settings.tags) {
+                Ok(Some(settings))
+            } else {
+                Err(names.foreign("bucket", name, &settings.tags))
+            }
+        }
+        Found::Elsewhere(region) => Err(Error::new(
+            Kind::Refused,
+            format!("bucket {name} is in {region}, and the configured region is {}", names.region),
+        )
+        .next("set region under [aws] to where the bucket is, or another name under [bucket]")),
+        Found::Forbidden => Err(Error::new(
+            Kind::Denied,
+            format!(
+                "bucket {name} is another account's, or these credentials may not see it (s3:ListBucket)"
+            ),
+        )
+        .next(format!(
+            "set another name under [bucket], for example {}; or see: fruitctl policy",
+            names.bucket()
+        ))),
+    }
+}
+
+/// A setting that is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    PublicAccess,
+    Ownership,
+    Encryption,
+    Versioning,
+    Lifecycle,
+    Tags,
+    Policy,
+}
+
+fn is_ours(rule: &str) -> bool {
+    rule.starts_with("fruitctl-")
+}
+
+/// What is wrong, each with its reason; in the order in which it is mended: what protects first.
+fn wrong(spec: &BucketSettings, seen: &BucketSettings) -> Vec<(Setting, String)> {
+    let mut wrong = Vec::new();
+    let mut note = |setting, reason: &str| wrong.push((setting, reason.to_owned()));
+    if !seen.public_access_blocked {
+        note(Setting::PublicAccess, "block public access");
+    }
+    if !seen.ownership_enforced {
+        note(Setting::Ownership, "switch ACLs off");
+    }
+    // Without a configuration, S3 encrypts with its own keys; we say so anyway.
+    if seen.encryption != spec.encryption {
+        match &spec.encryption {
+            Some(Some(key)) => note(Setting::Encryption, &format!("encrypt with {key}")),
+            _ => note(Setting::Encryption, "encrypt with S3's keys"),
+        }
+    }
+    if !seen.versioning {
+        note(Setting::Versioning, "keep versions");
+    }
+    let ours: Vec<_> = seen.lifecycle.iter().filter(|rule| is_ours(&rule.id)).collect();
+    if ours.len() != spec.lifecycle.len() || !spec.lifecycle.iter().all(|rule| ours.contains(&rule)) {
+        note(Setting::Lifecycle, "set rules that expire logs, tmp, old versions and unfinished uploads");
+    }
+    if !spec.tags.iter().all(|(key, value)| seen.tags.get(key) == Some(value)) {
+        note(Setting::Tags, "tag");
+    }
+    if !spec.policy.iter().all(|statement| seen.policy.contains(statement)) {
+        note(Setting::Policy, "refuse requests without TLS");
+    }
+    wrong
+}
+
+/// What there is to do.
+pub fn diff(spec: &Spec, seen: Option<&BucketSettings>) -> Change {
+    let reasons =
+        seen.map(|seen| wrong(&spec.settings, seen).into_iter().map(|(_, reason)| reason).collect());
+    Change::of(Resource::Bucket, &spec.name, seen.is_some(), reasons.unwrap_or_default())
+}
+
+/// Makes it, without any setting but its tags: the place where the lock lies.
+pub async fn create(spec: &Spec, aws: &Aws) -> Result<()> {
+    aws.create_bucket(&spec.name, &spec.settings.tags).await.map_err(|error| match error.code.as_str() {
+        "BucketAlreadyExists" => Error::new(
+            Kind::Refused,
+            format!("another account has a bucket of the name {}; names of buckets are the world's", spec.name),
+        )
+        .next("set another name under [bucket] in fruitctl.toml, or none: then it has the account's number in it"),
+        _ => error.into(),
+    })
+}
+
+/// Sets what is not as it should be.
+pub async fn apply(spec: &Spec, seen: &BucketSettings, aws: &Aws) -> Result<()> {
+    let (name, settings) = (&spec.name, &spec.settings);
+    for (setting, _) in wrong(settings, seen) {
+        match setting {
+            Setting::PublicAccess => aws.block_public_access(name).await?,
+            Setting::Ownership => aws.enforce_ownership(name).await?,
+            Setting::Encryption => {
+                aws.put_bucket_encryption(name, settings.encryption.as_ref().and_then(Option::as_deref))
+                    .await?;
+            }
+            Setting::Versioning => aws.enable_versioning(name).await?,
+            Setting::Lifecycle => aws.put_lifecycle(name, &settings.lifecycle, is_ours).await?,
+            Setting::Tags => {
+                let mut tags: Tags = seen.tags.clone();
+                tags.extend(settings.tags.clone());
+                aws.put_bucket_tags(name, &tags).await?;
+            }
+            // Statements of other people stay.
+            Setting::Policy => {
+                let others = seen
+                    .policy
+                    .iter()
+                    .filter(|s| !s["Sid"].as_str().is_some_and(|sid| sid.starts_with("Fruitctl")));
+                let statements: Vec<Value> = others.chain(&settings.policy).cloned().collect();
+                aws.put_bucket_policy(name, &statements).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes it with all that is in it. Only for `--purge-bucket`, or where nothing but scratch is in it.
+pub async fn destroy(name: &str, aws: &Aws, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    // Somebody may still be writing: a cluster's last logs come late.
+    for _ in 0..5 {
+        match aws.empty_bucket(name, deleted).await {
+            Err(error) if error.is(&["NoSuchBucket"]) => return Ok(()),
+            other => other?,
+        }
+        match aws.delete_bucket(name).await {
+            Err(error) if error.is(&["BucketNotEmpty"]) => crate::clock::sleep(2.0).await,
+            other => return Ok(other?),
+        }
+    }
+    Err(Error::new(Kind::LeftBehind, format!("bucket {name} fills while it is being emptied"))
+        .left(format!("bucket {name}"))
+        .next("find out who writes to it, then: fruitctl down --purge-bucket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Action;
+    use super::*;
+
+    fn spec() -> Spec {
+        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+        Spec::new(&names, &BucketConfig::default())
+    }
+
+    #[test]
+    fn a_bucket_as_it_should_be_is_kept() {
+        let spec = spec();
+        assert_eq!(diff(&spec, Some(&spec.settings)).action, Action::Keep);
+        assert_eq!(diff(&spec, None).action, Action::Create);
+        // What others added is theirs.
+        let mut seen = spec.settings.clone();
+        seen.tags.insert("team".into(), "fruit".into());
+        seen.policy.push(json!({ "Sid": "Theirs" }));
+        seen.lifecycle.push(Expiry { id: "theirs".into(), ..seen.lifecycle[0].clone() });
+        assert_eq!(diff(&spec, Some(&seen)).action, Action::Keep);
+    }
+
+    #[test]
+    fn each_setting_that_drifted_is_an_update_of_its_own() {
+        let spec = spec();
+        let drifts: [fn(&mut BucketSettings); 7] = [
+            |s| s.public_access_blocked = false,
+            |s| s.ownership_enforced = false,
+            |s| s.encryption = None,
+            |s| s.versioning = false,
+            |s| s.lifecycle[1].days += 1,
+            |s| s.tags.clear(),
+            |s| s.policy.clear(),
+        ];
+        for drift in drifts {
+            let mut seen = spec.settings.clone();
+            drift(&mut seen);
+            let change = diff(&spec, Some(&seen));
+            assert_eq!((change.action, change.reasons.len()), (Action::Update, 1), "{:?}", change.reasons);
+        }
+        assert_eq!(wrong(&spec.settings, &BucketSettings::default()).len(), 7);
+    }
+}

@@ -1,0 +1,516 @@
+//! The cluster. What EMR can change in place is an update, all else makes a new cluster.
+//!
+//! RunJobFlow has no token by which AWS could tell a repetition. So the cluster's name ends in an id that is drawn
+//! before the call; after a lost answer, a cluster of that name is looked for before the call is made again.
+
+use std::collections::BTreeMap;
+
+use super::{Action, Change, DEADLINE, Names, OWNER, Observed, Resource, bucket, network};
+use crate::aws::emr::{Cluster, Existing, Role, Workforce};
+use crate::aws::{Aws, Tags};
+use crate::clock;
+use crate::config::{ClusterConfig, Nodes};
+use crate::error::{Error, Kind, Result};
+
+/// States of clusters that have not ended.
+pub const ACTIVE: &[&str] = &["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"];
+
+/// What it should be, but for what other resources decide (ids of groups, subnets, paths of scripts).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// The EMR release.
+    pub release: String,
+    /// Applications, sorted.
+    pub applications: Vec<String>,
+    /// By role.
+    pub workforce: Vec<Workforce>,
+    /// Fleets, not groups: several types, or Spot with a fallback.
+    pub fleets: bool,
+    /// By classification.
+    pub configurations: BTreeMap<String, BTreeMap<String, String>>,
+    /// Seconds without work after which it ends itself.
+    pub idle_seconds: Option<i64>,
+    /// Hours after which it may be swept away.
+    pub max_hours: u32,
+    /// Bounds of core and task instances.
+    pub scaling: Option<(i32, i32)>,
+    /// It refuses to be terminated.
+    pub protected: bool,
+    /// GiB of the root volume.
+    pub root_gb: i32,
+}
+
+impl Spec {
+    /// As configured.
+    pub fn new(names: &Names, config: &ClusterConfig) -> Result<Spec> {
+        let _ = names;
+        let wrong = |what: String| Err(Error::usage(what).next("mend [cluster] in fruitctl.toml"));
+        let version = config
+            .release
+            .strip_prefix("emr-")
+            .map(|v| v.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>());
+        match version {
+            Some(Ok(version)) if version.len() == 3 => {
+                // Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-auto-termination-policy.html
+                let has_idle = version >= vec![6, 1, 0] || version[0] == 5 && version[1] >= 30;
+                if config.idle_minutes > 0 && !has_idle {
+                    return wrong(format!(
+                        "{} cannot end an idle cluster: that needs emr-5.30.0 or emr-6.1.0 and later",
+                        config.release
+                    ));
+                }
+            }
+            _ => {
+                return wrong(format!(
+                    "'{}' is no EMR release; they are called like emr-7.13.0",
+                    config.release
+                ));
+            }
+        }
+        let roles = [
+            (Role::Primary, Some(&config.primary)),
+            (Role::Core, Some(&config.core)),
+            (Role::Task, config.task.as_ref()),
+        ];
+        let mut workforce = Vec::new();
+        for (role, nodes) in roles {
+            let Some(Nodes { types, count, spot }) = nodes else { continue };
+            let at = format!("[cluster.{}]", role.name());
+            if types.is_empty() || types.iter().any(|kind| !kind.contains('.')) {
+                return wrong(format!("{at}: types is a list of instance types, such as [\"m6g.xlarge\"]"));
+            }
+            if role == Role::Primary && *count != 1 {
+                return wrong(format!("{at}: there is one primary node; count has to be 1"));
+            }
+            if *count == 0 && role == Role::Core {
+                continue;
+            }
+            workforce.push(Workforce {
+                role,
+                types: types.clone(),
+                count: i32::try_from(*count).unwrap_or(i32::MAX),
+                spot: *spot,
+                ebs_gb: Some(config.ebs_gb.into()),
+            });
+        }
+        let fleets = workforce.iter().any(|w| w.spot || w.types.len() > 1);
+        // A group of nobody cannot be made; a fleet of nobody can be left out as well.
+        workforce.retain(|w| w.count > 0);
+        if config.idle_minutes > 7 * 24 * 60 {
+            return wrong("idle_minutes is at most a week, 10080".into());
+        }
+        let mut applications = config.applications.clone();
+        applications.push("Hadoop".into());
+        applications.sort();
+        applications.dedup();
+        Ok(Spec {
+            release: config.release.clone(),
+            applications,
+            workforce,
+            fleets,
+            configurations: config.configurations.clone(),
+            idle_seconds: (config.idle_minutes > 0).then(|| i64::from(config.idle_minutes) * 60),
+            max_hours: config.max_hours,
+            scaling: config.managed_scaling.map(|s| (s.min as i32, s.max as i32)),
+            protected: config.termination_protection,
+            root_gb: config.root_gb.into(),
+        })
+    }
+}
+
+/// The project's clusters that live, in full.
+pub async fn observe(names: &Names, aws: &Aws) -> Result<Vec<Existing>> {
+    let mut ours = Vec::new();
+    for listed in aws.list_clusters(None, ACTIVE).await? {
+        // The list has no tags; names are ours to choose, so others need not be looked at.
+        if !listed.name.starts_with(&names.prefix()) {
+            continue;
+        }
+        let Some(found) = aws.inspect_cluster(&listed.id).await? else { continue };
+        if names.owns(&found.cluster.tags) && found.status.lives() {
+            ours.push(found);
+        }
+    }
+    ours.sort_by_key(|c| c.status.created);
+    Ok(ours)
+}
+
+/// What can be changed in place.
+#[derive(Debug, Clone, PartialEq)]
+enum Update {
+    Resize(Workforce),
+    Idle,
+    Scaling,
+    Protection,
+}
+
+/// Updates, and what only a new cluster can have.
+fn compare(
+    spec: &super::Spec,
+    observed: &Observed,
+    found: &Existing,
+) -> (Vec<(Update, String)>, Vec<String>) {
+    let (want, have) = (&spec.cluster, &found.cluster);
+    let mut new = Vec::new();
+    let mut differ = |what: &str, have: &dyn std::fmt::Display, want: &dyn std::fmt::Display| {
+        let (have, want) = (have.to_string(), want.to_string());
+        if have != want {
+            new.push(format!("{what} {have} -> {want}"));
+        }
+    };
+    let list = |items: &[String]| items.join("+");
+    differ("release", &have.release, &want.release);
+    differ("applications", &list(&have.applications), &list(&want.applications));
+    differ("logs", &have.log_uri, &log_uri(spec));
+    differ("service role", &have.service_role, &spec.service_role.name);
+    differ("node role", &have.profile, &spec.node_role.name);
+    differ("security configuration", &have.security_configuration, &spec.security.name);
+    differ("root volume", &format!("{} GiB", have.root_gb), &format!("{} GiB", want.root_gb));
+    let scripts = |actions: &[crate::aws::emr::BootstrapAction]| {
+        let name = |a: &crate::aws::emr::BootstrapAction| {
+            format!("{}({})", a.path.trim_start_matches("s3://"), a.args.join(" "))
+        };
+        if actions.is_empty() {
+            "none".into()
+        } else {
+            actions.iter().map(name).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let wanted: Vec<_> = spec.scripts.iter().map(|s| s.action(&spec.bucket.name)).collect();
+    differ("bootstrap actions", &scripts(&have.bootstrap), &scripts(&wanted));
+    differ(
+        "instances by",
+        &if have.fleets { "fleets" } else { "groups" },
+        &if want.fleets { "fleets" } else { "groups" },
+    );
+    if !have.subnets.iter().all(|id| spec.network.subnets.iter().any(|subnet| subnet.id == *id)) {
+        differ(
+            "subnet",
+            &list(&have.subnets),
+            &spec.network.subnets.iter().map(|s| &*s.id).collect::<Vec<_>>().join(" or "),
+        );
+    }
+    for (what, id, name) in [
+        ("primary security group", &have.primary_group, &spec.network.primary),
+        ("worker security group", &have.worker_group, &spec.network.workers),
+    ] {
+        if network::find(&spec.network, name, &observed.groups).is_none_or(|group| group.id != *id) {
+            differ(what, id, name);
+        }
+    }
+    if have.configurations != want.configurations {
+        new.push("configurations".into());
+    }
+    let mut updates = Vec::new();
+    for role in [Role::Primary, Role::Core, Role::Task] {
+        let side = |all: &[Workforce]| all.iter().find(|w| w.role == role).cloned();
+        let (have, want) = (side(&have.workforce), side(&want.workforce));
+        let name = role.name();
+        match (have, want) {
+            (Some(have), Some(want)) => {
+                let kinds = |w: &Workforce| {
+                    let mut types = w.types.clone();
+                    types.sort();
+                    types.join("/")
+                };
+                if kinds(&have) != kinds(&want) {
+                    new.push(format!("{name} nodes {} -> {}", kinds(&have), kinds(&want)));
+                } else if have.spot != want.spot && have.count > 0 {
+                    let market = |w: &Workforce| if w.spot { "Spot" } else { "on demand" };
+                    new.push(format!("{name} nodes {} -> {}", market(&have), market(&want)));
+                } else if have.ebs_gb.is_some() && have.ebs_gb != want.ebs_gb {
+                    new.push(format!(
+                        "{name} volumes {} -> {} GiB",
+                        have.ebs_gb.unwrap_or(0),
+                        want.ebs_gb.unwrap_or(0)
+                    ));
+                } else if have.count != want.count && spec.cluster.scaling.is_none() {
+                    let reason = format!("{name} nodes {} -> {}", have.count, want.count);
+                    updates.push((Update::Resize(want), reason));
+                }
+            }
+            (None, Some(want)) if role == Role::Task => {
+                let reason = format!("{name} nodes 0 -> {}", want.count);
+                updates.push((Update::Resize(want), reason));
+            }
+            (Some(have), None) if role == Role::Task => {
+                if have.count > 0 && spec.cluster.scaling.is_none() {
+                    let reason = format!("{name} nodes {} -> 0", have.count);
+                    updates.push((Update::Resize(Workforce { count: 0, ..have }), reason));
+                }
+            }
+            (None, None) => {}
+            (have, _) => new.push(format!("{} {name} nodes", if have.is_some() { "no" } else { "with" })),
+        }
+    }
+    let minutes = |seconds: Option<i64>| seconds.map_or("never".into(), |s| format!("after {} min", s / 60));
+    if have.idle_seconds != want.idle_seconds {
+        updates.push((
+            Update::Idle,
+            format!("end when idle {} -> {}", minutes(have.idle_seconds), minutes(want.idle_seconds)),
+        ));
+    }
+    if have.scaling != want.scaling {
+        let bounds = |s: Option<(i32, i32)>| s.map_or("none".into(), |(min, max)| format!("{min}-{max}"));
+        updates.push((
+            Update::Scaling,
+            format!("managed scaling {} -> {}", bounds(have.scaling), bounds(want.scaling)),
+        ));
+    }
+    if have.protected != want.protected {
+        let text = if want.protected { "on" } else { "off" };
+        updates.push((Update::Protection, format!("termination protection {text}")));
+    }
+    (updates, new)
+}
+
+fn log_uri(spec: &super::Spec) -> String {
+    format!("s3://{}/{}", spec.bucket.name, bucket::LOGS.trim_end_matches('/'))
+}
+
+/// What there is to do. The oldest usable cluster is the one; others are too many.
+pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut usable = observed.clusters.iter().filter(|c| c.status.is_usable());
+    match usable.next() {
+        None => changes.push(Change::new(
+            Resource::Cluster,
+            spec.names.prefix().trim_end_matches('-'),
+            Action::Create,
+            Vec::new(),
+        )),
+        Some(found) => {
+            let (updates, new) = compare(spec, observed, found);
+            let change = if new.is_empty() {
+                Change::of(
+                    Resource::Cluster,
+                    &found.id,
+                    true,
+                    updates.into_iter().map(|(_, reason)| reason).collect(),
+                )
+            } else {
+                Change::new(Resource::Cluster, &found.id, Action::Replace, new)
+            };
+            changes.push(change);
+            if found.cluster.key_pair != spec.key_pair.name {
+                notes.push(format!(
+                    "the cluster was made from another machine: its key pair is {}, so there are no live logs here",
+                    found.cluster.key_pair
+                ));
+            }
+        }
+    }
+    for extra in usable {
+        changes.push(Change::new(
+            Resource::Cluster,
+            &extra.id,
+            Action::Delete,
+            vec!["the project has another cluster".into()],
+        ));
+    }
+    changes
+}
+
+/// Changes the cluster where it is, or starts one; its id. Everything that it needs has to be there.
+pub async fn apply(spec: &super::Spec, observed: &Observed, aws: &Aws) -> Result<String> {
+    if let Some(found) = observed.clusters.iter().find(|c| c.status.is_usable()) {
+        let (updates, _) = compare(spec, observed, found);
+        for (update, _) in updates {
+            match update {
+                Update::Resize(workforce) => aws.resize(&found.id, spec.cluster.fleets, &workforce).await?,
+                Update::Idle => aws.put_idle_timeout(&found.id, spec.cluster.idle_seconds).await?,
+                Update::Scaling => {
+                    aws.put_scaling(&found.id, spec.cluster.scaling, spec.cluster.fleets).await?
+                }
+                Update::Protection => aws.protect_cluster(&found.id, spec.cluster.protected).await?,
+            }
+        }
+        return Ok(found.id.clone());
+    }
+    let groups = network::observe(&spec.names, &spec.network, aws).await?;
+    let group = |name: &str| {
+        network::find(&spec.network, name, &groups).map(|group| group.id.clone()).ok_or_else(|| {
+            Error::new(Kind::Refused, format!("security group {name} is gone")).next("fruitctl up")
+        })
+    };
+    let want = &spec.cluster;
+    let deadline = clock::rfc3339(clock::now() + i64::from(want.max_hours) * 3600);
+    let mut tags: Tags = spec.names.tags();
+    tags.insert(DEADLINE.into(), deadline);
+    tags.insert(OWNER.into(), tag_value(&aws.caller));
+    let cluster = Cluster {
+        // Drawn before the call: the call is found again by it.
+        name: format!("{}{:08x}", spec.names.prefix(), fastrand::u32(..)),
+        tags,
+        release: want.release.clone(),
+        applications: want.applications.clone(),
+        log_uri: log_uri(spec),
+        service_role: spec.service_role.name.clone(),
+        profile: spec.node_role.name.clone(),
+        subnets: spec
+            .network
+            .subnets
+            .iter()
+            .map(|s| s.id.clone())
+            .take(if want.fleets { 16 } else { 1 })
+            .collect(),
+        key_pair: spec.key_pair.name.clone(),
+        primary_group: group(&spec.network.primary)?,
+        worker_group: group(&spec.network.workers)?,
+        security_configuration: spec.security.name.clone(),
+        fleets: want.fleets,
+        workforce: want.workforce.clone(),
+        configurations: want.configurations.clone(),
+        bootstrap: spec.scripts.iter().map(|s| s.action(&spec.bucket.name)).collect(),
+        idle_seconds: want.idle_seconds,
+        scaling: want.scaling,
+        protected: want.protected,
+        root_gb: want.root_gb,
+    };
+    launch(&cluster, aws).await
+}
+
+/// Starts a cluster once, whatever happens to the answer.
+pub async fn launch(cluster: &Cluster, aws: &Aws) -> Result<String> {
+    // This machine's clock and AWS's may differ.
+    let since = clock::now() - 3600;
+    for _ in 0..3 {
+        let lost = match aws.run_job_flow(cluster).await {
+            Ok(id) => return Ok(id),
+            Err(error) if error.is_lost() => error,
+            Err(error) => return Err(refused(error, cluster)),
+        };
+        // Lists lag behind: look for a while before believing that there is none.
+        for _ in 0..6 {
+            clock::sleep(5.0).await;
+            let clusters = aws.list_clusters(Some(since), &[]).await.map_err(|error| {
+                Error::from(error)
+                    .left(format!("perhaps a cluster named {} in {}", cluster.name, aws.region))
+                    .next("fruitctl up")
+            })?;
+            if let Some(found) = clusters.into_iter().find(|c| c.name == cluster.name) {
+                return Ok(found.id);
+            }
+        }
+        drop(lost);
+    }
+    Err(Error::new(
+        Kind::TimedOut,
+        format!(
+            "RunJobFlow was not answered three times, and no cluster {} appeared in {}",
+            cluster.name, aws.region
+        ),
+    )
+    .left("most likely nothing")
+    .next("fruitctl status, then: fruitctl up"))
+}
+
+/// What EMR's refusals mean.
+fn refused(error: crate::aws::ApiError, cluster: &Cluster) -> Error {
+    let text = &error.message;
+    let next = if text.contains("Invalid InstanceProfile")
+        || text.contains("Failed to authorize instance profile")
+    {
+        format!(
+            "check that the role and the instance profile {} have one name and belong together: fruitctl plan",
+            cluster.profile
+        )
+    } else if text.contains("ServiceRole") {
+        format!("check who may assume the role {}: fruitctl plan", cluster.service_role)
+    } else if text.contains("release label") {
+        "set release under [cluster] to one of: aws emr list-release-labels".into()
+    } else if text.contains("Instance type") {
+        format!(
+            "set types under [cluster] to what {} supports: aws emr list-supported-instance-types --release-label {}",
+            cluster.release, cluster.release
+        )
+    } else if text.contains("iam:PassRole") || error.kind() == Kind::Denied {
+        format!(
+            "allow elasticmapreduce:RunJobFlow, and iam:PassRole on {} and {}: fruitctl policy",
+            cluster.service_role, cluster.profile
+        )
+    } else {
+        "fruitctl doctor".into()
+    };
+    Error::new(error.kind(), error.to_string())
+        .left("no cluster; bucket, roles and network are there")
+        .next(next)
+}
+
+/// What a tag's value may hold.
+fn tag_value(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_alphanumeric() || "_.:/=+-@ ".contains(c) { c } else { '_' })
+        .take(256)
+        .collect()
+}
+
+/// Asks a cluster to end, protected or not.
+pub async fn terminate(found: &Existing, aws: &Aws) -> Result<()> {
+    if found.status.state == "TERMINATING" || !found.status.lives() {
+        return Ok(());
+    }
+    let left = || format!("cluster {} in {}, which costs money every hour", found.id, aws.region);
+    if found.cluster.protected {
+        // Only ever for a cluster with our tag, and because we were told to.
+        aws.protect_cluster(&found.id, false).await.map_err(|e| Error::from(e).left(left()))?;
+    }
+    Ok(aws.terminate_cluster(&found.id).await.map_err(|e| Error::from(e).left(left()))?)
+}
+
+/// Waits until clusters have ended; `tick` hears their states.
+pub async fn wait_ended(ids: &[String], aws: &Aws, tick: &(dyn Fn(&str, &str) + Sync)) -> Result<()> {
+    const LIMIT: f64 = 30.0 * 60.0;
+    for id in ids {
+        let mut waited = 0.0;
+        loop {
+            let found = aws.describe_cluster(id).await?;
+            let Some(found) = found.filter(|c| c.status.lives()) else { break };
+            tick(id, &found.status.state);
+            if waited > LIMIT {
+                return Err(Error::new(
+                    Kind::LeftBehind,
+                    format!("cluster {id} is still {} after half an hour", found.status.state),
+                )
+                .left(format!("cluster {id} in {}", aws.region))
+                .next("fruitctl down"));
+            }
+            clock::sleep(10.0).await;
+            waited += 10.0;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn spec(text: &str) -> Result<Spec> {
+        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+        Spec::new(&names, &Config::parse(text, std::path::Path::new("f.toml")).unwrap().cluster)
+    }
+
+    #[test]
+    fn spot_and_several_types_make_fleets() {
+        assert!(!spec("").unwrap().fleets);
+        assert!(spec("[cluster.task]\nspot = true\n").unwrap().fleets);
+        assert!(spec("[cluster.core]\ntypes = [\"m6g.xlarge\", \"m5.xlarge\"]\n").unwrap().fleets);
+        assert_eq!(spec("[cluster.task]\ncount = 0\n").unwrap().workforce.len(), 2);
+    }
+
+    #[test]
+    fn what_emr_would_refuse_is_refused_here() {
+        for (text, words) in [
+            ("[cluster]\nrelease = \"7.13\"\n", "emr-7.13.0"),
+            ("[cluster]\nrelease = \"emr-5.29.0\"\n", "idle"),
+            ("[cluster.primary]\ncount = 3\n", "count has to be 1"),
+            ("[cluster.task]\ntypes = [\"big\"]\n", "[cluster.task]"),
+            ("[cluster]\nidle_minutes = 20000\n", "week"),
+        ] {
+            let message = spec(text).unwrap_err().to_string();
+            assert!(message.contains(words) && message.contains("fruitctl.toml"), "{message}");
+        }
+    }
+}

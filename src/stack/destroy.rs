@@ -1,0 +1,154 @@
+//! Taking everything away, and proving it. What has not our tag is not touched.
+
+use serde::Serialize;
+
+use super::bucket::SCRATCH;
+use super::{BY_PROJECT, Names, bucket, cluster, key_pair, network, roles, security};
+use crate::aws::Aws;
+use crate::aws::s3::{Contents, Found};
+use crate::error::{Error, Kind, Result};
+
+/// What of a project exists, by tag and by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Inventory {
+    /// Ids of clusters that have not ended.
+    pub clusters: Vec<String>,
+    /// The bucket, if it is there and ours.
+    pub bucket: Option<String>,
+    /// What lies in it, but for what can be made again.
+    pub contents: Contents,
+    /// Names of roles.
+    pub roles: Vec<String>,
+    /// Names of instance profiles.
+    pub profiles: Vec<String>,
+    /// Names of key pairs.
+    pub key_pairs: Vec<String>,
+    /// Ids of security groups.
+    pub groups: Vec<String>,
+    /// Names of security configurations.
+    pub security_configurations: Vec<String>,
+}
+
+impl Inventory {
+    /// Line by line.
+    pub fn lines(&self) -> Vec<String> {
+        let each = |what: &str, names: &[String]| {
+            names.iter().map(|name| format!("{what} {name}")).collect::<Vec<_>>()
+        };
+        [
+            each("cluster", &self.clusters),
+            each("security group", &self.groups),
+            each("key pair", &self.key_pairs),
+            each("instance profile", &self.profiles),
+            each("role", &self.roles),
+            each("security configuration", &self.security_configurations),
+            self.bucket.iter().map(|name| format!("bucket {name}")).collect(),
+        ]
+        .concat()
+    }
+
+    /// All of it but the bucket.
+    pub fn but_bucket(&self) -> Inventory {
+        Inventory { bucket: None, contents: Contents::default(), ..self.clone() }
+    }
+}
+
+/// Looks for everything. `bucket`: its name, configured or ours.
+pub async fn inventory(names: &Names, bucket: &str, aws: &Aws) -> Result<Inventory> {
+    let bucket_and_contents = async {
+        match aws.find_bucket(bucket).await? {
+            Found::Here if names.owns(&aws.bucket_tags(bucket).await?) => {
+                Ok((Some(bucket.to_owned()), aws.contents(bucket, &SCRATCH).await?))
+            }
+            _ => Ok((None, Contents::default())),
+        }
+    };
+    let roles_and_profiles = async {
+        let (mut roles, mut profiles) = (Vec::new(), Vec::new());
+        for name in [names.service_role(), names.node_role()] {
+            let (role, profile) = tokio::try_join!(aws.role(&name), aws.profile(&name))?;
+            roles.extend(role.filter(|r| names.owns(&r.tags)).map(|_| name.clone()));
+            profiles.extend(profile.filter(|p| names.owns(&p.tags)).map(|_| name));
+        }
+        Ok((roles, profiles))
+    };
+    let (clusters, (bucket, contents), (roles, profiles), key_pairs, groups, security_configurations) = tokio::try_join!(
+        cluster::observe(names, aws),
+        bucket_and_contents,
+        roles_and_profiles,
+        async { Ok(aws.key_pairs(BY_PROJECT, &names.project).await?) },
+        async { Ok(aws.groups(BY_PROJECT, &names.project).await?) },
+        security::all(names, aws),
+    )?;
+    Ok(Inventory {
+        clusters: clusters.into_iter().map(|c| c.id).collect(),
+        bucket,
+        contents,
+        roles,
+        profiles,
+        key_pairs: key_pairs.into_iter().map(|k| k.name).collect(),
+        groups: groups.into_iter().map(|g| g.id).collect(),
+        security_configurations,
+    })
+}
+
+/// Deletes what there is: clusters first, then what they used, then the bucket. The bucket stays where there are
+/// data in it, unless `purge`. `report` hears what is being done.
+pub async fn destroy(
+    names: &Names,
+    bucket: &str,
+    purge: bool,
+    aws: &Aws,
+    report: &(dyn Fn(&str) + Sync),
+) -> Result<()> {
+    let clusters = cluster::observe(names, aws).await?;
+    for found in &clusters {
+        report(&format!("terminating cluster {}", found.id));
+        cluster::terminate(found, aws).await?;
+    }
+    let ids: Vec<_> = clusters.iter().map(|c| c.id.clone()).collect();
+    cluster::wait_ended(&ids, aws, &|id, state| report(&format!("cluster {id} is {}", state.to_lowercase())))
+        .await?;
+
+    report("deleting security groups, key pairs, roles and security configurations");
+    // All of them to their end, even if one fails.
+    let (service_role, node_role) = (names.service_role(), names.node_role());
+    let results = tokio::join!(
+        network::destroy(names, aws),
+        key_pair::destroy(names, aws),
+        roles::destroy(names, &service_role, aws),
+        roles::destroy(names, &node_role, aws),
+        security::destroy(names, aws),
+    );
+    let mut failure = None;
+    for result in [results.0, results.1, results.2, results.3, results.4] {
+        if let Err(error) = result {
+            failure.get_or_insert(error);
+        }
+    }
+    let mut keep = false;
+    if let Found::Here = aws.find_bucket(bucket).await?
+        && names.owns(&aws.bucket_tags(bucket).await?)
+    {
+        keep = !purge && aws.contents(bucket, &SCRATCH).await?.objects > 0;
+        // What failed needs the lock, which lies in the bucket, once more.
+        if !keep && failure.is_none() {
+            report(&format!("deleting bucket {bucket}"));
+            bucket::destroy(bucket, aws, &|n| {
+                report(&format!("deleted {n} objects and versions of bucket {bucket}"))
+            })
+            .await?;
+        }
+    }
+    if let Some(failure) = failure {
+        return Err(failure.next("mend that, then: fruitctl down"));
+    }
+    let left = inventory(names, bucket, aws).await?;
+    let left = if keep { left.but_bucket() } else { left }.lines();
+    if !left.is_empty() {
+        return Err(Error::new(Kind::LeftBehind, "not all is gone")
+            .left(left.join(", "))
+            .next("fruitctl down"));
+    }
+    Ok(())
+}

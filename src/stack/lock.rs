@@ -1,0 +1,264 @@
+//! One at a time: an object in the bucket, written on the condition that there is none (`If-None-Match: *`).
+//!
+//! A lock lives for two minutes and is renewed while its holder works. One whose holder is gone is taken over: at
+//! once if it was a process of this machine that is not there any more, otherwise when its time has passed. Taking
+//! over and renewing are conditional too (`If-Match`), so of two who try one wins. A store that ignores the condition
+//! is found out by a second write that has to fail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::bucket::OWN;
+use crate::aws::Aws;
+use crate::aws::s3::Only;
+use crate::clock;
+use crate::error::{Error, Kind, Result};
+
+/// Seconds that a lock lives without being renewed.
+const LEASE: i64 = 120;
+
+/// Whose a lock is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Drawn for each attempt: how one knows one's own.
+    id: String,
+    /// User, host and process, for people.
+    pub owner: String,
+    /// What they do: `up`, `down`.
+    pub doing: String,
+    /// Seconds since 1970.
+    pub since: i64,
+    /// After this, nobody holds it.
+    pub expires: i64,
+    /// The machine's run and its process names, where there are such things.
+    machine: Option<String>,
+    /// The process there, and when it was started.
+    process: Option<(u32, String)>,
+}
+
+impl Holder {
+    fn me(doing: &str) -> Holder {
+        let var = |name| std::env::var(name).unwrap_or_default();
+        let host = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| var("HOSTNAME"));
+        let (user, pid) = (var("USER"), std::process::id());
+        Holder {
+            id: format!("{:016x}", fastrand::u64(..)),
+            owner: format!(
+                "{}@{} (process {pid})",
+                if user.is_empty() { "somebody" } else { &user },
+                host.trim()
+            ),
+            doing: doing.to_owned(),
+            since: clock::now(),
+            expires: clock::now() + LEASE,
+            machine: machine(),
+            process: started(pid).map(|at| (pid, at)),
+        }
+    }
+
+    /// Whether nobody stands behind it any more.
+    fn is_dead(&self) -> bool {
+        if self.expires <= clock::now() {
+            return true;
+        }
+        match &self.process {
+            Some((pid, at)) => {
+                self.machine.is_some() && self.machine == machine() && started(*pid).as_ref() != Some(at)
+            }
+            None => false,
+        }
+    }
+}
+
+/// This boot of this machine, and this set of process numbers (a container has its own).
+fn machine() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let pids = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("{} {}", boot.trim(), pids.display()))
+}
+
+/// When a process was started, in ticks since boot: its number alone may be somebody else's by now.
+fn started(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, and may hold anything.
+    let rest = stat.rsplit_once(')')?.1;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    if state == "Z" || state == "X" { None } else { fields.nth(18).map(str::to_owned) }
+}
+
+/// A lock that is held, until [`Lock::release`]. Dropped without, it expires.
+pub struct Lock {
+    aws: Arc<Aws>,
+    bucket: String,
+    renewal: tokio::task::JoinHandle<()>,
+    holder: Holder,
+}
+
+/// The lock's key.
+pub fn key() -> String {
+    format!("{OWN}lock")
+}
+
+/// Who holds it, if anybody.
+pub async fn holder(aws: &Aws, bucket: &str) -> Result<Option<Holder>> {
+    Ok(read(aws, bucket).await?.map(|(holder, _)| holder).filter(|holder| !holder.is_dead()))
+}
+
+async fn read(aws: &Aws, bucket: &str) -> Result<Option<(Holder, String)>> {
+    let Some((body, etag)) = aws.get_object(bucket, &key()).await? else { return Ok(None) };
+    // What cannot be read was written by another version; it is waited for as long as a lock can live.
+    let holder = serde_json::from_slice(&body).unwrap_or_else(|_| Holder {
+        id: String::new(),
+        owner: "another version of fruitctl".into(),
+        doing: "something".into(),
+        since: clock::now(),
+        expires: clock::now() + LEASE,
+        machine: None,
+        process: None,
+    });
+    Ok(Some((holder, etag)))
+}
+
+/// Takes the lock, waiting at most `wait` seconds for whoever holds it; `waiting` hears who that is.
+pub async fn take(
+    aws: &Arc<Aws>,
+    bucket: &str,
+    doing: &str,
+    wait: f64,
+    waiting: &(dyn Fn(&Holder) + Sync),
+) -> Result<Lock> {
+    let mut waited = 0.0;
+    loop {
+        let me = Holder::me(doing);
+        let mut mine = write(aws, bucket, &me, Only::IfAbsent).await?;
+        let mut other = None;
+        if mine.is_none() {
+            match read(aws, bucket).await? {
+                // Our own write, whose answer got lost.
+                Some((holder, etag)) if holder.id == me.id => mine = Some(etag),
+                Some((holder, etag)) if holder.is_dead() => {
+                    mine = write(aws, bucket, &me, Only::IfMatch(&etag)).await?
+                }
+                Some((holder, _)) => other = Some(holder),
+                None => {}
+            }
+            if mine.is_none() && other.is_none() {
+                // It changed hands while we looked.
+                other = read(aws, bucket).await?.map(|(holder, _)| holder);
+                if other.as_ref().is_some_and(|holder| holder.id == me.id) {
+                    let etag = read(aws, bucket).await?.map(|(_, etag)| etag);
+                    (mine, other) = (etag, None);
+                }
+            }
+        }
+        if let Some(etag) = mine {
+            if write(aws, bucket, &me, Only::IfAbsent).await?.is_some() {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("the store behind bucket {bucket} ignores If-None-Match: it cannot keep two fruitctl apart"),
+                )
+                .left(format!("s3://{bucket}/{}", key()))
+                .next("use Amazon S3, or a store with conditional writes"));
+            }
+            return Ok(hold(aws, bucket, me, etag));
+        }
+        if let Some(holder) = other {
+            if waited >= wait {
+                return Err(Error::new(
+                    Kind::Locked,
+                    format!(
+                        "{} holds the lock of bucket {bucket} for 'fruitctl {}' since {}; unless renewed, it expires at {}",
+                        holder.owner,
+                        holder.doing,
+                        clock::rfc3339(holder.since),
+                        clock::rfc3339(holder.expires)
+                    ),
+                )
+                .next("wait and try again (--lock-wait SECONDS); if nobody is at work: fruitctl up --force-unlock"));
+            }
+            waiting(&holder);
+        } else if waited >= wait.max(30.0) {
+            return Err(Error::new(
+                Kind::Locked,
+                format!("the lock of bucket {bucket} changes hands too fast"),
+            )
+            .next("the same command again"));
+        }
+        let pause = 1.0 + fastrand::f64();
+        clock::sleep(pause).await;
+        waited += pause;
+    }
+}
+
+async fn write(aws: &Aws, bucket: &str, holder: &Holder, only: Only<'_>) -> Result<Option<String>> {
+    let body = serde_json::to_vec_pretty(holder).expect("a holder is JSON");
+    Ok(aws.put_object(bucket, &key(), &body, only).await?)
+}
+
+/// Renews it from now on.
+fn hold(aws: &Arc<Aws>, bucket: &str, holder: Holder, mut etag: String) -> Lock {
+    let (task_aws, task_bucket, mut renewed) = (aws.clone(), bucket.to_owned(), holder.clone());
+    let renewal = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(LEASE as u64 / 4)).await;
+            renewed.expires = clock::now() + LEASE;
+            match write(&task_aws, &task_bucket, &renewed, Only::IfMatch(&etag)).await {
+                Ok(Some(new)) => etag = new,
+                // Taken from us (--force-unlock), or the bucket is gone: not ours to renew.
+                Ok(None) => return,
+                Err(_) => {}
+            }
+        }
+    });
+    Lock { aws: aws.clone(), bucket: bucket.to_owned(), renewal, holder }
+}
+
+impl Lock {
+    /// Gives it back; where that fails, it expires.
+    pub async fn release(self) {
+        self.renewal.abort();
+        if let Ok(Some((holder, _))) = read(&self.aws, &self.bucket).await
+            && holder.id == self.holder.id
+        {
+            let _ = self.aws.delete_object(&self.bucket, &key()).await;
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+/// Takes the lock away from whoever has it.
+pub async fn force(aws: &Aws, bucket: &str) -> Result<Option<Holder>> {
+    let found = read(aws, bucket).await?.map(|(holder, _)| holder);
+    if found.is_some() {
+        aws.delete_object(bucket, &key()).await?;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_lives_while_its_process_does() {
+        let me = Holder::me("up");
+        assert!(!me.is_dead());
+        assert!(Holder { expires: clock::now() - 1, ..me.clone() }.is_dead());
+        let (pid, _) = me.process.clone().unwrap();
+        // Another process of our number, or none.
+        assert!(Holder { process: Some((pid, "1".into())), ..me.clone() }.is_dead());
+        assert!(Holder { process: Some((u32::MAX, "1".into())), ..me.clone() }.is_dead());
+        // Elsewhere, nothing can be said of a process.
+        assert!(
+            !Holder { machine: Some("another".into()), process: Some((pid, "1".into())), ..me }.is_dead()
+        );
+    }
+}

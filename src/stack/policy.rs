@@ -1,0 +1,27 @@
+//! The policy that the person or the CI role running fruitctl needs: rendered from a template, and tested by running
+//! `up`, `status` and `down` under exactly it.
+
+use serde_json::Value;
+
+use super::{Names, roles};
+use crate::config::Config;
+
+const OPERATOR: &str = include_str!("../../templates/iam/operator.json");
+
+/// The policy document.
+pub fn operator(names: &Names, config: &Config) -> Value {
+    let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
+    let service = config.roles.service.clone().unwrap_or_else(|| names.service_role());
+    let node = config.roles.node.clone().unwrap_or_else(|| names.node_role());
+    let mut document = roles::render(
+        OPERATOR,
+        names,
+        &[("bucket", &bucket), ("service_role", &service), ("node_role", &node)],
+    );
+    // Roles of somebody else's making are looked at and handed on, never changed.
+    if config.roles.service.is_some() && config.roles.node.is_some() {
+        let statements = document["Statement"].as_array_mut().expect("the template has statements");
+        statements.retain(|s| s["Sid"] != "MakeRoles" && s["Sid"] != "MakeProfile");
+    }
+    document
+}

@@ -1,0 +1,95 @@
+//! Bootstrap actions: scripts of this machine, uploaded under the hash of their content. A changed script is another
+//! object, so that no running cluster sees its script change.
+
+use std::path::Path;
+
+use fruitjob::error::explain_io;
+use sha2::{Digest, Sha256};
+
+use super::bucket::BOOTSTRAP;
+use super::{Change, Resource};
+use crate::aws::Aws;
+use crate::aws::emr::BootstrapAction;
+use crate::aws::s3::Only;
+use crate::config::BootstrapConfig;
+use crate::error::{Error, Result};
+
+/// A script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// Its file's name.
+    pub name: String,
+    /// Its key in the bucket.
+    pub key: String,
+    /// Its content.
+    pub content: Vec<u8>,
+    /// What it is called with.
+    pub args: Vec<String>,
+}
+
+/// Reads the configured scripts.
+pub fn read(configured: &[BootstrapConfig]) -> Result<Vec<Script>> {
+    configured
+        .iter()
+        .map(|config| {
+            let content = std::fs::read(&config.script).map_err(|e| {
+                Error::usage(format!(
+                    "cannot read the bootstrap action {}: {}",
+                    config.script,
+                    explain_io(&e)
+                ))
+                .next("mend script under [[cluster.bootstrap]] in fruitctl.toml; paths are relative to it")
+            })?;
+            if !content.starts_with(b"#!") {
+                return Err(Error::usage(format!(
+                    "the bootstrap action {} has no first line like #!/bin/bash",
+                    config.script
+                ))
+                .next("add one: EMR executes the file as it is"));
+            }
+            let name =
+                Path::new(&config.script).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let key = format!("{BOOTSTRAP}{}/{name}", &sha256(&content)[..16]);
+            Ok(Script { name, key, content, args: config.args.clone() })
+        })
+        .collect()
+}
+
+/// As lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Script {
+    /// What EMR is told.
+    pub fn action(&self, bucket: &str) -> BootstrapAction {
+        let path = format!("s3://{bucket}/{}", self.key);
+        BootstrapAction { name: self.name.clone(), path, args: self.args.clone() }
+    }
+}
+
+/// Keys of those that are in the bucket.
+pub async fn observe(scripts: &[Script], bucket: &str, aws: &Aws) -> Result<Vec<String>> {
+    let mut there = Vec::new();
+    for script in scripts {
+        if aws.has_object(bucket, &script.key).await? {
+            there.push(script.key.clone());
+        }
+    }
+    Ok(there)
+}
+
+/// What there is to do.
+pub fn diff(scripts: &[Script], there: &[String]) -> Vec<Change> {
+    let change =
+        |s: &Script| Change::of(Resource::BootstrapAction, &s.key, there.contains(&s.key), Vec::new());
+    scripts.iter().map(change).collect()
+}
+
+/// Uploads those that are missing.
+pub async fn apply(scripts: &[Script], there: &[String], bucket: &str, aws: &Aws) -> Result<()> {
+    for script in scripts.iter().filter(|script| !there.contains(&script.key)) {
+        aws.put_object(bucket, &script.key, &script.content, Only::Always).await?;
+    }
+    Ok(())
+}

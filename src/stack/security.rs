@@ -1,0 +1,95 @@
+//! The security configuration: instance metadata by IMDSv2 only, so that a program that can be made to fetch an
+//! address cannot be made to hand out the role's credentials.
+//!
+//! EMR does not tag these. Ours are known by their name, which ends in the hash of their content: what has such a
+//! name and other content is not ours.
+
+use serde_json::json;
+
+use super::{Change, Names, Resource, scripts};
+use crate::aws::Aws;
+use crate::error::Result;
+
+/// What it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Its name, which ends in the hash of its content.
+    pub name: String,
+    /// Its content.
+    pub json: String,
+}
+
+impl Spec {
+    /// The one there is.
+    pub fn new(names: &Names) -> Spec {
+        // Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-create-security-configuration.html
+        let json = json!({
+            "InstanceMetadataServiceConfiguration": {
+                "MinimumInstanceMetadataServiceVersion": 2,
+                "HttpPutResponseHopLimit": 1,
+            },
+        })
+        .to_string();
+        Spec { name: name(names, &json), json }
+    }
+}
+
+fn name(names: &Names, json: &str) -> String {
+    format!("{}{}", names.prefix(), &scripts::sha256(json.as_bytes())[..16])
+}
+
+/// Whether a security configuration of this name and content is this project's.
+fn is_ours(names: &Names, found: &str, json: &str) -> bool {
+    name(names, json) == found
+}
+
+/// Whether it is there. One that has its name has its content: the name says so.
+pub async fn observe(spec: &Spec, aws: &Aws) -> Result<bool> {
+    Ok(aws.security_configuration(&spec.name).await?.is_some())
+}
+
+/// What there is to do.
+pub fn diff(spec: &Spec, seen: bool) -> Change {
+    Change::of(Resource::SecurityConfiguration, &spec.name, seen, Vec::new())
+}
+
+/// Makes it.
+pub async fn apply(spec: &Spec, seen: bool, aws: &Aws) -> Result<()> {
+    if !seen {
+        aws.create_security_configuration(&spec.name, &spec.json).await?;
+    }
+    Ok(())
+}
+
+/// All of this project's, those of earlier versions too.
+pub async fn all(names: &Names, aws: &Aws) -> Result<Vec<String>> {
+    let mut ours = Vec::new();
+    for name in aws.security_configurations().await?.into_iter().filter(|n| n.starts_with(&names.prefix())) {
+        if aws.security_configuration(&name).await?.is_some_and(|json| is_ours(names, &name, &json)) {
+            ours.push(name);
+        }
+    }
+    Ok(ours)
+}
+
+/// Deletes all of them.
+pub async fn destroy(names: &Names, aws: &Aws) -> Result<()> {
+    for name in all(names, aws).await? {
+        aws.delete_security_configuration(&name).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_proves_the_content() {
+        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+        let spec = Spec::new(&names);
+        assert!(is_ours(&names, &spec.name, &spec.json));
+        assert!(!is_ours(&names, &spec.name, "{}"));
+        assert!(!is_ours(&Names { project: "other".into(), ..names }, &spec.name, &spec.json));
+    }
+}
