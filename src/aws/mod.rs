@@ -188,7 +188,7 @@ impl fmt::Display for ApiError {
         write!(f, "{} on {} failed: ", self.action, self.on)?;
         match (self.code.as_str(), self.status) {
             (NO_CREDENTIALS, _) => f.write_str("there are no AWS credentials"),
-            ("", Some(status)) => write!(f, "HTTP {status}{}", self.message),
+            ("", Some(status)) => write!(f, "HTTP {status}: {}", self.message),
             ("", None) => write!(f, "no answer: {}", self.message),
             (code, _) => write!(f, "{code}: {}", self.message),
         }

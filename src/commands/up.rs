@@ -6,7 +6,7 @@ use super::{cloud, plan};
 use crate::aws::Aws;
 use crate::cli::{Cli, UpArgs};
 use crate::error::{Error, Kind, Result};
-use crate::stack::{self, Plan, Spec, bucket};
+use crate::stack::{self, Plan, Resource, Spec, bucket};
 use crate::ui::steps::Steps;
 use crate::{clock, explain, ui};
 
@@ -39,7 +39,10 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
             bucket::create(&spec.bucket, &aws).await?;
         }
         let work = async {
-            let (plan, prices, observed) = plan::make(&config, &spec, &aws).await?;
+            let (mut plan, prices, observed) = plan::make(&config, &spec, &aws).await?;
+            if is_new {
+                plan.is_new(Resource::Bucket);
+            }
             if !json {
                 ui::plan::print(&plan, &prices, &aws);
             }

@@ -136,6 +136,14 @@ impl Plan {
         }
     }
 
+    /// Says of a resource that was made a moment ago that it is made.
+    pub fn is_new(&mut self, resource: Resource) {
+        for change in self.changes.iter_mut().filter(|change| change.resource == resource) {
+            change.action = Action::Create;
+            change.reasons.clear();
+        }
+    }
+
     /// Whether there is anything to do.
     pub fn has_changes(&self) -> bool {
         self.changes.iter().any(|change| change.action != Action::Keep)

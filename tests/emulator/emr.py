@@ -7,6 +7,7 @@ Workers are on paper: they are counted, listed and resized, and run nothing.
 """
 
 import gzip
+import itertools
 import json
 import os
 import random
@@ -535,6 +536,7 @@ class Cluster:
             return
         if problem := unusable(self):
             return self.terminate("VALIDATION_ERROR", problem)
+        self._let_nodes_talk()
         for group in self.workforce:
             group.start()
         if self.emr.nodes:
@@ -547,19 +549,32 @@ class Cluster:
         self.ready = self.idle_since = time.time()
         while not self.stopping.is_set():
             self._start_steps()
-            busy = any(s.state in ("PENDING", "RUNNING") for s in self.steps)
+            busy = any(s.state in ("PENDING", "RUNNING", "CANCEL_PENDING") for s in self.steps)
             self.state = "RUNNING" if busy else "WAITING"
-            if busy or self._is_busy():
+            # A running step is no activity to EMR, unless it is one of YARN's: a pending one is.
+            if any(s.state == "PENDING" for s in self.steps) or self._is_busy():
                 self.idle_since = time.time()
             if not busy and not self.keep_alive:
                 return self.terminate("ALL_STEPS_COMPLETED", "Steps completed")
             timeout = (self.spec.get("AutoTerminationPolicy") or {}).get("IdleTimeout")
-            if timeout and time.time() - self.idle_since > timeout * self.emr.pace["idle"] and not self._native_step_only(busy):
+            if timeout and time.time() - self.idle_since > timeout * self.emr.pace["idle"]:
                 return self.terminate("USER_REQUEST", "Cluster terminated by auto-termination policy due to idle timeout")
             self.stopping.wait(self.emr.pace["poll"])
 
-    def _native_step_only(self, busy):
-        return busy
+    def _let_nodes_talk(self):
+        """EMR adds rules to its two groups by which they let each other in, and leaves them there.
+
+        Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
+        """
+        ec2, instances = ec2_backends[ACCOUNT][self.region], self.spec["Instances"]
+        pair = [instances.get(k) for k in ("EmrManagedMasterSecurityGroup", "EmrManagedSlaveSecurityGroup")]
+        for group, other in itertools.product(filter(None, pair), repeat=2):
+            for protocol, low, high in (("tcp", "0", "65535"), ("udp", "0", "65535"), ("icmp", "-1", "-1")):
+                try:
+                    ec2.authorize_security_group_ingress(group, protocol, low, high, [], source_groups=[{"GroupId": other}])
+                except Exception as error:
+                    if "Duplicate" not in repr(error):
+                        raise
 
     def _is_busy(self):
         """A touch of isbusy is activity.
@@ -689,7 +704,7 @@ def unusable(cluster):
         if vpcs and group.vpc_id not in vpcs:
             return f"The security group '{group_id}' is not in the VPC of the subnet"
         for rule in group.ingress_rules:
-            public = any(r.get("CidrIp") == "0.0.0.0/0" or r.get("CidrIpv6") == "::/0" for r in rule.ip_ranges)
+            public = rule.ip_range.get("CidrIp") == "0.0.0.0/0" or rule.ip_range.get("CidrIpv6") == "::/0"
             inside = any(low <= int(rule.from_port or 0) and int(rule.to_port or 65535) <= high for low, high in permitted)
             if public and blocked["BlockPublicSecurityGroupRules"] and not inside:
                 return f"The EC2 Security Groups [{group_id}] contain one or more ingress rules to ports other than {permitted} which allow public access."

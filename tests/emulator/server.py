@@ -15,6 +15,9 @@ from . import access, quirks, validate
 from .emr import ElasticMapReduce, EmrError
 from .request import Request, answer
 
+# Where one is told one's own address, as by https://checkip.amazonaws.com/
+ADDRESS = "/-/address"
+
 
 class Emulator:
     """An AWS of its own at a port of 127.0.0.1, empty at first. moto's state is the process's: one at a time.
@@ -40,6 +43,7 @@ class Emulator:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": region,
             "AWS_ENDPOINT_URL": self.endpoint,
+            "FRUITCTL_CHECKIP_URL": f"{self.endpoint}{ADDRESS}",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -79,6 +83,9 @@ class Emulator:
         return self.environment | {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
     def _handle(self, environ, start_response):
+        if environ["PATH_INFO"] == ADDRESS:
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [environ["REMOTE_ADDR"].encode() + b"\n"]
         request = Request.of(environ)
         entry = {"call": request.name, "region": request.region, "key": request.access_key, "answer": None}
         self.calls.append(request.name)
@@ -118,8 +125,7 @@ class Emulator:
             status, code, message, *headers = refusal
             return answer(respond, request, status, code, message, headers)
         result = self._moto(environ, respond)
-        quirks.after(request)
-        return result
+        return quirks.after(request, result)
 
 
 class Quiet(MotoRequestHandler):
