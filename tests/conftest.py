@@ -22,9 +22,9 @@ def command(program, *args):
 
 
 def run(program, *args, code=0, **kwargs):
-    """Runs an executable to its end and checks its exit code."""
+    """Runs an executable to its end and checks its exit code; any will do, if it is None."""
     done = subprocess.run(command(program, *args), capture_output=True, text=True, timeout=600, **kwargs)
-    assert done.returncode == code, f"exit {done.returncode}, not {code}: {args}\n{done.stdout}\n{done.stderr}"
+    assert code is None or done.returncode == code, f"exit {done.returncode}, not {code}: {args}\n{done.stdout}\n{done.stderr}"
     assert "panicked" not in done.stderr, done.stderr
     return done
 

@@ -151,6 +151,12 @@ impl ApiError {
         codes.contains(&self.code.as_str())
     }
 
+    /// The action that is not allowed: AWS names it where it is another than the call's, such as iam:PassRole.
+    fn denied_action(&self) -> &str {
+        let named = self.message.split("not authorized to perform: ").nth(1);
+        named.and_then(|rest| rest.split_whitespace().next()).unwrap_or(self.action)
+    }
+
     fn is_credentials(&self) -> bool {
         self.code == NO_CREDENTIALS
     }
@@ -211,7 +217,7 @@ impl From<ApiError> for Error {
             | "SignatureDoesNotMatch"
             | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
             _ if error.kind() == Kind::Denied => {
-                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.action)
+                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.denied_action())
             }
             "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "LimitExceeded" => {
                 "ask for a higher quota: https://console.aws.amazon.com/servicequotas/home".into()

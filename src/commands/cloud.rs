@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,14 +32,22 @@ pub fn stack_config(cli: &Cli, args: &StackArgs) -> Result<Config> {
     Ok(config)
 }
 
+/// Whether a lock is held: then the work under it hears signals itself, and gives the lock back.
+static HOLDS_LOCK: AtomicBool = AtomicBool::new(false);
+
 /// Runs a command to its end, or until a signal comes.
 pub fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = fruitjob::runtime()?;
     let result = runtime.block_on(async {
-        tokio::select! {
-            result = command => result,
-            stopped = interrupted() => Err(stopped),
+        let mut command = std::pin::pin!(command);
+        let stopped = tokio::select! {
+            result = &mut command => return result,
+            stopped = interrupted() => stopped,
+        };
+        if !HOLDS_LOCK.load(Ordering::SeqCst) {
+            return Err(stopped);
         }
+        tokio::time::timeout(Duration::from_secs(10), command).await.unwrap_or(Err(stopped))
     });
     runtime.shutdown_background();
     result
@@ -76,11 +86,13 @@ pub async fn locked<T>(
         told.call_once(|| ui::note(&format!("waiting for {} ('fruitctl {}')", holder.owner, holder.doing)));
     };
     let lock = lock::take(aws, bucket, doing, f64::from(args.lock_wait), &waiting).await?;
+    HOLDS_LOCK.store(true, Ordering::SeqCst);
     let result = tokio::select! {
         result = work => result,
         stopped = interrupted() => Err(stopped),
     };
     lock.release().await;
+    HOLDS_LOCK.store(false, Ordering::SeqCst);
     result.map_err(|error| match error.kind {
         Kind::Interrupted(_) => error
             .left("what was made so far")

@@ -73,7 +73,8 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
             }
             None => None,
         };
-        let last_failure = if clusters.is_empty() { last_failure(&names, &aws).await? } else { None };
+        let works = clusters.iter().any(|c| c.status.is_usable());
+        let last_failure = if works { None } else { last_failure(&names, &aws).await? };
         let report = Report {
             version: 1,
             project: names.project,
@@ -115,14 +116,14 @@ async fn describe(found: &Existing, prices: &Prices, aws: &Aws) -> Result<Cluste
 
 /// Why the project's latest cluster failed, if it did, and lately.
 async fn last_failure(names: &Names, aws: &Aws) -> Result<Option<String>> {
-    let mut ended =
-        aws.list_clusters(Some(clock::now() - RECENT), &["TERMINATED", "TERMINATED_WITH_ERRORS"]).await?;
+    let states = ["TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS"];
+    let mut ended = aws.list_clusters(Some(clock::now() - RECENT), &states).await?;
     ended.retain(|c| c.name.starts_with(&names.prefix()));
     ended.sort_by_key(|c| std::cmp::Reverse(c.status.created));
     for listed in ended {
         let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
         if names.owns(&found.cluster.tags) {
-            let failed = found.status.state == "TERMINATED_WITH_ERRORS";
+            let failed = !["USER_REQUEST", "ALL_STEPS_COMPLETED"].contains(&&*found.status.code);
             return Ok(if failed { Some(explain::ended(&found, aws).await.to_string()) } else { None });
         }
     }

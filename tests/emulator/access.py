@@ -59,21 +59,24 @@ def policies_of(access_key):
 
 
 def check(request, clusters):
-    """Raises [`Refused`] unless the request's key may make it."""
-    if (found := policies_of(request.access_key)) is None or request.name == "sts:GetCallerIdentity":
-        return
-    principal, documents = found
-    for action, resource, context in needs(request, clusters):
+    """Raises `Refused` unless the request's key may make it; the actions that it needs."""
+    wanted = list(needs(request, clusters)) if request.name != "sts:GetCallerIdentity" else []
+    principal, documents = policies_of(request.access_key) or (None, None)
+    for action, resource, context in wanted if principal else []:
         if not permitted(documents, action, resource, context | {"aws:RequestedRegion": request.region}):
             raise Refused(f"User: {principal} is not authorized to perform: {action} on resource: {resource} "
                           "because no identity-based policy allows the action")
+    return {action for action, _, _ in wanted}
 
 
 def needs(request, clusters):
     """(action, resource, context) of all that a request needs."""
     params = request.params or {}
     arns, context = resources(request, params, clusters)
-    for action in NEEDS.get(request.name, [request.name]):
+    actions = NEEDS.get(request.name, [request.name])
+    if any(o.get("VersionId") for o in (params.get("Delete") or {}).get("Objects", [])):
+        actions = ["s3:DeleteObjectVersion"]
+    for action in actions:
         for resource in ["*"] if ANYWHERE.fullmatch(action) else arns:
             yield action, resource, context
     tags = request_tags(params)
@@ -83,7 +86,9 @@ def needs(request, clusters):
         iam = f"arn:aws:iam::{ACCOUNT}:role/"
         yield "iam:PassRole", iam + params.get("ServiceRole", ""), {"iam:PassedToService": "elasticmapreduce.amazonaws.com"}
         yield "iam:PassRole", iam + params.get("JobFlowRole", ""), {"iam:PassedToService": "ec2.amazonaws.com"}
-    elif request.service == "ec2" and tags and request.action != "CreateTags":
+    if request.name == "ec2:CreateSecurityGroup":
+        yield request.name, f"arn:aws:ec2:{request.region}:{ACCOUNT}:vpc/{params.get('VpcId')}", {}
+    if request.service == "ec2" and tags and request.action != "CreateTags":
         yield "ec2:CreateTags", arns[0], context | {"ec2:CreateAction": request.action}
     elif request.name == "s3:CreateBucket" and tags:
         yield "s3:TagResource", arns[0], context
@@ -158,6 +163,8 @@ def applies(statement, action, resource, context):
 
 def condition(operator, key, values, context):
     actual = context.get(key)
+    if operator.endswith("IfExists"):
+        return actual is None or condition(operator.removesuffix("IfExists"), key, values, context)
     if operator in ("StringEquals", "Bool"):
         return actual in values
     if operator == "StringLike":

@@ -36,6 +36,7 @@ PACE = {
     "terminate": 0.3,    # TERMINATING
     "resize": 0.3,       # until a changed group has the instances asked for
     "propagation": 0.4,  # until EMR believes in a new instance profile
+    "listing": 0.0,      # until ListClusters knows a new cluster
     "idle": 1.0,         # how long a second of an idle timeout lasts
 }
 RELEASES = ["emr-7.13.0", "emr-7.9.0", "emr-7.5.0", "emr-6.15.0", "emr-6.3.0", "emr-5.36.2"]
@@ -105,7 +106,8 @@ class ElasticMapReduce:
 
     def list_clusters(self, params, region):
         states = params.get("ClusterStates")
-        found = [c for c in self.clusters.values() if c.region == region
+        known = time.time() - self.pace["listing"]
+        found = [c for c in self.clusters.values() if c.region == region and c.created <= known
                  and (not states or c.state in states)
                  and c.created >= params.get("CreatedAfter", 0) and c.created <= params.get("CreatedBefore", 1e12)]
         found.sort(key=lambda c: -c.created)
@@ -207,6 +209,15 @@ class ElasticMapReduce:
         for group in added:
             group.start()
         return {"JobFlowId": cluster.id, "InstanceGroupIds": [g.id for g in added], "ClusterArn": cluster.arn}
+
+    def add_instance_fleet(self, params, region):
+        cluster = self.find(params["ClusterId"], region).changeable()
+        fleet = Workforce(cluster, params["InstanceFleet"])
+        if not cluster.fleets or fleet.role != "TASK" or any(f.role == "TASK" for f in cluster.workforce):
+            raise EmrError("Only one task instance fleet can be added, and only to a cluster of fleets.")
+        cluster.workforce.append(fleet)
+        fleet.start()
+        return {"ClusterId": cluster.id, "InstanceFleetId": fleet.id, "ClusterArn": cluster.arn}
 
     def modify_instance_fleet(self, params, region):
         cluster = self.find(params["ClusterId"], region).changeable()

@@ -76,7 +76,7 @@ def after(request, result):
 
 
 # Of answers whose root element moto calls otherwise than S3 does: (moto's, S3's).
-ROOTS = {"s3:GetBucketVersioning": (b"<GetBucketVersioningResponse ", b"<VersioningConfiguration     ")}
+ROOTS = {"s3:GetBucketVersioning": (b"GetBucketVersioningResponse", b"VersioningConfiguration    ")}
 
 
 def bucket_permission(bucket, action, resource):

@@ -4,6 +4,7 @@ faults, before it reaches the EMR that is here or the rest of AWS in moto."""
 import os
 import tempfile
 import threading
+from collections import defaultdict
 
 import boto3
 from moto.backends import get_backend
@@ -24,6 +25,7 @@ class Emulator:
 
     calls     names of the calls so far, in order; `log` has them with region, access key and answer
     faults    what happens to calls: see `Fault`
+    actions   access key -> IAM actions that its calls needed
     refused   what the validation refused, one line a problem
     pace      seconds that things take: see `emr.PACE`
     """
@@ -31,6 +33,7 @@ class Emulator:
     def __init__(self, region="eu-west-3", port=0, nodes=True, verbose=False, **pace):
         self.region, self.verbose = region, verbose
         self.faults, self.calls, self.log, self.refused = [], [], [], []
+        self.actions = defaultdict(set)
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-", ignore_cleanup_errors=True)
         self._server = make_server("127.0.0.1", port, self._handle, threaded=True, request_handler=Quiet)
@@ -112,7 +115,7 @@ class Emulator:
                 code = {"elasticmapreduce": "ValidationException", "ec2": "InvalidParameterValue", "s3": "InvalidArgument"}
                 return answer(respond, request, 400, code.get(request.service, "ValidationError"), "; ".join(wrong))
         try:
-            access.check(request, self.emr.clusters)
+            self.actions[request.access_key] |= access.check(request, self.emr.clusters)
         except access.Refused as refused:
             code = {"ec2": "UnauthorizedOperation", "elasticmapreduce": "AccessDeniedException"}.get(request.service, "AccessDenied")
             return answer(respond, request, 400 if request.service == "elasticmapreduce" else 403, code, str(refused))

@@ -1,0 +1,86 @@
+"""Helpers of the tests of infrastructure: a project with its own configuration, credentials and data directory."""
+
+import subprocess
+from collections import Counter
+
+from conftest import command, fruitctl
+
+# Waits are a hundred times shorter.
+PACE = "0.01"
+ACTIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
+
+CONFIG = """
+target = "emr"
+project = "{name}"
+
+[aws]
+region = "{region}"
+
+[cluster]
+ebs_gb = 32
+{more}
+"""
+
+
+class Project:
+    """A project of its own in an emulated account. `key` signs its calls, so that they can be told from others'."""
+
+    def __init__(self, aws, folder, name="fruits", region=None, more="", env=None):
+        self.aws, self.name, self.region = aws, name, region or aws.region
+        self.folder = folder / name
+        self.folder.mkdir(exist_ok=True)
+        self.key = f"AKIATEST{name.upper().replace('-', '')}"
+        self.env = (env or aws.environment | {"AWS_ACCESS_KEY_ID": self.key}) | {
+            "XDG_DATA_HOME": str(folder / "data"), "FRUITCTL_PACE": PACE}
+        self.env.pop("AWS_REGION", None)
+        self.configure(more)
+
+    def configure(self, more):
+        (self.folder / "fruitctl.toml").write_text(CONFIG.format(name=self.name, region=self.region, more=more))
+
+    def run(self, *args, **kwargs):
+        return fruitctl(*args, cwd=self.folder, env=self.env, **kwargs)
+
+    def start(self, *args):
+        """Starts it; its output is not read."""
+        return subprocess.Popen(command("fruitctl", *args), cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def calls(self, since=0):
+        """Names of its calls, with how often."""
+        return Counter(entry["call"] for entry in self.aws.log[since:] if entry["key"] == self.key)
+
+    def exists(self):
+        """What exists of it, as AWS says, by kind."""
+        s3, iam, ec2, emr = (self.aws.client(service, self.region) for service in ("s3", "iam", "ec2", "emr"))
+        mine, prefix = [{"Name": "tag:fruitctl:project", "Values": [self.name]}], f"fruitctl-{self.name}-"
+
+        def tagged(tags):
+            return {"Key": "fruitctl:project", "Value": self.name} in tags
+
+        def bucket_tags(name):
+            try:
+                return s3.get_bucket_tagging(Bucket=name)["TagSet"]
+            except s3.exceptions.ClientError:
+                return []
+
+        buckets = [b["Name"] for b in s3.list_buckets()["Buckets"]]
+        roles = [r["RoleName"] for page in iam.get_paginator("list_roles").paginate() for r in page["Roles"]]
+        profiles = [p for page in iam.get_paginator("list_instance_profiles").paginate() for p in page["InstanceProfiles"]]
+        clusters = [c["Id"] for page in emr.get_paginator("list_clusters").paginate(ClusterStates=ACTIVE) for c in page["Clusters"]]
+        configurations = [c["Name"] for c in emr.list_security_configurations()["SecurityConfigurations"]]
+        return {kind: found for kind, found in {
+            "bucket": [b for b in buckets if b.startswith(prefix) and tagged(bucket_tags(b))],
+            "role": [r for r in roles if r.startswith(prefix) and tagged(iam.list_role_tags(RoleName=r)["Tags"])],
+            "profile": [p["InstanceProfileName"] for p in profiles if p["InstanceProfileName"].startswith(prefix) and tagged(p["Tags"])],
+            "key pair": [k["KeyName"] for k in ec2.describe_key_pairs(Filters=mine)["KeyPairs"]],
+            "group": [g["GroupName"] for g in ec2.describe_security_groups(Filters=mine)["SecurityGroups"]],
+            "configuration": [c for c in configurations if c.startswith(prefix) and "-" not in c.removeprefix(prefix)],
+            "cluster": [c for c in clusters if tagged(emr.describe_cluster(ClusterId=c)["Cluster"]["Tags"])],
+        }.items() if found}
+
+    def check_complete(self):
+        """Exactly one of each, as it should be."""
+        found = self.exists()
+        counts = {kind: len(names) for kind, names in found.items()}
+        assert counts == {"bucket": 1, "role": 2, "profile": 1, "key pair": 1, "group": 2, "configuration": 1, "cluster": 1}, found
+        return found

@@ -1,0 +1,167 @@
+"""`fruitctl policy` is enough, and none of it is too much: the commands run under exactly it, with IAM enforced."""
+
+import json
+
+import pytest
+from emulator import Emulator, node
+from stack import Project
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with Emulator(nodes=False, start=0.05, bootstrap=0.01, terminate=0.02, resize=0.02, propagation=0.02) as aws:
+        yield aws
+
+
+def circle(aws, project):
+    """Everything that fruitctl does to a project, with somebody else's changes in between, made as root."""
+    s3, iam, emr = aws.client("s3"), aws.client("iam"), aws.client("emr")
+    task = "[cluster.task]\ntypes = [\"m6g.xlarge\"]\ncount = {}\n"
+    scaling = "[cluster.managed_scaling]\nmin = 1\nmax = 4\n"
+    script = "[[cluster.bootstrap]]\nscript = \"mine.sh\"\n"
+    (project.folder / "mine.sh").write_text("#!/bin/sh\n")
+    project.configure("")
+    for command in (["doctor"], ["plan"], ["up", "--wait"], ["status"], ["sweep"]):
+        project.run(*command)
+    found = project.check_complete()
+    bucket, node_role = found["bucket"][0], found["profile"][0]
+    # Drift of everything.
+    s3.delete_bucket_tagging(Bucket=bucket)
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "fruitctl:project", "Value": project.name}, {"Key": "x", "Value": "y"}]})
+    iam.update_assume_role_policy(RoleName=node_role, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
+    iam.put_role_policy(RoleName=node_role, PolicyName="more", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
+    project.configure("idle_minutes = 0\n" + task.format(1) + scaling + "[network]\nssh_cidr = \"203.0.113.7\"\n")
+    project.run("up")
+    project.configure("termination_protection = true\n" + task.format(2))
+    project.run("up")
+    project.configure("termination_protection = true\n" + task.format(3))
+    project.run("up")
+    assert emr.describe_cluster(ClusterId=found["cluster"][0])["Cluster"]["TerminationProtected"]
+    # Fleets, with a script.
+    fleets = "[cluster.core]\nspot = true\n"
+    project.configure(fleets + script)
+    project.run("up", "--wait")
+    for count in (1, 2):
+        project.configure(fleets + task.format(count) + script)
+        project.run("up")
+    project.run("status")
+    # What `down` has to clear away.
+    s3.put_object(Bucket=bucket, Key="output/a", Body=b"1")
+    s3.delete_object(Bucket=bucket, Key="output/a")
+    s3.create_multipart_upload(Bucket=bucket, Key="output/b")
+    iam.create_policy(PolicyName=f"of-{project.name}", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}]}))
+    iam.attach_role_policy(RoleName=node_role, PolicyArn=f"arn:aws:iam::123456789012:policy/of-{project.name}")
+    project.run("down", "--purge-bucket")
+    assert project.exists() == {}
+
+
+def limited(aws, folder, name, policy):
+    """A project whose commands are run by a user of this policy."""
+    return Project(aws, folder, name, env=aws.user(name, json.dumps(policy)))
+
+
+def printed_policy(aws, folder, name):
+    return json.loads(Project(aws, folder, name).run("policy").stdout)
+
+
+def test_the_policy_is_enough_and_not_too_much(aws, tmp_path):
+    policy = printed_policy(aws, tmp_path, "enough")
+    project = limited(aws, tmp_path, "enough", policy)
+    circle(aws, project)
+    used = aws.actions[project.env["AWS_ACCESS_KEY_ID"]]
+    allowed = {action for statement in policy["Statement"] for action in listed(statement["Action"])}
+    # Tagging a bucket again is for one that lost a tag that is not the project's: none such is set by us today.
+    spare = {"s3:PutBucketTagging"}
+    assert allowed - used == spare, sorted(allowed - used)
+    assert not aws.refused, aws.refused
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+SIDS = ["Bucket", "Objects", "LookAtRoles", "MakeRoles", "MakeProfile", "HandRolesOn", "LookAround", "MakeGroupsAndKeys",
+        "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "StartCluster", "LookAtClusters", "ChangeOwnClusters"]
+
+
+@pytest.mark.parametrize("sid", SIDS)
+def test_without_a_statement_it_fails_and_says_what_is_missing(aws, tmp_path, sid):
+    """The test above can fail: each statement is needed. The message names an action that was taken away."""
+    name = f"w-{SIDS.index(sid)}"
+    policy = printed_policy(aws, tmp_path, name)
+    assert [s["Sid"] for s in policy["Statement"]] == SIDS
+    taken = next(s for s in policy["Statement"] if s["Sid"] == sid)
+    policy["Statement"].remove(taken)
+    project = limited(aws, tmp_path, name, policy)
+    messages = []
+    for command in (["up", "--wait"], ["down", "--purge-bucket"]):
+        done = project.run(*command, code=None)
+        if done.returncode:
+            assert done.returncode == 4, done.stderr
+            messages.append(done.stderr)
+    assert messages and any(action in messages[0] for action in listed(taken["Action"])), messages
+    assert "fruitctl policy" in messages[0]
+    aws.emr.stop()
+
+
+def test_conditions_hold(aws, tmp_path):
+    """Under one project's policy, another's things cannot be touched."""
+    other = Project(aws, tmp_path, "other")
+    other.run("up", "--wait")
+    found = other.check_complete()
+    thief = limited(aws, tmp_path, "thief", printed_policy(aws, tmp_path, "thief"))
+    key, secret = thief.env["AWS_ACCESS_KEY_ID"], thief.env["AWS_SECRET_ACCESS_KEY"]
+    emr, ec2, s3, iam = (aws.client(s, key=key, secret=secret) for s in ("emr", "ec2", "s3", "iam"))
+    group = aws.client("ec2").describe_security_groups(Filters=[{"Name": "group-name", "Values": [found["group"][0]]}])["SecurityGroups"][0]["GroupId"]
+    for attempt in (
+        lambda: emr.terminate_job_flows(JobFlowIds=found["cluster"]),
+        lambda: ec2.delete_security_group(GroupId=group),
+        lambda: ec2.delete_key_pair(KeyName=found["key pair"][0]),
+        lambda: s3.list_objects_v2(Bucket=found["bucket"][0]),
+        lambda: iam.delete_role(RoleName=found["role"][0]),
+        lambda: ec2.create_security_group(GroupName="untagged", Description="x", VpcId="vpc-1"),
+    ):
+        with pytest.raises(Exception, match="not authorized|AccessDenied|Forbidden"):
+            attempt()
+    assert other.check_complete() == found
+    other.run("down", "--purge-bucket")
+
+
+@pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
+def test_a_node_may_do_its_work_and_no_more(tmp_path):
+    """With the credentials of the instance profile, on the node: its prefixes, and nothing else."""
+    with Emulator(start=0.1, bootstrap=0.05, terminate=0.1) as aws:
+        project = Project(aws, tmp_path, "node", more="[job]\ninput = \"s3://photos/Training\"\noutput = \"s3://vectors/nightly\"\n")
+        for name in ("photos", "vectors"):
+            aws.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.region})
+        aws.client("s3").put_object(Bucket="photos", Key="Training/Apple/1.jpg", Body=b"jpeg")
+        aws.client("s3").put_object(Bucket="photos", Key="Private/1.jpg", Body=b"jpeg")
+        project.run("up", "--wait")
+        found = project.check_complete()
+        bucket = found["bucket"][0]
+        cluster = aws.emr.clusters[found["cluster"][0]]
+        c = cluster.credentials
+        s3, emr, iam = (aws.client(s, key=c["AWS_ACCESS_KEY_ID"], secret=c["AWS_SECRET_ACCESS_KEY"], token=c["AWS_SESSION_TOKEN"]) for s in ("s3", "emr", "iam"))
+        s3.get_object(Bucket="photos", Key="Training/Apple/1.jpg")
+        s3.list_objects_v2(Bucket="photos", Prefix="Training/")
+        s3.put_object(Bucket="vectors", Key="nightly/results/part-00000.parquet", Body=b"")
+        s3.delete_object(Bucket="vectors", Key="nightly/results/part-00000.parquet")
+        for key in ("logs/x", "hostkeys/x", "output/x", "tmp/x"):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        for attempt in (
+            lambda: s3.put_object(Bucket="photos", Key="Training/Apple/2.jpg", Body=b""),
+            lambda: s3.get_object(Bucket="photos", Key="Private/1.jpg"),
+            lambda: s3.list_objects_v2(Bucket="photos", Prefix="Private/"),
+            lambda: s3.put_object(Bucket="vectors", Key="other", Body=b""),
+            # Neither its own scripts nor the lock: what runs as the next cluster's root is not its to write.
+            lambda: s3.put_object(Bucket=bucket, Key="bootstrap/x", Body=b""),
+            lambda: s3.put_object(Bucket=bucket, Key="jobs/x", Body=b""),
+            lambda: s3.put_object(Bucket=bucket, Key=".fruitctl/lock", Body=b""),
+            lambda: s3.delete_object(Bucket=bucket, Key="logs/x"),
+            lambda: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),
+            lambda: emr.terminate_job_flows(JobFlowIds=[cluster.id]),
+            lambda: iam.list_roles(),
+        ):
+            with pytest.raises(Exception, match="not authorized|AccessDenied|Forbidden"):
+                attempt()
+        project.run("down", "--purge-bucket")
