@@ -196,22 +196,6 @@ impl Aws {
         Ok(set.into_iter().map(|t| (t.key, t.value)).collect())
     }
 
-    /// Replaces a bucket's tags.
-    pub async fn put_bucket_tags(&self, name: &str, tags: &Tags) -> Result<()> {
-        let set: Vec<_> = tags.iter().map(|(k, v)| tag(k, v)).collect();
-        let tagging = t::Tagging::builder().set_tag_set(Some(set)).build().expect("a set is there");
-        call("s3:PutBucketTagging", name, || {
-            self.s3
-                .put_bucket_tagging()
-                .bucket(name)
-                .expected_bucket_owner(&self.account)
-                .tagging(tagging.clone())
-                .send()
-        })
-        .await
-        .map(drop)
-    }
-
     /// Encrypts what is written from now on.
     pub async fn put_bucket_encryption(&self, name: &str, kms_key: Option<&str>) -> Result<()> {
         let algorithm =

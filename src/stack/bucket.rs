@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Change, Names, Resource};
+use crate::aws::Aws;
 use crate::aws::s3::{BucketSettings, Expiry, Found};
-use crate::aws::{Aws, Tags};
 use crate::config::BucketConfig;
 use crate::error::{Error, Kind, Result};
 
@@ -111,7 +111,6 @@ enum Setting {
     Encryption,
     Versioning,
     Lifecycle,
-    Tags,
     Policy,
 }
 
@@ -142,9 +141,6 @@ fn wrong(spec: &BucketSettings, seen: &BucketSettings) -> Vec<(Setting, String)>
     let ours: Vec<_> = seen.lifecycle.iter().filter(|rule| is_ours(&rule.id)).collect();
     if ours.len() != spec.lifecycle.len() || !spec.lifecycle.iter().all(|rule| ours.contains(&rule)) {
         note(Setting::Lifecycle, "set rules that expire logs, tmp, old versions and unfinished uploads");
-    }
-    if !spec.tags.iter().all(|(key, value)| seen.tags.get(key) == Some(value)) {
-        note(Setting::Tags, "tag");
     }
     if !spec.policy.iter().all(|statement| seen.policy.contains(statement)) {
         note(Setting::Policy, "refuse requests without TLS");
@@ -184,11 +180,6 @@ pub async fn apply(spec: &Spec, seen: &BucketSettings, aws: &Aws) -> Result<()> 
             }
             Setting::Versioning => aws.enable_versioning(name).await?,
             Setting::Lifecycle => aws.put_lifecycle(name, &settings.lifecycle, is_ours).await?,
-            Setting::Tags => {
-                let mut tags: Tags = seen.tags.clone();
-                tags.extend(settings.tags.clone());
-                aws.put_bucket_tags(name, &tags).await?;
-            }
             // Statements of other people stay.
             Setting::Policy => {
                 let others = seen
@@ -247,13 +238,12 @@ mod tests {
     #[test]
     fn each_setting_that_drifted_is_an_update_of_its_own() {
         let spec = spec();
-        let drifts: [fn(&mut BucketSettings); 7] = [
+        let drifts: [fn(&mut BucketSettings); 6] = [
             |s| s.public_access_blocked = false,
             |s| s.ownership_enforced = false,
             |s| s.encryption = None,
             |s| s.versioning = false,
             |s| s.lifecycle[1].days += 1,
-            |s| s.tags.clear(),
             |s| s.policy.clear(),
         ];
         for drift in drifts {
@@ -262,6 +252,6 @@ mod tests {
             let change = diff(&spec, Some(&seen));
             assert_eq!((change.action, change.reasons.len()), (Action::Update, 1), "{:?}", change.reasons);
         }
-        assert_eq!(wrong(&spec.settings, &BucketSettings::default()).len(), 7);
+        assert_eq!(wrong(&spec.settings, &BucketSettings::default()).len(), 6);
     }
 }
