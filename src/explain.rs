@@ -19,11 +19,7 @@ pub async fn ended(found: &Existing, aws: &Aws) -> Error {
     let mut message = format!("cluster {} ended: {}", found.id, sentence(status));
     let mut next = advice(status).to_owned();
     if let Some((instance, number)) = bootstrap_action(status) {
-        let name = found.cluster.bootstrap.get(number - 1).map(|a| a.name.clone());
-        let name = match name {
-            Some(name) => name,
-            None => action_name(&found.id, number, aws).await,
-        };
+        let name = action_name(&found.id, number, aws).await;
         message =
             format!("cluster {} ended: bootstrap action {number}{name} failed on node {instance}", found.id);
         if status.details.iter().any(|d| d.code.contains("DOWNLOAD_FAILED"))
@@ -117,6 +113,9 @@ fn advice(status: &Status) -> &'static str {
         }
         (_, "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY") => {
             "set spot = false under [cluster.primary], then: fruitctl up"
+        }
+        _ if status.message.contains("vCPU") || status.message.contains("MaxSpotInstanceCountExceeded") => {
+            "use fewer or smaller nodes, or ask for a higher quota: https://console.aws.amazon.com/servicequotas/home"
         }
         ("VALIDATION_ERROR", _) => "fruitctl doctor, mend what it finds, then: fruitctl up",
         ("BOOTSTRAP_FAILURE", _) if status.message.contains("timed out") => {

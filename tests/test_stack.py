@@ -200,6 +200,10 @@ def test_the_bucket_stays_while_there_are_data_in_it(aws, tmp_path):
     assert project.exists() == {"bucket": [bucket]}
     project.run("up")
     project.check_complete()
+    # Deleted by mistake is not gone yet.
+    aws.client("s3").delete_object(Bucket=bucket, Key="output/results/part-00000.parquet")
+    assert "it has 0 objects and 1 old version in it" in project.run("down").stdout
+    assert project.exists() == {"bucket": [bucket]}
     project.run("down", "--purge-bucket")
     assert project.exists() == {}
 

@@ -75,7 +75,31 @@ pub struct Contents {
     pub objects: u64,
     /// Their size.
     pub bytes: u64,
+    /// Versions of objects that were replaced or deleted, which can be had back.
+    pub old_versions: u64,
+    /// There is more: not all was counted.
+    pub more: bool,
 }
+
+impl Contents {
+    /// There is nothing, and nothing to be had back.
+    pub fn is_empty(&self) -> bool {
+        self.objects + self.old_versions == 0
+    }
+
+    /// `12 objects and 3 old versions`.
+    pub fn text(&self) -> String {
+        let least = if self.more { "more than " } else { "" };
+        let objects = fruitjob::count(self.objects, "object");
+        match self.old_versions {
+            0 => format!("{least}{objects}"),
+            n => format!("{least}{objects} and {}", fruitjob::count(n, "old version")),
+        }
+    }
+}
+
+/// Where counting stops: people want to know whether there are data, not to wait.
+const COUNTED: u64 = 100_000;
 
 impl Aws {
     /// Looks a bucket up.
@@ -392,29 +416,35 @@ impl Aws {
         .map(drop)
     }
 
-    /// Counts the objects that no prefix of `but` covers.
+    /// Counts what no prefix of `but` covers: objects, and versions that can be had back.
     pub async fn contents(&self, bucket: &str, but: &[&str]) -> Result<Contents> {
         let mut contents = Contents::default();
-        let mut next = None;
+        let (mut key, mut version) = (None, None);
         loop {
-            let page = call("s3:ListObjectsV2", bucket, || {
+            let page = call("s3:ListObjectVersions", bucket, || {
                 self.s3
-                    .list_objects_v2()
+                    .list_object_versions()
                     .bucket(bucket)
                     .expected_bucket_owner(&self.account)
-                    .set_continuation_token(next.clone())
+                    .set_key_marker(key.clone())
+                    .set_version_id_marker(version.clone())
                     .send()
             })
             .await?;
-            for object in page.contents.unwrap_or_default() {
-                if !but.iter().any(|prefix| object.key.as_deref().is_some_and(|key| key.starts_with(prefix)))
-                {
+            let counts = |key: &Option<String>| {
+                !but.iter().any(|prefix| key.as_deref().is_some_and(|key| key.starts_with(prefix)))
+            };
+            for found in page.versions.unwrap_or_default().iter().filter(|v| counts(&v.key)) {
+                if found.is_latest == Some(true) {
                     contents.objects += 1;
-                    contents.bytes += object.size.unwrap_or(0).max(0) as u64;
+                    contents.bytes += found.size.unwrap_or(0).max(0) as u64;
+                } else {
+                    contents.old_versions += 1;
                 }
             }
-            next = page.next_continuation_token;
-            if next.is_none() {
+            contents.more = page.is_truncated == Some(true);
+            (key, version) = (page.next_key_marker, page.next_version_id_marker);
+            if !contents.more || contents.objects + contents.old_versions >= COUNTED {
                 return Ok(contents);
             }
         }

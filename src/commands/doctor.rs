@@ -168,7 +168,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
             Err(error) => asked(error),
         },
     );
-    match cluster::Spec::new(&names, &config.cluster) {
+    match cluster::Spec::new(&config.cluster) {
         Err(error) => note("cluster", error.into()),
         Ok(spec) => {
             let release = aws.has_release(&spec.release).await;

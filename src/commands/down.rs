@@ -15,7 +15,7 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
         let (aws, names) = cloud::connect(&config).await?;
         let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
         let before = inventory(&names, &bucket, &aws).await?;
-        let keeps = before.contents.objects > 0 && !args.purge_bucket;
+        let keeps = !before.contents.is_empty() && !args.purge_bucket;
         let shown = if keeps { before.but_bucket() } else { before.clone() };
         if args.dry_run || !args.cloud.json {
             show(&shown, args.cloud.json, args.dry_run);
@@ -35,9 +35,9 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
         if args.cloud.json {
             ui::json(&inventory(&names, &bucket, &aws).await?);
         } else if keeps {
-            let objects = fruitjob::count(before.contents.objects, "object");
+            let contents = before.contents.text();
             ui::say(&format!(
-                "gone, but for bucket {bucket}: it has {objects} in it; --purge-bucket deletes it"
+                "gone, but for bucket {bucket}: it has {contents} in it; --purge-bucket deletes it"
             ));
         } else {
             ui::say(&format!("gone: nothing of project {} is left in {}", names.project, names.region));

@@ -170,13 +170,9 @@ fn print(report: &Report) {
     }
     let others = Inventory { clusters: Vec::new(), ..report.inventory.clone() }.lines();
     lines.extend(others);
-    if report.inventory.contents.objects > 0 {
-        let contents = &report.inventory.contents;
-        lines.push(format!(
-            "  {} in the bucket, {:.1} MB",
-            fruitjob::count(contents.objects, "object"),
-            contents.bytes as f64 / 1e6
-        ));
+    let contents = &report.inventory.contents;
+    if !contents.is_empty() {
+        lines.push(format!("  {} in the bucket, {:.1} MB", contents.text(), contents.bytes as f64 / 1e6));
     }
     if let Some(owner) = &report.locked_by {
         lines.push(format!("{WARN}locked{WARN:#} by {owner}"));

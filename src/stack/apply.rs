@@ -25,35 +25,38 @@ pub async fn apply(
 
     let names = &spec.names;
     let seen = observed.bucket.clone().unwrap_or_default();
-    let change = |resource| plan.changes.iter().find(|c| c.resource == resource);
+    // Of resources that are made together, the first with something to do stands for all.
+    let change = |resources: &[Resource]| {
+        plan.changes.iter().find(|c| resources.contains(&c.resource) && c.action != Action::Keep)
+    };
     // All of them to their end, even if one fails: what is done need not be done again.
     let (bucket, service_role, node_role, key_pair, network, security) = tokio::join!(
-        told(change(Resource::Bucket), report, async {
+        told(change(&[Resource::Bucket, Resource::BootstrapAction]), report, async {
             bucket::apply(&spec.bucket, &seen, aws).await?;
             scripts::apply(&spec.scripts, &observed.scripts, &spec.bucket.name, aws).await
         }),
         told(
-            change(Resource::ServiceRole),
+            change(&[Resource::ServiceRole]),
             report,
             roles::apply(names, &spec.service_role, &observed.service_role, aws)
         ),
         told(
-            change(Resource::NodeRole),
+            change(&[Resource::NodeRole]),
             report,
             roles::apply(names, &spec.node_role, &observed.node_role, aws)
         ),
         told(
-            change(Resource::KeyPair),
+            change(&[Resource::KeyPair]),
             report,
             key_pair::apply(names, &spec.key_pair, &observed.key_pairs, aws)
         ),
         told(
-            change(Resource::PrimaryGroup),
+            change(&[Resource::PrimaryGroup, Resource::WorkerGroup]),
             report,
             network::apply(names, &spec.network, &observed.groups, aws)
         ),
         told(
-            change(Resource::SecurityConfiguration),
+            change(&[Resource::SecurityConfiguration]),
             report,
             security::apply(&spec.security, observed.security, aws)
         ),
@@ -64,7 +67,7 @@ pub async fn apply(
         })?;
     }
     let mut id = String::new();
-    told(change(Resource::Cluster), report, async {
+    told(change(&[Resource::Cluster]), report, async {
         id = cluster::apply(spec, &observed, aws).await?;
         Ok(())
     })
@@ -78,7 +81,7 @@ async fn told(
     report: Report<'_>,
     part: impl Future<Output = Result<()>>,
 ) -> Result<()> {
-    let Some(change) = change.filter(|change| change.action != Action::Keep) else { return part.await };
+    let Some(change) = change else { return part.await };
     report(change, Err("..."));
     let result = part.await;
     if result.is_ok() {

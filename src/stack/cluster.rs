@@ -42,8 +42,7 @@ pub struct Spec {
 
 impl Spec {
     /// As configured.
-    pub fn new(names: &Names, config: &ClusterConfig) -> Result<Spec> {
-        let _ = names;
+    pub fn new(config: &ClusterConfig) -> Result<Spec> {
         let wrong = |what: String| Err(Error::usage(what).next("mend [cluster] in fruitctl.toml"));
         let version = config
             .release
@@ -375,11 +374,11 @@ pub async fn launch(cluster: &Cluster, aws: &Aws) -> Result<String> {
     // This machine's clock and AWS's may differ.
     let since = clock::now() - 3600;
     for _ in 0..3 {
-        let lost = match aws.run_job_flow(cluster).await {
+        match aws.run_job_flow(cluster).await {
             Ok(id) => return Ok(id),
-            Err(error) if error.is_lost() => error,
-            Err(error) => return Err(refused(error, cluster)),
-        };
+            Err(error) if !error.is_lost() => return Err(refused(error, cluster)),
+            Err(_) => {}
+        }
         // Lists lag behind: look for a while before believing that there is none.
         for _ in 0..6 {
             clock::sleep(5.0).await;
@@ -392,7 +391,6 @@ pub async fn launch(cluster: &Cluster, aws: &Aws) -> Result<String> {
                 return Ok(found.id);
             }
         }
-        drop(lost);
     }
     Err(Error::new(
         Kind::TimedOut,
@@ -455,7 +453,7 @@ pub async fn terminate(found: &Existing, aws: &Aws) -> Result<()> {
         // Only ever for a cluster with our tag, and because we were told to.
         aws.protect_cluster(&found.id, false).await.map_err(|e| Error::from(e).left(left()))?;
     }
-    Ok(aws.terminate_cluster(&found.id).await.map_err(|e| Error::from(e).left(left()))?)
+    aws.terminate_cluster(&found.id).await.map_err(|e| Error::from(e).left(left()))
 }
 
 /// Waits until clusters have ended; `tick` hears their states.
@@ -488,8 +486,7 @@ mod tests {
     use crate::config::Config;
 
     fn spec(text: &str) -> Result<Spec> {
-        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
-        Spec::new(&names, &Config::parse(text, std::path::Path::new("f.toml")).unwrap().cluster)
+        Spec::new(&Config::parse(text, std::path::Path::new("f.toml")).unwrap().cluster)
     }
 
     #[test]

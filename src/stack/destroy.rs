@@ -130,7 +130,7 @@ pub async fn destroy(
     if let Found::Here = aws.find_bucket(bucket).await?
         && names.owns(&aws.bucket_tags(bucket).await?)
     {
-        keep = !purge && aws.contents(bucket, &SCRATCH).await?.objects > 0;
+        keep = !purge && !aws.contents(bucket, &SCRATCH).await?.is_empty();
         // What failed needs the lock, which lies in the bucket, once more.
         if !keep && failure.is_none() {
             report(&format!("deleting bucket {bucket}"));

@@ -145,7 +145,7 @@ impl Spec {
         let service_role = roles::Spec::service(&names, config);
         let node_role = roles::Spec::node(&names, config, &bucket);
         let security = security::Spec::new(&names);
-        let cluster = cluster::Spec::new(&names, &config.cluster)?;
+        let cluster = cluster::Spec::new(&config.cluster)?;
         Ok(Spec { names, bucket, service_role, node_role, key_pair, network, security, scripts, cluster })
     }
 }
