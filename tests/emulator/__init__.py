@@ -1,7 +1,7 @@
 """An AWS on loopback, for tests and for trying fruitctl without an account: moto behind a call log, the API's own
 validation, IAM's decisions and faults on demand, and an EMR whose primary nodes exist.
 
-By hand: `target/venv/bin/python tests/emulator` (see --help).
+By hand: `tests/emulate` (see --help).
 """
 
 from .faults import Fault

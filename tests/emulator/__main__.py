@@ -1,4 +1,4 @@
-"""`python tests/emulator`: an AWS on this machine, until it is stopped."""
+"""`tests/emulate`: an AWS on this machine, until it is stopped."""
 
 import argparse
 import signal
@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from emulator import Emulator, node  # noqa: E402
 
-parser = argparse.ArgumentParser(prog="tests/emulator", description="An AWS on this machine, to try fruitctl with no account: S3, IAM, EC2, STS, and an EMR whose primary node really runs. It is empty at first, and forgets all when it is stopped.")
+parser = argparse.ArgumentParser(prog="tests/emulate", description="An AWS on this machine, to try fruitctl with no account: S3, IAM, EC2, STS, and an EMR whose primary node really runs. It is empty at first, and forgets all when it is stopped.")
 parser.add_argument("--port", type=int, default=5360, help="default: 5360")
 parser.add_argument("--region", default="eu-west-3", help="default: eu-west-3")
 parser.add_argument("--quiet", action="store_true", help="do not print the calls")
@@ -22,5 +22,6 @@ with Emulator(args.region, args.port, nodes=problem is None, verbose=not args.qu
     print("# In another terminal:")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL", "FRUITCTL_CHECKIP_URL"):
         print(f"export {name}={aws.environment[name]}")
+    print("export FRUITCTL_PACE=0.1   # waits are ten times shorter")
     print("# Ctrl-C ends it.", flush=True)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -1,0 +1,34 @@
+# Sourced by tests/run and tests/emulate: the Python packages of the tests, in target/venv.
+target=${CARGO_TARGET_DIR:-$PWD/target}
+venv=$target/venv
+
+# Installs packages where we may: as root, or by sudo without a password.
+apt() {
+  local sudo=()
+  if [ "$(id -u)" != 0 ]; then sudo -n true 2>/dev/null || return 1; sudo=(sudo -n); fi
+  command -v apt-get >/dev/null || return 1
+  export DEBIAN_FRONTEND=noninteractive
+  "${sudo[@]}" apt-get install -y -q "$@" >/dev/null 2>&1 ||
+    { "${sudo[@]}" apt-get update -q >/dev/null && "${sudo[@]}" apt-get install -y -q "$@" >/dev/null; }
+}
+
+make_venv() {
+  local stamp
+  stamp=$venv/$(sha256sum tests/requirements.txt | cut -c1-16)
+  [ ! -e "$stamp" ] || return 0
+  rm -rf "$venv"
+  mkdir -p "$target"
+  python3 -m venv "$venv" >/dev/null 2>&1 || {
+    rm -rf "$venv"
+    apt python3-venv || { echo "error: python3 cannot make a venv; type: sudo apt-get install python3-venv" >&2; exit 1; }
+    python3 -m venv "$venv"
+  }
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+  touch "$stamp"
+}
+
+# Nodes of the emulated clusters need it.
+need_sshd() {
+  { command -v sshd || [ -x /usr/sbin/sshd ]; } >/dev/null || apt openssh-server ||
+    echo "no sshd (apt-get install openssh-server): emulated clusters have no nodes, and tests that need them are skipped" >&2
+}
