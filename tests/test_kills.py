@@ -14,6 +14,17 @@ from stack import Project
 READS = re.compile(r"\w+:(Get|List|Describe|Head)")
 
 
+@pytest.fixture
+def say(capsys):
+    """Prints past pytest: counts that people want to see."""
+
+    def say(text):
+        with capsys.disabled():
+            print(f"\n  {text}", flush=True)
+
+    return say
+
+
 @pytest.fixture(scope="module")
 def aws():
     # Clusters never get beyond STARTING: it is about what exists, and nodes would take time.
@@ -69,7 +80,7 @@ def up_calls(aws, tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["kill_before", "kill_after"])
-def test_up_killed_anywhere(aws, tmp_path, up_calls, mode):
+def test_up_killed_anywhere(aws, tmp_path, say, up_calls, mode):
     """Killed at every call; then `up` converges, or `down` leaves nothing."""
     project, struck, cases = fresh(aws, tmp_path), 0, 0
     for call, nth in up_calls:
@@ -81,11 +92,11 @@ def test_up_killed_anywhere(aws, tmp_path, up_calls, mode):
                 project.check_complete()
             project.run("down", "--purge-bucket")
             assert project.exists() == {}, f"{mode} {call} {nth}, then {cure}"
-    print(f"{mode}: {len(up_calls)} calls, {cases} cases, {struck} struck, leftovers 0")
+    say(f"{mode}: {len(up_calls)} calls, {cases} cases, {struck} struck, leftovers 0")
     assert struck == cases
 
 
-def test_down_killed_anywhere(aws, tmp_path):
+def test_down_killed_anywhere(aws, tmp_path, say):
     project = fresh(aws, tmp_path)
     project.run("up")
     down_calls, struck = calls(project, "down", "--purge-bucket"), 0
@@ -95,13 +106,13 @@ def test_down_killed_anywhere(aws, tmp_path):
             struck += kill(project, mode, call, nth, "down", "--purge-bucket")
             project.run("down", "--purge-bucket")
             assert project.exists() == {}, f"{mode} {call} {nth}"
-    print(f"down killed: {len(down_calls)} calls, {2 * len(down_calls)} cases, {struck} struck, leftovers 0")
+    say(f"down killed: {len(down_calls)} calls, {2 * len(down_calls)} cases, {struck} struck, leftovers 0")
     # How often it looks whether clusters have ended depends on the time.
     assert struck >= 1.8 * len(down_calls)
 
 
 @pytest.mark.parametrize("mode", ["drop_after", "throttle", "error"])
-def test_calls_that_go_wrong_once(aws, tmp_path, up_calls, mode):
+def test_calls_that_go_wrong_once(aws, tmp_path, say, up_calls, mode):
     """The answer to each changing call is lost; every call is throttled; every call meets a server that breaks down.
     `up` succeeds all the same, and nothing is made twice."""
     project, struck = fresh(aws, tmp_path), 0
@@ -117,11 +128,11 @@ def test_calls_that_go_wrong_once(aws, tmp_path, up_calls, mode):
         assert len(started) == 1, f"{mode} {call} {nth}: {len(started)} clusters"
         project.run("down", "--purge-bucket")
         assert project.exists() == {}, f"{mode} {call} {nth}"
-    print(f"{mode}: {len(cases)} calls, {struck} struck, leftovers 0")
+    say(f"{mode}: {len(cases)} calls, {struck} struck, leftovers 0")
     assert struck == len(cases)
 
 
-def test_every_other_call_is_throttled(aws, tmp_path):
+def test_every_other_call_is_throttled(aws, tmp_path, say):
     project = fresh(aws, tmp_path)
     fault = Fault("*", "throttle", every=2, key=project.key)
     aws.faults[:] = [fault]
@@ -130,7 +141,7 @@ def test_every_other_call_is_throttled(aws, tmp_path):
     project.run("status")
     project.run("down", "--purge-bucket")
     assert project.exists() == {} and fault.hits > 100
-    print(f"throttled: {fault.hits} calls")
+    say(f"throttled: {fault.hits} calls")
 
 
 def test_a_lost_answer_of_run_job_flow_makes_one_cluster(aws, tmp_path):
@@ -152,7 +163,7 @@ def test_a_lost_answer_of_run_job_flow_makes_one_cluster(aws, tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 8])
-def test_several_at_once_make_one_cluster(aws, tmp_path, count):
+def test_several_at_once_make_one_cluster(aws, tmp_path, say, count):
     project = fresh(aws, tmp_path)
     processes = [project.start("up", "--lock-wait", "100000") for _ in range(count)]
     errors = [p.communicate(timeout=300)[1] for p in processes]
@@ -169,7 +180,7 @@ def test_several_at_once_make_one_cluster(aws, tmp_path, count):
     project.check_complete()
     project.run("down", "--purge-bucket")
     assert project.exists() == {}
-    print(f"{count} at once: exit codes {sorted(codes)}, one cluster")
+    say(f"{count} at once: exit codes {sorted(codes)}, one cluster")
 
 
 def test_up_and_down_at_once(aws, tmp_path):

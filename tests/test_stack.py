@@ -48,6 +48,7 @@ def test_the_whole_circle(aws, tmp_path, region):
 
     again = project.run("up").stdout
     assert "nothing to do" in again
+    assert json.loads(project.run("up", "--json").stdout)["cluster"] == found["cluster"][0]
     assert plan(project, "--detailed-exitcode")["cost"]["total"] > 0.3
     assert project.check_complete() == found
 
@@ -64,6 +65,7 @@ def test_the_whole_circle(aws, tmp_path, region):
     assert "nothing of project" in project.run("down", "--purge-bucket").stdout
     assert project.exists() == {}
     assert "nothing is there" in project.run("down").stdout
+    assert json.loads(project.run("down", "--json").stdout)["clusters"] == []
     assert "no cluster" in project.run("status").stdout
 
 
@@ -112,13 +114,16 @@ def test_what_cannot_change_makes_a_new_cluster(aws, tmp_path):
     project = Project(aws, tmp_path, "replace")
     project.run("up", "--wait")
     before = project.exists()["cluster"]
-    project.configure("release = \"emr-7.9.0\"\n[cluster.core]\nspot = true\n")
+    project.configure("release = \"emr-7.9.0\"\n[cluster.core]\nspot = true\n[cluster.configurations.spark-defaults]\n\"spark.a\" = \"1\"\n")
     changed = plan(project)
     assert actions(changed) == [("cluster", "replace")]
-    assert changed["changes"][-1]["reasons"] == ["release emr-7.13.0 -> emr-7.9.0", "instances by groups -> fleets", "core nodes on demand -> Spot"]
+    assert changed["changes"][-1]["reasons"] == ["release emr-7.13.0 -> emr-7.9.0", "instances by groups -> fleets", "configurations", "core nodes on demand -> Spot"]
     project.run("up", "--wait")
     after = project.check_complete()["cluster"]
     assert after != before
+    # A Spot instance costs what it costs now; EMR's fee stays.
+    cost = plan(project)["cost"]
+    assert cost["ec2"] == pytest.approx(0.18 + 0.07) and cost["emr"] == pytest.approx(2 * 0.0385)
     fleets = [f.spec for f in aws.emr.clusters[after[0]].workforce]
     assert [f["InstanceFleetType"] for f in fleets] == ["MASTER", "CORE"]
     assert fleets[1]["LaunchSpecifications"]["SpotSpecification"]["TimeoutAction"] == "SWITCH_TO_ON_DEMAND"

@@ -53,8 +53,6 @@ impl Group {
 pub struct KeyPair {
     /// Its name.
     pub name: String,
-    /// `ssh-ed25519 AAAA...`, without a comment.
-    pub public_key: String,
     /// Its tags.
     pub tags: Tags,
 }
@@ -216,20 +214,14 @@ impl Aws {
     /// Key pairs by a filter: `tag:KEY` or `key-name`.
     pub async fn key_pairs(&self, name: &str, value: &str) -> Result<Vec<KeyPair>> {
         let answer = call("ec2:DescribeKeyPairs", value, || {
-            self.ec2.describe_key_pairs().filters(filter(name, value)).include_public_key(true).send()
+            self.ec2.describe_key_pairs().filters(filter(name, value)).send()
         })
         .await?;
-        let pairs = answer.key_pairs.unwrap_or_default().into_iter().map(|k| KeyPair {
-            name: k.key_name.unwrap_or_default(),
-            public_key: k
-                .public_key
-                .unwrap_or_default()
-                .split_whitespace()
-                .take(2)
-                .collect::<Vec<_>>()
-                .join(" "),
-            tags: plain(k.tags),
-        });
+        let pairs = answer
+            .key_pairs
+            .unwrap_or_default()
+            .into_iter()
+            .map(|k| KeyPair { name: k.key_name.unwrap_or_default(), tags: plain(k.tags) });
         Ok(pairs.collect())
     }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::cloud;
+use crate::aws::emr::Workforce;
 use crate::aws::{ApiError, Aws};
 use crate::cli::{Cli, CloudArgs};
 use crate::config::{Config, SshCidr};
@@ -208,6 +209,17 @@ async fn examine(config: &Config) -> Vec<Finding> {
                     },
                 );
             }
+            note(
+                "quotas",
+                Verdict::Unknown {
+                    what: format!(
+                        "not read; this cluster needs {} vCPUs on demand and {} of Spot: \
+                         https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
+                        vcpus(&spec.workforce, false),
+                        vcpus(&spec.workforce, true)
+                    ),
+                },
+            );
             let prices = Prices::new(&config.prices);
             let estimate = prices.cluster(&aws.region, &spec.workforce, spec.root_gb);
             note(
@@ -231,6 +243,20 @@ async fn examine(config: &Config) -> Vec<Finding> {
         },
     );
     findings
+}
+
+/// Virtual CPUs of all instances on demand, or of Spot; of several types, of the largest.
+fn vcpus(workforce: &[Workforce], spot: bool) -> i32 {
+    let of = |kind: &String| match kind.split('.').nth(1).and_then(|size| size.strip_suffix("xlarge")) {
+        Some("") => 4,
+        Some(n) => 4 * n.parse().unwrap_or(1),
+        None => 2,
+    };
+    workforce
+        .iter()
+        .filter(|w| w.spot == spot)
+        .map(|w| w.count * w.types.iter().map(of).max().unwrap_or(0))
+        .sum()
 }
 
 /// The most similar name.

@@ -98,6 +98,9 @@ impl Spec {
         if config.idle_minutes > 7 * 24 * 60 {
             return wrong("idle_minutes is at most a week, 10080".into());
         }
+        if config.max_hours == 0 {
+            return wrong("max_hours is 1 at least: it is how long a cluster may live at most".into());
+        }
         let mut applications = config.applications.clone();
         applications.push("Hadoop".into());
         applications.sort();

@@ -62,6 +62,21 @@ def group_in_use(request, group_id, clusters):
     return None
 
 
+def instead(request):
+    """The answer to a call that moto does not have, or None."""
+    if request.name != "ec2:DescribeSpotPriceHistory":
+        return None
+    prices = "".join(
+        f"<item><instanceType>{kind}</instanceType><productDescription>Linux/UNIX</productDescription><spotPrice>{SPOT_PRICE}</spotPrice>"
+        f"<availabilityZone>{request.region}{zone}</availabilityZone></item>"
+        for kind in request.params.get("InstanceTypes", []) for zone in "ab")
+    return f"<DescribeSpotPriceHistoryResponse><spotPriceHistorySet>{prices}</spotPriceHistorySet><nextToken/></DescribeSpotPriceHistoryResponse>".encode()
+
+
+# Dollars an hour of any Spot instance.
+SPOT_PRICE = 0.07
+
+
 def after(request, result):
     """What moto leaves out of a call that it took, and the names that it gets wrong in its answer."""
     if request.name == "s3:CreateBucket":

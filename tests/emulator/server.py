@@ -127,6 +127,9 @@ class Emulator:
         if (refusal := quirks.before(request, self.emr.clusters)) is not None:
             status, code, message, *headers = refusal
             return answer(respond, request, status, code, message, headers)
+        if (body := quirks.instead(request)) is not None:
+            respond("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+            return [body]
         result = self._moto(environ, respond)
         return quirks.after(request, result)
 
