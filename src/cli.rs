@@ -73,6 +73,35 @@ Examples:
   fruitctl up --dry-run
   fruitctl up --wait                         until the cluster is ready, or why it is not")]
     Up(UpArgs),
+    /// Upload images to the bucket: what is new or has changed
+    #[command(after_help = "\
+A file whose object has its size and is not older is left alone. Stopped, the
+same command goes on.
+
+Example:
+  fruitctl upload fruits")]
+    Upload(UploadArgs),
+    /// List the runs of this project
+    Runs(CloudArgs),
+    /// Print what a run's step said
+    #[command(after_help = "\
+Examples:
+  fruitctl logs                              of the latest run, from the bucket
+  fruitctl logs -f                           live, until it has ended")]
+    Logs(LogsArgs),
+    /// Say where a run's results are, or check and fetch them
+    Results(ResultsArgs),
+    /// Run the same job again
+    Clone(CloneArgs),
+    /// Log in to the primary node, or run a command there
+    #[command(after_help = "\
+Only a node that shows the host key it published in the bucket is talked to.
+
+Example:
+  fruitctl ssh -- df -h /mnt")]
+    Ssh(SshArgs),
+    /// Open local ports to the Spark History Server, YARN and JupyterHub, until Ctrl-C
+    Tunnel(CloudArgs),
     /// Show what exists, how the cluster is, and dollars so far
     Status(CloudArgs),
     /// Take away everything that 'up' made, and prove it
@@ -115,12 +144,12 @@ Example:
 
 #[derive(Args)]
 pub struct InitArgs {
-    /// Where the images are
-    #[arg(short, long, value_name = "URI", default_value = "fruits")]
-    pub input: String,
-    /// Where the results go
-    #[arg(short, long, value_name = "URI", default_value = "out")]
-    pub output: String,
+    /// Where the images are [default: fruits; on a cluster, input/ in the project's bucket]
+    #[arg(short, long, value_name = "URI")]
+    pub input: Option<String>,
+    /// Where the results go [default: out; on a cluster, output/ in the project's bucket]
+    #[arg(short, long, value_name = "URI")]
+    pub output: Option<String>,
     /// Where the job runs: decides what the file explains
     #[arg(long, value_enum, default_value = "local")]
     pub target: Target,
@@ -235,6 +264,113 @@ pub struct RunArgs {
     pub job: JobOptions,
     #[command(flatten, next_help_heading = "What the model's file does not say")]
     pub preprocessing: PreprocessingOptions,
+    #[command(flatten, next_help_heading = "On a cluster (target emr)")]
+    pub cluster: ClusterArgs,
+}
+
+/// What only runs on a cluster know.
+#[derive(Args)]
+pub struct ClusterArgs {
+    /// The AWS region [default: region under [aws], AWS_REGION, the profile's]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// Who may reach port 22 of the primary node: 'auto' (this machine's address), 'none', or a range
+    #[arg(long, value_name = "CIDR")]
+    pub ssh_cidr: Option<SshCidr>,
+    /// Make a cluster for this run alone, even if there is one; as is done when there is none
+    #[arg(long)]
+    pub one_shot: bool,
+    /// Leave the cluster when the run has ended
+    #[arg(long, conflicts_with = "one_shot")]
+    pub keep: bool,
+    /// Do not follow the logs live over SSH
+    #[arg(long)]
+    pub no_ssh: bool,
+    /// Stop after so long: 90s, 45m, 2h [default: 12h]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "12h", hide_default_value = true)]
+    pub max_duration: u64,
+    /// Stop when the cluster has cost so many dollars
+    #[arg(long, value_name = "DOLLARS")]
+    pub max_cost: Option<f64>,
+    /// Where the report and the summary go on this machine
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub download: PathBuf,
+    /// The fruitjob to ship [default: the one beside fruitctl]
+    #[arg(long, value_name = "FILE")]
+    pub executable: Option<PathBuf>,
+    #[command(flatten)]
+    pub lock: LockArgs,
+}
+
+/// `90s`, `45m`, `2h`: seconds.
+fn duration(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let number: u64 = number.parse().map_err(|_| format!("'{text}' is no time like 90s, 45m or 2h"))?;
+    match unit {
+        "s" | "" => Ok(number),
+        "m" => Ok(number * 60),
+        "h" => Ok(number * 3600),
+        _ => Err(format!("'{text}' is no time like 90s, 45m or 2h")),
+    }
+}
+
+/// Which run.
+#[derive(Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// The run, or how its id begins [default: the latest]
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Go on until the run has ended, live over SSH where possible
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Args)]
+pub struct SshArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// A command to run there, after '--'; without, a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct ResultsArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// The run, or how its id begins [default: the latest]
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Check the results and fetch report and summary to this folder
+    #[arg(long, value_name = "DIR")]
+    pub download: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct CloneArgs {
+    /// The run, or how its id begins
+    pub run: String,
+    /// Print events as JSON lines on stdout instead of progress bars
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten, next_help_heading = "On a cluster (target emr)")]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Args)]
+pub struct UploadArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// The folder: one folder a label
+    pub dir: PathBuf,
+    /// Where to [default: input under [job], or input/ in the project's bucket]
+    #[arg(long, value_name = "URI")]
+    pub to: Option<String>,
+    /// Show what would be uploaded and stop
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Where a job runs.

@@ -5,7 +5,7 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 
 use crate::aws::Aws;
-use crate::aws::emr::{Detail, Existing, Status};
+use crate::aws::emr::{Detail, Existing, Status, Step};
 use crate::clock;
 use crate::error::{Error, Kind};
 use crate::stack::roles::s3_place;
@@ -44,6 +44,91 @@ pub async fn ended(found: &Existing, aws: &Aws) -> Error {
         }
     }
     Error::new(Kind::Failed, message).left("no cluster; bucket, roles and network are there").next(next)
+}
+
+/// The failure of a step, with what it said.
+pub async fn step(
+    step: &Step,
+    cluster: &Existing,
+    said: Option<(String, i32)>,
+    stderr: &[String],
+    logs: &str,
+    aws: &Aws,
+) -> Error {
+    let what = format!("step {} of cluster {}", step.id, cluster.id);
+    let status = &cluster.status;
+    // A step that goes down with its cluster says nothing of its own.
+    if ["INTERRUPTED", "CANCELLED"].contains(&&*step.state)
+        && !status.is_usable()
+        && !status.code.is_empty()
+        && status.code != "ALL_STEPS_COMPLETED"
+    {
+        let mut error = ended(cluster, aws).await;
+        error.message = format!("{what} was stopped with its cluster: {}", error.message);
+        return error;
+    }
+    if step.state == "CANCELLED" {
+        return Error::new(Kind::Failed, format!("{what} was cancelled")).next("fruitctl run");
+    }
+    let all = stderr.join("\n");
+    let (text, code) = said.clone().unwrap_or_else(|| (String::new(), 1));
+    let (cause, next) = cause(&format!("{text}\n{all}"));
+    let mut message = format!("{what} failed");
+    if !cause.is_empty() {
+        message += &format!(": {cause}");
+    }
+    if !text.is_empty() {
+        message += &format!(": {text}");
+    } else if !stderr.is_empty() {
+        let from = stderr.len().saturating_sub(LINES);
+        let lines: Vec<_> = stderr[from..].iter().map(|line| format!("    {line}")).collect();
+        message += &format!("; the end of its stderr:\n{}", lines.join("\n"));
+    } else if !step.failure.is_empty() {
+        message += &format!(": {}", step.failure);
+    }
+    let kind = match code {
+        2 => Kind::Usage,
+        4 => Kind::Denied,
+        8 => Kind::Locked,
+        124 => Kind::TimedOut,
+        _ if all.contains("as --max-duration allows") => Kind::TimedOut,
+        _ => Kind::Failed,
+    };
+    Error::new(kind, message).next(format!("{next}; all that it said: {logs}/"))
+}
+
+/// The probable cause of what a step said, and the cure.
+fn cause(said: &str) -> (&'static str, &'static str) {
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if has(&["ended by signal 9", "Cannot allocate memory", "out of memory"]) {
+        (
+            "it probably ran out of memory",
+            "choose a larger instance type under [cluster.primary], or fewer --threads",
+        )
+    } else if has(&["no space left", "No space left"]) {
+        ("the node's disk is full", "raise ebs_gb under [cluster], then: fruitctl run")
+    } else if has(&["permission denied", "AccessDenied", "Access Denied", "(403)"]) {
+        (
+            "the nodes' role may not do that",
+            "see whether input and output are those under [job], then: fruitctl up (it mends the role)",
+        )
+    } else if has(&["NoSuchBucket", "no image below"]) {
+        (
+            "there is nothing at the place that [job] names",
+            "see input under [job]; fruitctl upload puts images there",
+        )
+    } else if has(&["as --max-duration allows"]) {
+        ("it took longer than it may", "the same command goes on from there; --max-duration allows more")
+    } else if has(&["ended by signal"]) {
+        ("somebody or something killed it", "the same command goes on from there")
+    } else if has(&["is not what was shipped"]) {
+        (
+            "the executable in the bucket was changed",
+            "find out by whom, delete jobs/ in the bucket, then: fruitctl run",
+        )
+    } else {
+        ("", "mend that, then the same command: it goes on from there")
+    }
 }
 
 /// ` 'name'`, of the n-th bootstrap action.

@@ -8,6 +8,8 @@ mod config;
 mod cost;
 mod error;
 mod explain;
+mod run;
+mod ssh;
 mod stack;
 mod ui;
 
@@ -22,6 +24,13 @@ fn main() {
         Command::Run(args) => commands::run::run(&cli, args),
         Command::Plan(args) => commands::plan::run(&cli, args),
         Command::Up(args) => commands::up::run(&cli, args),
+        Command::Upload(args) => commands::upload::run(&cli, args),
+        Command::Logs(args) => commands::logs::run(&cli, args),
+        Command::Results(args) => commands::results::run(&cli, args),
+        Command::Clone(args) => commands::clone::run(&cli, args),
+        Command::Ssh(args) => commands::ssh::shell(&cli, args),
+        Command::Tunnel(args) => commands::ssh::tunnel(&cli, args),
+        Command::Runs(args) => commands::runs::run(&cli, args),
         Command::Status(args) => commands::status::run(&cli, args),
         Command::Down(args) => commands::down::run(&cli, args),
         Command::Sweep(args) => commands::sweep::run(&cli, args),

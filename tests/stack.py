@@ -41,9 +41,9 @@ class Project:
     def run(self, *args, **kwargs):
         return fruitctl(*args, cwd=self.folder, env=self.env, **kwargs)
 
-    def start(self, *args):
-        """Starts it; its output is not read."""
-        return subprocess.Popen(command("fruitctl", *args), cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def start(self, *args, stdout=subprocess.DEVNULL):
+        """Starts it; stderr is to be read."""
+        return subprocess.Popen(command("fruitctl", *args), cwd=self.folder, env=self.env, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
     def calls(self, since=0):
         """Names of its calls, with how often."""

@@ -23,7 +23,14 @@ def circle(aws, project):
     script = "[[cluster.bootstrap]]\nscript = \"mine.sh\"\n"
     (project.folder / "mine.sh").write_text("#!/bin/sh\n")
     project.configure("")
-    for command in (["doctor"], ["plan"], ["up", "--wait"], ["status"], ["sweep"]):
+    for command in (["doctor"], ["plan"], ["up"]):
+        project.run(*command)
+    # A run whose step is cancelled, for it is too dear from the first; and one whose step does nothing here.
+    (project.folder / "job").write_text("#!/bin/sh\n")
+    run = ["run", "--executable", project.folder / "job", "--keep"]
+    assert "--max-cost" in project.run(*run, "--max-cost", "0", code=7).stderr
+    assert "the results are incomplete" in project.run(*run, code=6).stderr
+    for command in (["up", "--wait"], ["status"], ["runs"], ["sweep"]):
         project.run(*command)
     found = project.check_complete()
     bucket, node_role = found["bucket"][0], found["profile"][0]
@@ -119,6 +126,7 @@ def test_conditions_hold(aws, tmp_path):
         lambda: ec2.delete_key_pair(KeyName=found["key pair"][0]),
         lambda: s3.list_objects_v2(Bucket=found["bucket"][0]),
         lambda: iam.delete_role(RoleName=found["role"][0]),
+        lambda: emr.cancel_steps(ClusterId=found["cluster"][0], StepIds=["s-1"]),
         lambda: ec2.create_security_group(GroupName="untagged", Description="x", VpcId="vpc-1"),
     ):
         with pytest.raises(Exception, match="not authorized|AccessDenied|Forbidden"):

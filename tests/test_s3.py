@@ -126,10 +126,10 @@ class VanishAfterListing(Fault):
 
     def __init__(self, client, key):
         super().__init__("s3:GetObject", "delay", times=1, seconds=0)
-        self.client, self.key = client, key
+        self.client, self.vanishing = client, key
 
     def apply(self, request, start_response, app):
-        self.client.delete_object(Bucket="fruits", Key=self.key)
+        self.client.delete_object(Bucket="fruits", Key=self.vanishing)
         return super().apply(request, start_response, app)
 
 

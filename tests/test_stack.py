@@ -39,11 +39,11 @@ def actions(plan):
 def test_the_whole_circle(aws, tmp_path, region):
     project = Project(aws, tmp_path, f"circle-{region[:2]}", region)
     project.run("init", "--target", "emr", "--project", project.name, "--region", region, "--force")
-    assert len(actions(plan(project, "--detailed-exitcode", code=3))) == 8
+    assert len(actions(plan(project, "--detailed-exitcode", code=3))) == 9
     assert project.exists() == {}
 
     up = project.run("up", "--wait").stdout
-    assert "8 to create" in up and "is ready" in up and "an hour" in up
+    assert "9 to create" in up and "is ready" in up and "an hour" in up
     found = project.check_complete()
 
     again = project.run("up").stdout
@@ -378,7 +378,7 @@ def test_a_failed_bootstrap_action_is_explained(tmp_path_factory, tmp_path):
         (project.folder / "good.sh").write_text("#!/bin/bash\ntest \"$(whoami)\" = hadoop\n")
         (project.folder / "bad.sh").write_text("#!/bin/bash\nfor i in $(seq 40); do echo \"line $i\" >&2; done\necho \"no such package: $*\" >&2\nexit 3\n")
         message = project.run("up", "--wait", code=6).stderr
-        assert re.search(r"bootstrap action 2 'bad.sh' failed on node i-[0-9a-f]+; the end of its stderr:", message), message
+        assert re.search(r"bootstrap action 3 'bad.sh' failed on node i-[0-9a-f]+; the end of its stderr:", message), message
         assert "    line 40\n    no such package: --with care\n" in message and "line 20" not in message
         assert "left behind: no cluster" in message and "next: mend the script" in message
         status = project.run("status").stdout

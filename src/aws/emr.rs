@@ -127,6 +127,47 @@ pub struct Cluster {
     pub protected: bool,
     /// GiB of the root volume.
     pub root_gb: i32,
+    /// It stays when there is no step left to do.
+    pub keep_alive: bool,
+    /// Steps that it begins with. Of one that exists, see [`Aws::step`].
+    pub steps: Vec<StepSpec>,
+}
+
+/// A step that runs a script from the bucket on the primary node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepSpec {
+    /// Its name, by which it is found again.
+    pub name: String,
+    /// `s3://...`.
+    pub script: String,
+    /// What it is called with.
+    pub args: Vec<String>,
+    /// The cluster ends with it if it fails.
+    pub is_last: bool,
+}
+
+/// A step that exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// `s-...`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// PENDING, CANCEL_PENDING, RUNNING, COMPLETED, CANCELLED, FAILED or INTERRUPTED.
+    pub state: String,
+    /// What EMR says about its failure; often nothing.
+    pub failure: String,
+    /// When it began, in seconds since 1970.
+    pub started: Option<i64>,
+    /// When it ended.
+    pub ended: Option<i64>,
+}
+
+impl Step {
+    /// It will not change any more.
+    pub fn has_ended(&self) -> bool {
+        ["COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"].contains(&&*self.state)
+    }
 }
 
 /// A cluster that exists, or did.
@@ -220,7 +261,7 @@ impl Aws {
             .ec2_key_name(&cluster.key_pair)
             .emr_managed_master_security_group(&cluster.primary_group)
             .emr_managed_slave_security_group(&cluster.worker_group)
-            .keep_job_flow_alive_when_no_steps(true)
+            .keep_job_flow_alive_when_no_steps(cluster.keep_alive)
             .termination_protected(cluster.protected);
         let instances = if cluster.fleets {
             instances
@@ -252,6 +293,7 @@ impl Aws {
             .security_configuration(&cluster.security_configuration)
             .set_configurations(Some(configurations(&cluster.configurations)))
             .set_bootstrap_actions(Some(cluster.bootstrap.iter().map(bootstrap_action).collect()))
+            .set_steps(Some(cluster.steps.iter().map(|step| step_config(step, &self.region)).collect()))
             .set_auto_termination_policy(cluster.idle_seconds.map(idle_policy))
             .set_managed_scaling_policy(cluster.scaling.map(|bounds| scaling_policy(bounds, cluster.fleets)))
             .ebs_root_volume_size(cluster.root_gb)
@@ -499,7 +541,60 @@ impl Aws {
         .map(drop)
     }
 
-    /// A cluster's instances that have not ended.
+    /// Adds a step; its id. Asked for once only: where the answer is lost, look for its name among
+    /// [`Aws::steps`] before asking again.
+    pub async fn add_step(&self, cluster: &str, step: &StepSpec) -> Result<String> {
+        let config = step_config(step, &self.region);
+        let add = call("elasticmapreduce:AddJobFlowSteps", cluster, || {
+            self.emr.add_job_flow_steps().job_flow_id(cluster).steps(config.clone()).send()
+        });
+        Ok(add.await?.step_ids.unwrap_or_default().into_iter().next().unwrap_or_default())
+    }
+
+    /// A step.
+    pub async fn step(&self, cluster: &str, id: &str) -> Result<Option<Step>> {
+        let describe = call("elasticmapreduce:DescribeStep", id, || {
+            self.emr.describe_step().cluster_id(cluster).step_id(id).send()
+        });
+        match describe.await {
+            Ok(found) => Ok(found.step.map(|s| step_of(s.id, s.name, s.status))),
+            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("is not valid") => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A cluster's steps, the latest first.
+    pub async fn steps(&self, cluster: &str) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = call("elasticmapreduce:ListSteps", cluster, || {
+                self.emr.list_steps().cluster_id(cluster).set_marker(marker.clone()).send()
+            })
+            .await?;
+            steps.extend(page.steps.unwrap_or_default().into_iter().map(|s| step_of(s.id, s.name, s.status)));
+            marker = page.marker;
+            if marker.is_none() {
+                return Ok(steps);
+            }
+        }
+    }
+
+    /// Asks a step to end.
+    pub async fn cancel_step(&self, cluster: &str, id: &str) -> Result<()> {
+        call("elasticmapreduce:CancelSteps", id, || {
+            self.emr
+                .cancel_steps()
+                .cluster_id(cluster)
+                .step_ids(id)
+                .step_cancellation_option(t::StepCancellationOption::SendInterrupt)
+                .send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// A cluster's instances, those that have ended among them.
     pub async fn instances(&self, id: &str) -> Result<Vec<Instance>> {
         let mut instances = Vec::new();
         let mut marker = None;
@@ -630,6 +725,31 @@ impl Aws {
     }
 }
 
+fn step_config(step: &StepSpec, region: &str) -> t::StepConfig {
+    let args = std::iter::once(step.script.clone()).chain(step.args.clone()).collect();
+    let jar = t::HadoopJarStepConfig::builder()
+        .jar(format!("s3://{region}.elasticmapreduce/libs/script-runner/script-runner.jar"))
+        .set_args(Some(args))
+        .build();
+    let on_failure =
+        if step.is_last { t::ActionOnFailure::TerminateCluster } else { t::ActionOnFailure::Continue };
+    t::StepConfig::builder().name(&step.name).action_on_failure(on_failure).hadoop_jar_step(jar).build()
+}
+
+fn step_of(id: Option<String>, name: Option<String>, status: Option<t::StepStatus>) -> Step {
+    let timeline = status.as_ref().and_then(|s| s.timeline.clone());
+    let failure = status.as_ref().and_then(|s| s.failure_details.clone());
+    let parts = failure.map(|f| [f.reason, f.message].into_iter().flatten().collect::<Vec<_>>().join(" "));
+    Step {
+        id: id.unwrap_or_default(),
+        name: name.unwrap_or_default(),
+        state: status.and_then(|s| s.state).map(|s| s.as_str().to_owned()).unwrap_or_default(),
+        failure: parts.unwrap_or_default(),
+        started: timeline.as_ref().and_then(|t| t.start_date_time).map(|t| t.secs()),
+        ended: timeline.and_then(|t| t.end_date_time).map(|t| t.secs()),
+    }
+}
+
 fn status(status: Option<t::ClusterStatus>) -> Status {
     let Some(status) = status else { return Status::default() };
     let reason = status.state_change_reason;
@@ -706,6 +826,8 @@ fn existing(c: t::Cluster) -> Existing {
             scaling: None,
             protected: c.termination_protected.unwrap_or(false),
             root_gb: c.ebs_root_volume_size.unwrap_or(0),
+            keep_alive: c.auto_terminate != Some(true),
+            steps: Vec::new(),
         },
     }
 }

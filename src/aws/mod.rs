@@ -240,7 +240,8 @@ where
 {
     let start = Instant::now();
     for attempt in 1.. {
-        let error = match request().await {
+        // Boxed: the SDK's futures are large, and callers run many side by side.
+        let error = match Box::pin(request()).await {
             Ok(result) => return Ok(result),
             Err(error) => describe(action, on, &error),
         };

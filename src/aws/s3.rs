@@ -3,8 +3,11 @@
 //! Every call on a bucket names the owner that we expect, so that a bucket that somebody else made under our name
 //! is refused by AWS itself.
 
+use std::path::Path;
+
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types as t;
+use tokio::io::AsyncReadExt;
 
 use super::{ApiError, Aws, Tags, absent, already, call};
 
@@ -79,6 +82,17 @@ pub struct Contents {
     pub old_versions: u64,
     /// There is more: not all was counted.
     pub more: bool,
+}
+
+/// An object of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970.
+    pub modified: i64,
 }
 
 impl Contents {
@@ -373,10 +387,10 @@ impl Aws {
         Ok(absent(put.await, &["PreconditionFailed", gone])?.map(|o| o.e_tag.unwrap_or_default()))
     }
 
-    /// Reads a small object with its ETag.
+    /// Reads a small object with its ETag. Input and output may be in buckets of other accounts.
     pub async fn get_object(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
         let on = format!("s3://{bucket}/{key}");
-        let get = || self.s3.get_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send();
+        let get = || self.s3.get_object().bucket(bucket).key(key).send();
         let Some(found) = absent(call("s3:GetObject", &on, get).await, &["NoSuchKey"])? else {
             return Ok(None);
         };
@@ -392,6 +406,78 @@ impl Aws {
                 bucket_region: None,
             }),
         }
+    }
+
+    /// Objects below a prefix.
+    pub async fn list_objects(&self, bucket: &str, prefix: &str) -> Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        let mut next = None;
+        loop {
+            let page = call("s3:ListObjectsV2", bucket, || {
+                self.s3
+                    .list_objects_v2()
+                    .bucket(bucket)
+                    .prefix(prefix)
+                    .set_continuation_token(next.clone())
+                    .send()
+            })
+            .await?;
+            objects.extend(page.contents.unwrap_or_default().into_iter().map(|o| Object {
+                key: o.key.unwrap_or_default(),
+                bytes: o.size.unwrap_or(0).max(0) as u64,
+                modified: o.last_modified.map_or(0, |t| t.secs()),
+            }));
+            next = page.next_continuation_token;
+            if next.is_none() {
+                return Ok(objects);
+            }
+        }
+    }
+
+    /// Uploads a file: in one piece, or, if it is large, in parts. An upload of parts that stops half way is cleared up
+    /// by the bucket's rules. The outer error is the file's.
+    pub async fn upload_file(&self, bucket: &str, key: &str, path: &Path) -> std::io::Result<Result<()>> {
+        const PART: u64 = 32 << 20;
+        let mut file = tokio::fs::File::open(path).await?;
+        let mut part = async || {
+            let mut bytes = Vec::new();
+            (&mut file).take(PART).read_to_end(&mut bytes).await?;
+            std::io::Result::Ok(bytes)
+        };
+        let on = format!("s3://{bucket}/{key}");
+        let mut bytes = part().await?;
+        if (bytes.len() as u64) < PART {
+            let put =
+                || self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(bytes.clone())).send();
+            return Ok(call("s3:PutObject", &on, put).await.map(drop));
+        }
+        let create = || self.s3.create_multipart_upload().bucket(bucket).key(key).send();
+        let upload = match call("s3:CreateMultipartUpload", &on, create).await {
+            Ok(created) => created.upload_id.unwrap_or_default(),
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut parts = Vec::new();
+        while !bytes.is_empty() {
+            let number = parts.len() as i32 + 1;
+            let put = || {
+                let part =
+                    self.s3.upload_part().bucket(bucket).key(key).upload_id(&upload).part_number(number);
+                part.body(ByteStream::from(bytes.clone())).send()
+            };
+            match call("s3:UploadPart", &on, put).await {
+                Ok(done) => {
+                    parts.push(t::CompletedPart::builder().part_number(number).set_e_tag(done.e_tag).build())
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+            bytes = part().await?;
+        }
+        let all = t::CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let complete = || {
+            let upload = self.s3.complete_multipart_upload().bucket(bucket).key(key).upload_id(&upload);
+            upload.multipart_upload(all.clone()).send()
+        };
+        Ok(call("s3:CompleteMultipartUpload", &on, complete).await.map(drop))
     }
 
     /// Whether there is such an object.

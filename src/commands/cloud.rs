@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,36 +25,52 @@ pub fn config(cli: &Cli, args: &CloudArgs) -> Result<Config> {
 
 /// The same, for commands that plan.
 pub fn stack_config(cli: &Cli, args: &StackArgs) -> Result<Config> {
-    let mut config = config(cli, &args.cloud)?;
+    Ok(with_flags(Config::load(cli.config.as_deref())?, args))
+}
+
+/// A configuration with flags over it.
+pub fn with_flags(mut config: Config, args: &StackArgs) -> Config {
+    config.aws.region = args.cloud.region.clone().or(config.aws.region);
     if let Some(cidr) = &args.ssh_cidr {
         config.network.ssh_cidr = cidr.clone();
     }
-    Ok(config)
+    config
 }
 
-/// Whether a lock is held: then the work under it hears signals itself, and gives the lock back.
-static HOLDS_LOCK: AtomicBool = AtomicBool::new(false);
+/// From now on, a signal ends the process at once.
+fn second_signal_exits(kind: Kind) {
+    tokio::spawn(async move {
+        interrupted().await;
+        let again = Error::new(kind, "interrupted again").left("whatever was being made or ended");
+        ui::error(&again.next("fruitctl status, and: fruitctl down"));
+        std::process::exit(kind.exit_code());
+    });
+}
+
+/// How many locks are held: then the work under them hears signals itself, and gives them back.
+static HOLDS_LOCK: AtomicUsize = AtomicUsize::new(0);
 
 /// Runs a command to its end, or until a signal comes.
 pub fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = fruitjob::runtime()?;
     let result = runtime.block_on(async {
-        let mut command = std::pin::pin!(command);
+        let mut command = Box::pin(command);
         let stopped = tokio::select! {
             result = &mut command => return result,
             stopped = interrupted() => stopped,
         };
-        if !HOLDS_LOCK.load(Ordering::SeqCst) {
+        if HOLDS_LOCK.load(Ordering::SeqCst) == 0 {
             return Err(stopped);
         }
-        tokio::time::timeout(Duration::from_secs(10), command).await.unwrap_or(Err(stopped))
+        second_signal_exits(stopped.kind);
+        tokio::time::timeout(Duration::from_secs(180), command).await.unwrap_or(Err(stopped))
     });
     runtime.shutdown_background();
     result
 }
 
 /// Waits for a signal that asks us to stop.
-async fn interrupted() -> Error {
+pub async fn interrupted() -> Error {
     let mut kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(|kind| {
         let number = kind.as_raw_value();
         (signal(kind).expect("signals can be listened to"), number)
@@ -68,16 +84,43 @@ async fn interrupted() -> Error {
     Error::new(Kind::Interrupted(number), "interrupted")
 }
 
-/// Does `work` under the bucket's lock, which is given back however it ends.
+/// Work until a signal comes.
+pub async fn until_signal<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        stopped = interrupted() => Err(stopped),
+    }
+}
+
+/// Does `work` under a lock in the bucket, until a signal comes.
 pub async fn locked<T>(
     aws: &Arc<Aws>,
     bucket: &str,
+    name: &lock::Name,
+    doing: &str,
+    args: &LockArgs,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let result = under_lock(aws, bucket, name, doing, args, until_signal(work)).await;
+    result.map_err(|error| match error.kind {
+        Kind::Interrupted(_) => error
+            .left("what was made so far")
+            .next("the same command goes on from there; fruitctl down takes it away"),
+        _ => error,
+    })
+}
+
+/// Does `work` under a lock in the bucket, which is given back however it ends. The work hears signals itself.
+pub async fn under_lock<T>(
+    aws: &Arc<Aws>,
+    bucket: &str,
+    name: &lock::Name,
     doing: &str,
     args: &LockArgs,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     if args.force_unlock
-        && let Some(holder) = lock::force(aws, bucket).await?
+        && let Some(holder) = lock::force(aws, bucket, name).await?
     {
         ui::note(&format!("took the lock away from {}", holder.owner));
     }
@@ -85,20 +128,12 @@ pub async fn locked<T>(
     let waiting = |holder: &lock::Holder| {
         told.call_once(|| ui::note(&format!("waiting for {} ('fruitctl {}')", holder.owner, holder.doing)));
     };
-    let lock = lock::take(aws, bucket, doing, f64::from(args.lock_wait), &waiting).await?;
-    HOLDS_LOCK.store(true, Ordering::SeqCst);
-    let result = tokio::select! {
-        result = work => result,
-        stopped = interrupted() => Err(stopped),
-    };
+    let lock = lock::take(aws, bucket, name, doing, f64::from(args.lock_wait), &waiting).await?;
+    HOLDS_LOCK.fetch_add(1, Ordering::SeqCst);
+    let result = work.await;
     lock.release().await;
-    HOLDS_LOCK.store(false, Ordering::SeqCst);
-    result.map_err(|error| match error.kind {
-        Kind::Interrupted(_) => error
-            .left("what was made so far")
-            .next("the same command goes on from there; fruitctl down takes it away"),
-        _ => error,
-    })
+    HOLDS_LOCK.fetch_sub(1, Ordering::SeqCst);
+    result
 }
 
 /// Configuration, account and names.

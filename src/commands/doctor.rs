@@ -236,8 +236,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     }
     note(
         "bootstrap actions",
-        match scripts::read(&config.cluster.bootstrap) {
-            Ok(scripts) if scripts.is_empty() => good("none"),
+        match scripts::read(&config.cluster.bootstrap, &bucket.name, &aws.region) {
             Ok(scripts) => good(scripts.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ")),
             Err(error) => error.into(),
         },

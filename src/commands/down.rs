@@ -4,7 +4,7 @@ use super::cloud;
 use crate::aws::s3::Found;
 use crate::cli::{Cli, DownArgs};
 use crate::error::Result;
-use crate::stack::{Inventory, destroy, inventory};
+use crate::stack::{Inventory, destroy, inventory, lock};
 use crate::ui;
 use crate::ui::steps::Steps;
 
@@ -28,7 +28,7 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
             async { destroy(&names, &bucket, args.purge_bucket, &aws, &|text| steps.line(text)).await };
         // The lock lies in the bucket: without bucket, nobody is at work.
         if before.bucket.is_some() && aws.find_bucket(&bucket).await? == Found::Here {
-            cloud::locked(&aws, &bucket, "down", &args.lock, work).await?;
+            cloud::locked(&aws, &bucket, &lock::Name::stack(), "down", &args.lock, work).await?;
         } else {
             work.await?;
         }

@@ -17,9 +17,15 @@ const EMR: &str = include_str!("../../templates/fruitctl-emr.toml");
 pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from(config::FILE));
     let (text, next) = match args.target {
-        Target::Local => (local(&args.input, &args.output), "fruitctl run"),
+        Target::Local => {
+            let or =
+                |place: &Option<String>, default: &str| place.clone().unwrap_or_else(|| default.to_owned());
+            (local(&or(&args.input, "fruits"), &or(&args.output, "out")), "fruitctl run")
+        }
         Target::Emr => {
-            (emr(&args.project, args.region.as_deref(), &args.input, &args.output), "fruitctl doctor")
+            let text =
+                emr(&args.project, args.region.as_deref(), args.input.as_deref(), args.output.as_deref());
+            (text, "fruitctl doctor")
         }
     };
     write(&path, &text, args.force)?;
@@ -31,15 +37,17 @@ fn local(input: &str, output: &str) -> String {
     render(LOCAL, &[("input", &quoted(input)), ("output", &quoted(output))])
 }
 
-fn emr(project: &str, region: Option<&str>, input: &str, output: &str) -> String {
-    // No region is assumed: without one, the line waits to be filled in.
-    let region =
-        region.map_or_else(|| "# region = \"eu-west-3\"".to_owned(), |r| format!("region = {}", quoted(r)));
+fn emr(project: &str, region: Option<&str>, input: Option<&str>, output: Option<&str>) -> String {
+    // What is not named waits to be filled in; no region is assumed.
+    let line = |key: &str, value: Option<&str>, example: &str| match value {
+        Some(value) => format!("{key} = {}", quoted(value)),
+        None => format!("# {key} = {}", quoted(example)),
+    };
     let values = [
         ("project", quoted(project)),
-        ("region", region),
-        ("input", quoted(input)),
-        ("output", quoted(output)),
+        ("region", line("region", region, "eu-west-3")),
+        ("input", line("input", input, "s3://our-photos/Training")),
+        ("output", line("output", output, "s3://our-vectors/nightly")),
     ];
     render(EMR, &values.each_ref().map(|(key, value)| (*key, value.as_str())))
 }
@@ -97,12 +105,12 @@ mod tests {
         let config = parse(&local("s3://a \"quoted\" bucket/{{output}}", "out\\put"));
         assert_eq!(config.job.input.as_deref(), Some("s3://a \"quoted\" bucket/{{output}}"));
         assert_eq!(config.job.output.as_deref(), Some("out\\put"));
-        let config = parse(&emr("fruits", Some("eu-west-3"), "s3://in", "s3://out"));
+        let config = parse(&emr("fruits", Some("eu-west-3"), Some("s3://in"), None));
         assert_eq!(
             (config.project.as_deref(), config.aws.region.as_deref()),
             (Some("fruits"), Some("eu-west-3"))
         );
-        assert_eq!(parse(&emr("fruits", None, "s3://in", "s3://out")).aws.region, None);
+        assert_eq!(parse(&emr("fruits", None, None, None)).aws.region, None);
     }
 
     /// What the templates show commented out has to work when the comment sign goes.
@@ -111,7 +119,7 @@ mod tests {
         let config = parse(&uncommented(&local("a", "b")));
         assert!(config.job.components.is_some() && config.job.max_rejects.is_some());
         assert!(config.preprocessing.std.is_some() && config.preprocessing.layout.is_some());
-        let config = parse(&uncommented(&emr("fruits", None, "a", "b")));
+        let config = parse(&uncommented(&emr("fruits", None, None, None)));
         assert!(config.cluster.task.is_some() && config.cluster.managed_scaling.is_some());
         assert!(!config.cluster.bootstrap.is_empty() && !config.cluster.configurations.is_empty());
         assert!(
@@ -125,7 +133,7 @@ mod tests {
     /// What is shown as the default is the default.
     #[test]
     fn the_template_for_emr_states_the_defaults() {
-        let config = parse(&emr("fruits", None, "a", "b"));
+        let config = parse(&emr("fruits", None, None, None));
         assert_eq!(config.cluster, Default::default());
         assert_eq!(config.bucket, Default::default());
         assert_eq!(config.network, Default::default());

@@ -1,14 +1,21 @@
 //! One file per command: read the configuration, call the core, show the result.
 
+pub mod clone;
 mod cloud;
 pub mod completions;
 pub mod doctor;
 pub mod down;
 pub mod init;
+pub mod logs;
 pub mod plan;
 pub mod policy;
+pub mod results;
 pub mod run;
+mod run_emr;
+pub mod runs;
 pub mod samples;
+pub mod ssh;
 pub mod status;
 pub mod sweep;
 pub mod up;
+pub mod upload;

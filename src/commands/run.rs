@@ -11,11 +11,24 @@ use crate::error::{Error, Result};
 use crate::ui;
 use crate::ui::progress::Progress;
 
-/// Runs the job in this process and shows how it goes.
+/// Runs the job where the configuration says.
 pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
+    let config = Config::load(cli.config.as_deref())?;
+    match args.target.or(config.target).unwrap_or(Target::Local) {
+        Target::Local => here(config, args),
+        Target::Emr => {
+            let job = args.job.clone().or(config.job.clone());
+            let preprocessing = args.preprocessing.clone().or(config.preprocessing.clone());
+            super::run_emr::run(Config { job, preprocessing, ..config }, &args.cluster, args.json)
+        }
+    }
+}
+
+/// Runs the job in this process and shows how it goes.
+fn here(config: Config, args: &RunArgs) -> Result<()> {
     let observer: Arc<dyn Observer> = if args.json { Arc::new(JsonLines) } else { Arc::new(Progress::new()) };
     let runtime = fruitjob::runtime()?;
-    let result = execute(cli, args, Context::new(runtime.handle().clone(), observer.clone()));
+    let result = execute(config, args, Context::new(runtime.handle().clone(), observer.clone()));
     // A read that hangs is no reason to wait.
     runtime.shutdown_background();
     match &result {
@@ -26,15 +39,7 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
     result.map(|_| ())
 }
 
-fn execute(cli: &Cli, args: &RunArgs, context: Context) -> Result<Session> {
-    let config = Config::load(cli.config.as_deref())?;
-    match args.target.or(config.target).unwrap_or(Target::Local) {
-        Target::Local => {}
-        Target::Emr => {
-            return Err(Error::usage("runs on a cluster are not built yet: 'up', 'status' and 'down' are")
-                .next("fruitctl run --target local"));
-        }
-    }
+fn execute(config: Config, args: &RunArgs, context: Context) -> Result<Session> {
     let options = args.job.clone().or(config.job);
     for (place, name) in [(&options.input, "input"), (&options.output, "output")] {
         if place.is_none() {

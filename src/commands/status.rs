@@ -68,9 +68,9 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
             reports.push(describe(found, &prices, &aws).await?);
         }
         let locked_by = match &inventory.bucket {
-            Some(bucket) => {
-                lock::holder(&aws, bucket).await?.map(|h| format!("{} for 'fruitctl {}'", h.owner, h.doing))
-            }
+            Some(bucket) => lock::holder(&aws, bucket, &lock::Name::stack())
+                .await?
+                .map(|h| format!("{} for 'fruitctl {}'", h.owner, h.doing)),
             None => None,
         };
         let works = clusters.iter().any(|c| c.status.is_usable());

@@ -6,7 +6,7 @@ use super::{cloud, plan};
 use crate::aws::Aws;
 use crate::cli::{Cli, UpArgs};
 use crate::error::{Error, Kind, Result};
-use crate::stack::{self, Plan, Resource, Spec, bucket};
+use crate::stack::{self, Part, Plan, Resource, Spec, bucket, lock};
 use crate::ui::steps::Steps;
 use crate::{clock, explain, ui};
 
@@ -47,12 +47,14 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
                 ui::plan::print(&plan, &prices, &aws);
             }
             let steps = Steps::new();
-            let cluster =
-                stack::apply(&spec, &observed, &plan, &aws, &|change, state| steps.report(change, state))
-                    .await?;
+            let cluster = stack::apply(Part::All, &spec, &observed, &plan, &aws, &|change, state| {
+                steps.report(change, state)
+            })
+            .await?;
             Ok((plan, cluster))
         };
-        let (plan, cluster) = cloud::locked(&aws, &spec.bucket.name, "up", &args.lock, work).await?;
+        let (plan, cluster) =
+            cloud::locked(&aws, &spec.bucket.name, &lock::Name::stack(), "up", &args.lock, work).await?;
         if args.wait {
             wait_ready(&cluster, &aws).await?;
         }

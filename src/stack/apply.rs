@@ -12,8 +12,18 @@ use crate::error::{Error, Kind, Result};
 /// Hears how it goes: a resource with the state it is in, `Ok` when done.
 pub type Report<'a> = &'a (dyn Fn(&Change, Result<(), &str>) + Sync);
 
+/// How much of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    All,
+    /// What a cluster needs, and clusters as they are.
+    ButCluster,
+}
+
 /// Makes it so; the cluster's id. Run again after a failure, it goes on from what is there.
 pub async fn apply(
+    part: Part,
     spec: &Spec,
     observed: &Observed,
     plan: &Plan,
@@ -21,7 +31,9 @@ pub async fn apply(
     report: Report<'_>,
 ) -> Result<String> {
     let mut observed = observed.clone();
-    end_old_clusters(plan, &mut observed, aws, report).await?;
+    if part == Part::All {
+        end_old_clusters(plan, &mut observed, aws, report).await?;
+    }
 
     let names = &spec.names;
     let seen = observed.bucket.clone().unwrap_or_default();
@@ -65,6 +77,9 @@ pub async fn apply(
         result.map_err(|e| {
             e.left("what else was planned is done, but for the cluster").next("mend that, then: fruitctl up")
         })?;
+    }
+    if part == Part::ButCluster {
+        return Ok(String::new());
     }
     let mut id = String::new();
     told(change(&[Resource::Cluster]), report, async {

@@ -16,6 +16,12 @@ pub const LOGS: &str = "logs/";
 pub const HOST_KEYS: &str = "hostkeys/";
 /// Where job executables and models lie, by the hash of their content.
 pub const JOBS: &str = "jobs/";
+/// Where images lie, unless `[job]` names another place.
+pub const INPUT: &str = "input/";
+/// Where results lie, unless `[job]` names another place.
+pub const OUTPUT: &str = "output/";
+/// The history of runs.
+pub const RUNS: &str = "runs/";
 /// Where nothing lasts.
 pub const TMP: &str = "tmp/";
 /// What is nobody's but ours.

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Change, DEADLINE, Names, OWNER, Observed, Resource, bucket, network};
-use crate::aws::emr::{Cluster, Existing, Role, Workforce};
+use super::{Action, Change, DEADLINE, Names, OWNER, Observed, RUN, Resource, bucket, network};
+use crate::aws::emr::{Cluster, Existing, Role, StepSpec, Workforce};
 use crate::aws::{Aws, Tags};
 use crate::clock;
 use crate::config::{ClusterConfig, Nodes};
@@ -135,6 +135,11 @@ pub async fn observe(names: &Names, aws: &Aws) -> Result<Vec<Existing>> {
     }
     ours.sort_by_key(|c| c.status.created);
     Ok(ours)
+}
+
+/// It can be used, and is no run's own.
+pub fn is_standing(found: &Existing) -> bool {
+    found.status.is_usable() && !found.cluster.tags.contains_key(RUN)
 }
 
 /// What can be changed in place.
@@ -273,7 +278,7 @@ fn log_uri(spec: &super::Spec) -> String {
 /// What there is to do. The oldest usable cluster is the one; others are too many.
 pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) -> Vec<Change> {
     let mut changes = Vec::new();
-    let mut usable = observed.clusters.iter().filter(|c| c.status.is_usable());
+    let mut usable = observed.clusters.iter().filter(|c| is_standing(c));
     match usable.next() {
         None => changes.push(Change::new(
             Resource::Cluster,
@@ -315,7 +320,7 @@ pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) ->
 
 /// Changes the cluster where it is, or starts one; its id. Everything that it needs has to be there.
 pub async fn apply(spec: &super::Spec, observed: &Observed, aws: &Aws) -> Result<String> {
-    if let Some(found) = observed.clusters.iter().find(|c| c.status.is_usable()) {
+    if let Some(found) = observed.clusters.iter().find(|c| is_standing(c)) {
         let (updates, _) = compare(spec, observed, found);
         for (update, _) in updates {
             match update {
@@ -329,6 +334,17 @@ pub async fn apply(spec: &super::Spec, observed: &Observed, aws: &Aws) -> Result
         }
         return Ok(found.id.clone());
     }
+    start(spec, None, aws).await
+}
+
+/// The cluster that was made for a run alone.
+pub async fn of_run(names: &Names, run: &str, aws: &Aws) -> Result<Option<String>> {
+    let clusters = observe(names, aws).await?;
+    Ok(clusters.into_iter().find(|c| c.cluster.tags.get(RUN).is_some_and(|id| id == run)).map(|c| c.id))
+}
+
+/// Starts a cluster: one that stays; or, for a run alone, one that ends with its step.
+pub async fn start(spec: &super::Spec, run: Option<(&str, StepSpec)>, aws: &Aws) -> Result<String> {
     let groups = network::observe(&spec.names, &spec.network, aws).await?;
     let group = |name: &str| {
         network::find(&spec.network, name, &groups).map(|group| group.id.clone()).ok_or_else(|| {
@@ -340,6 +356,9 @@ pub async fn apply(spec: &super::Spec, observed: &Observed, aws: &Aws) -> Result
     let mut tags: Tags = spec.names.tags();
     tags.insert(DEADLINE.into(), deadline);
     tags.insert(OWNER.into(), tag_value(&aws.caller));
+    if let Some((id, _)) = &run {
+        tags.insert(RUN.into(), (*id).to_owned());
+    }
     let cluster = Cluster {
         // Drawn before the call: the call is found again by it.
         name: format!("{}{:08x}", spec.names.prefix(), fastrand::u32(..)),
@@ -368,6 +387,8 @@ pub async fn apply(spec: &super::Spec, observed: &Observed, aws: &Aws) -> Result
         scaling: want.scaling,
         protected: want.protected,
         root_gb: want.root_gb,
+        keep_alive: run.is_none(),
+        steps: run.into_iter().map(|(_, step)| step).collect(),
     };
     launch(&cluster, aws).await
 }

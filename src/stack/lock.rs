@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::bucket::OWN;
+use super::scripts;
 use crate::aws::Aws;
 use crate::aws::s3::Only;
 use crate::clock;
@@ -93,22 +94,34 @@ fn started(pid: u32) -> Option<String> {
 pub struct Lock {
     aws: Arc<Aws>,
     bucket: String,
+    name: Name,
     renewal: tokio::task::JoinHandle<()>,
     holder: Holder,
 }
 
-/// The lock's key.
-pub fn key() -> String {
-    format!("{OWN}lock")
+/// What a lock is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    /// The project's resources.
+    pub fn stack() -> Name {
+        Name(format!("{OWN}lock"))
+    }
+
+    /// An output: two runs over one would mix.
+    pub fn output(uri: &str) -> Name {
+        Name(format!("{OWN}output-{}", &scripts::sha256(uri.trim_end_matches('/').as_bytes())[..16]))
+    }
 }
 
 /// Who holds it, if anybody.
-pub async fn holder(aws: &Aws, bucket: &str) -> Result<Option<Holder>> {
-    Ok(read(aws, bucket).await?.map(|(holder, _)| holder).filter(|holder| !holder.is_dead()))
+pub async fn holder(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<Holder>> {
+    Ok(read(aws, bucket, name).await?.map(|(holder, _)| holder).filter(|holder| !holder.is_dead()))
 }
 
-async fn read(aws: &Aws, bucket: &str) -> Result<Option<(Holder, String)>> {
-    let Some((body, etag)) = aws.get_object(bucket, &key()).await? else { return Ok(None) };
+async fn read(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<(Holder, String)>> {
+    let Some((body, etag)) = aws.get_object(bucket, &name.0).await? else { return Ok(None) };
     // What cannot be read was written by another version; it is waited for as long as a lock can live.
     let holder = serde_json::from_slice(&body).unwrap_or_else(|_| Holder {
         id: String::new(),
@@ -126,6 +139,7 @@ async fn read(aws: &Aws, bucket: &str) -> Result<Option<(Holder, String)>> {
 pub async fn take(
     aws: &Arc<Aws>,
     bucket: &str,
+    name: &Name,
     doing: &str,
     wait: f64,
     waiting: &(dyn Fn(&Holder) + Sync),
@@ -133,37 +147,37 @@ pub async fn take(
     let mut waited = 0.0;
     loop {
         let me = Holder::me(doing);
-        let mut mine = write(aws, bucket, &me, Only::IfAbsent).await?;
+        let mut mine = write(aws, bucket, name, &me, Only::IfAbsent).await?;
         let mut other = None;
         if mine.is_none() {
-            match read(aws, bucket).await? {
+            match read(aws, bucket, name).await? {
                 // Our own write, whose answer got lost.
                 Some((holder, etag)) if holder.id == me.id => mine = Some(etag),
                 Some((holder, etag)) if holder.is_dead() => {
-                    mine = write(aws, bucket, &me, Only::IfMatch(&etag)).await?
+                    mine = write(aws, bucket, name, &me, Only::IfMatch(&etag)).await?
                 }
                 Some((holder, _)) => other = Some(holder),
                 None => {}
             }
             if mine.is_none() && other.is_none() {
                 // It changed hands while we looked.
-                other = read(aws, bucket).await?.map(|(holder, _)| holder);
+                other = read(aws, bucket, name).await?.map(|(holder, _)| holder);
                 if other.as_ref().is_some_and(|holder| holder.id == me.id) {
-                    let etag = read(aws, bucket).await?.map(|(_, etag)| etag);
+                    let etag = read(aws, bucket, name).await?.map(|(_, etag)| etag);
                     (mine, other) = (etag, None);
                 }
             }
         }
         if let Some(etag) = mine {
-            if write(aws, bucket, &me, Only::IfAbsent).await?.is_some() {
+            if write(aws, bucket, name, &me, Only::IfAbsent).await?.is_some() {
                 return Err(Error::new(
                     Kind::Refused,
                     format!("the store behind bucket {bucket} ignores If-None-Match: it cannot keep two fruitctl apart"),
                 )
-                .left(format!("s3://{bucket}/{}", key()))
+                .left(format!("s3://{bucket}/{}", name.0))
                 .next("use Amazon S3, or a store with conditional writes"));
             }
-            return Ok(hold(aws, bucket, me, etag));
+            return Ok(hold(aws, bucket, name, me, etag));
         }
         if let Some(holder) = other {
             if waited >= wait {
@@ -193,19 +207,26 @@ pub async fn take(
     }
 }
 
-async fn write(aws: &Aws, bucket: &str, holder: &Holder, only: Only<'_>) -> Result<Option<String>> {
+async fn write(
+    aws: &Aws,
+    bucket: &str,
+    name: &Name,
+    holder: &Holder,
+    only: Only<'_>,
+) -> Result<Option<String>> {
     let body = serde_json::to_vec_pretty(holder).expect("a holder is JSON");
-    Ok(aws.put_object(bucket, &key(), &body, only).await?)
+    Ok(aws.put_object(bucket, &name.0, &body, only).await?)
 }
 
 /// Renews it from now on.
-fn hold(aws: &Arc<Aws>, bucket: &str, holder: Holder, mut etag: String) -> Lock {
-    let (task_aws, task_bucket, mut renewed) = (aws.clone(), bucket.to_owned(), holder.clone());
+fn hold(aws: &Arc<Aws>, bucket: &str, name: &Name, holder: Holder, mut etag: String) -> Lock {
+    let (task_aws, task_bucket, task_name, mut renewed) =
+        (aws.clone(), bucket.to_owned(), name.clone(), holder.clone());
     let renewal = tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_secs(LEASE as u64 / 4)).await;
             renewed.expires = clock::now() + LEASE;
-            match write(&task_aws, &task_bucket, &renewed, Only::IfMatch(&etag)).await {
+            match write(&task_aws, &task_bucket, &task_name, &renewed, Only::IfMatch(&etag)).await {
                 Ok(Some(new)) => etag = new,
                 // Taken from us (--force-unlock), or the bucket is gone: not ours to renew.
                 Ok(None) => return,
@@ -213,17 +234,17 @@ fn hold(aws: &Arc<Aws>, bucket: &str, holder: Holder, mut etag: String) -> Lock 
             }
         }
     });
-    Lock { aws: aws.clone(), bucket: bucket.to_owned(), renewal, holder }
+    Lock { aws: aws.clone(), bucket: bucket.to_owned(), name: name.clone(), renewal, holder }
 }
 
 impl Lock {
     /// Gives it back; where that fails, it expires.
     pub async fn release(self) {
         self.renewal.abort();
-        if let Ok(Some((holder, _))) = read(&self.aws, &self.bucket).await
+        if let Ok(Some((holder, _))) = read(&self.aws, &self.bucket, &self.name).await
             && holder.id == self.holder.id
         {
-            let _ = self.aws.delete_object(&self.bucket, &key()).await;
+            let _ = self.aws.delete_object(&self.bucket, &self.name.0).await;
         }
     }
 }
@@ -235,10 +256,10 @@ impl Drop for Lock {
 }
 
 /// Takes the lock away from whoever has it.
-pub async fn force(aws: &Aws, bucket: &str) -> Result<Option<Holder>> {
-    let found = read(aws, bucket).await?.map(|(holder, _)| holder);
+pub async fn force(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<Holder>> {
+    let found = read(aws, bucket, name).await?.map(|(holder, _)| holder);
     if found.is_some() {
-        aws.delete_object(bucket, &key()).await?;
+        aws.delete_object(bucket, &name.0).await?;
     }
     Ok(found)
 }

@@ -19,7 +19,7 @@ pub mod roles;
 pub mod scripts;
 pub mod security;
 
-pub use apply::apply;
+pub use apply::{Part, apply};
 pub use destroy::{Inventory, destroy, inventory};
 pub use plan::{Action, Change, Plan, Resource};
 
@@ -34,6 +34,8 @@ pub const PROJECT: &str = "fruitctl:project";
 const BY_PROJECT: &str = "tag:fruitctl:project";
 /// The tag of a cluster that says when `fruitctl sweep` may end it, as RFC 3339.
 pub const DEADLINE: &str = "fruitctl:deadline";
+/// The tag of a cluster that was made for one run alone: the run's id.
+pub const RUN: &str = "fruitctl:run";
 /// The tag of a cluster that says who started it.
 pub const OWNER: &str = "fruitctl:owner";
 
@@ -139,7 +141,7 @@ impl Spec {
     pub async fn resolve(config: &Config, aws: &Aws) -> Result<Spec> {
         let names = Names::new(config, aws)?;
         let bucket = bucket::Spec::new(&names, &config.bucket);
-        let scripts = scripts::read(&config.cluster.bootstrap)?;
+        let scripts = scripts::read(&config.cluster.bootstrap, &bucket.name, &aws.region)?;
         let key_pair = key_pair::Spec::resolve(&names, &config.key)?;
         let network = network::Spec::resolve(&names, &config.network, aws).await?;
         let service_role = roles::Spec::service(&names, config);

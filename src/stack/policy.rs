@@ -23,5 +23,18 @@ pub fn operator(names: &Names, config: &Config) -> Value {
         let statements = document["Statement"].as_array_mut().expect("the template has statements");
         statements.retain(|s| s["Sid"] != "MakeRoles" && s["Sid"] != "MakeProfile");
     }
+    // Images go up to input, and results are looked at in output, wherever they are.
+    let statements = document["Statement"].as_array_mut().expect("the template has statements");
+    let places = [
+        (&config.job.input, "Input", &["s3:GetObject", "s3:PutObject"][..]),
+        (&config.job.output, "Output", &["s3:GetObject"]),
+    ];
+    for (place, sid, actions) in places {
+        if let Some((other, prefix)) =
+            place.as_deref().and_then(roles::s3_place).filter(|(other, _)| *other != bucket)
+        {
+            statements.extend(roles::access(&other, &prefix, sid, actions));
+        }
+    }
     document
 }

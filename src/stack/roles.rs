@@ -101,7 +101,7 @@ pub fn s3_place(uri: &str) -> Option<(String, String)> {
 }
 
 /// What is allowed below a prefix, and to list it.
-fn access(bucket: &str, prefix: &str, sid: &str, actions: &[&str]) -> [Value; 2] {
+pub fn access(bucket: &str, prefix: &str, sid: &str, actions: &[&str]) -> [Value; 2] {
     let below = if prefix.is_empty() { "*".to_owned() } else { format!("{prefix}/*") };
     let mut list = json!({
         "Sid": format!("List{sid}"), "Effect": "Allow", "Action": "s3:ListBucket", "Resource": format!("arn:aws:s3:::{bucket}"),

@@ -27,32 +27,27 @@ pub struct Script {
     pub args: Vec<String>,
 }
 
-/// Reads the configured scripts.
-pub fn read(configured: &[BootstrapConfig]) -> Result<Vec<Script>> {
-    configured
-        .iter()
-        .map(|config| {
-            let content = std::fs::read(&config.script).map_err(|e| {
-                Error::usage(format!(
-                    "cannot read the bootstrap action {}: {}",
-                    config.script,
-                    explain_io(&e)
-                ))
+const HOST_KEYS: &[u8] = include_bytes!("../../bootstrap/hostkeys.sh");
+
+/// Ours, by which a node says who it is; then the configured scripts.
+pub fn read(configured: &[BootstrapConfig], bucket: &str, region: &str) -> Result<Vec<Script>> {
+    let ours = Script::new("hostkeys.sh", HOST_KEYS.to_vec(), vec![bucket.to_owned(), region.to_owned()]);
+    let configured = configured.iter().map(|config| {
+        let content = std::fs::read(&config.script).map_err(|e| {
+            Error::usage(format!("cannot read the bootstrap action {}: {}", config.script, explain_io(&e)))
                 .next("mend script under [[cluster.bootstrap]] in fruitctl.toml; paths are relative to it")
-            })?;
-            if !content.starts_with(b"#!") {
-                return Err(Error::usage(format!(
-                    "the bootstrap action {} has no first line like #!/bin/bash",
-                    config.script
-                ))
-                .next("add one: EMR executes the file as it is"));
-            }
-            let name =
-                Path::new(&config.script).file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let key = format!("{BOOTSTRAP}{}/{name}", &sha256(&content)[..16]);
-            Ok(Script { name, key, content, args: config.args.clone() })
-        })
-        .collect()
+        })?;
+        if !content.starts_with(b"#!") {
+            return Err(Error::usage(format!(
+                "the bootstrap action {} has no first line like #!/bin/bash",
+                config.script
+            ))
+            .next("add one: EMR executes the file as it is"));
+        }
+        let name = Path::new(&config.script).file_name().unwrap_or_default().to_string_lossy();
+        Ok(Script::new(&name, content, config.args.clone()))
+    });
+    std::iter::once(Ok(ours)).chain(configured).collect()
 }
 
 /// As lower-case hexadecimal digits.
@@ -61,6 +56,15 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 impl Script {
+    fn new(name: &str, content: Vec<u8>, args: Vec<String>) -> Script {
+        Script {
+            name: name.to_owned(),
+            key: format!("{BOOTSTRAP}{}/{name}", &sha256(&content)[..16]),
+            content,
+            args,
+        }
+    }
+
     /// What EMR is told.
     pub fn action(&self, bucket: &str) -> BootstrapAction {
         let path = format!("s3://{bucket}/{}", self.key);

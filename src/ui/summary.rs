@@ -1,14 +1,19 @@
 //! The last lines of a run: what came out, and where it lies.
 
+use fruitjob::record::RunRecord;
 use fruitjob::session::Session;
 use fruitjob::storage::Location;
 use fruitjob::{count, layout};
 
 use super::{BOLD, DIM, WARN, number, rate, say, seconds};
 
-/// Prints them.
+/// Prints them, of a run here.
 pub fn print(session: &Session) {
-    let run = &session.record;
+    record(&session.record, &|name| short(session, name));
+}
+
+/// Prints them; `place` says where a thing lies.
+pub fn record(run: &RunRecord, place: &dyn Fn(&str) -> String) {
     let images = &run.images;
     let mut lines = vec![String::new()];
     if let Some(pca) = &run.pca {
@@ -32,7 +37,6 @@ pub fn print(session: &Session) {
     for (reason, n) in run.rejects.iter().take(3) {
         lines.push(format!("{WARN}rejected{WARN:#}  {} x {reason}", number(*n)));
     }
-    let place = |name: &str| short(session, name);
     let parts = count(run.parts.len() as u64, "Parquet file");
     lines.push(String::new());
     lines.push(format!("results   {}  {DIM}{parts}{DIM:#}", place(layout::RESULTS)));

@@ -20,7 +20,7 @@ with Emulator(args.region, args.port, nodes=problem is None, verbose=not args.qu
     if problem:
         print(f"clusters will have no node here: {problem}", file=sys.stderr)
     print("# In another terminal:")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL", "FRUITCTL_CHECKIP_URL"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL", "FRUITCTL_CHECKIP_URL", "FRUITCTL_SSH_PORT", "FRUITCTL_NODE_GLIBC"):
         print(f"export {name}={aws.environment[name]}")
     print("export FRUITCTL_PACE=0.1   # waits are ten times shorter")
     print("# Ctrl-C ends it.", flush=True)

@@ -66,6 +66,8 @@ class ElasticMapReduce:
         assert pace.keys() <= PACE.keys(), pace
         self.endpoint, self.folder, self.pace = endpoint, Path(folder), PACE | pace
         self.nodes = nodes
+        # (reason code, message, details) with which the next clusters fail to start.
+        self.failures = []
         self.clusters, self.security_configurations, self.block_public_access = {}, {}, {}
         self.lock = threading.RLock()
 
@@ -545,6 +547,8 @@ class Cluster:
     def _live(self):
         if self.stopping.wait(self.emr.pace["start"]):
             return
+        if self.emr.failures:
+            return self.terminate(*self.emr.failures.pop(0))
         if problem := unusable(self):
             return self.terminate("VALIDATION_ERROR", problem)
         self._let_nodes_talk()
@@ -603,7 +607,8 @@ class Cluster:
             region_name=self.region, role_session_name=self.primary_id, role_arn=role.arn, policy=None, duration=3600, external_id=None)
         self.credentials = {"AWS_ACCESS_KEY_ID": assumed.access_key_id, "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
                             "AWS_SESSION_TOKEN": assumed.session_token, "AWS_REGION": self.region,
-                            "AWS_DEFAULT_REGION": self.region, "AWS_ENDPOINT_URL": self.emr.endpoint}
+                            "AWS_DEFAULT_REGION": self.region, "AWS_ENDPOINT_URL": self.emr.endpoint,
+                            "FRUITCTL_BUSY_SECONDS": str(30 * self.emr.pace["idle"])}
         self.s3 = boto3.client("s3", endpoint_url=self.emr.endpoint, region_name=self.region, aws_access_key_id=assumed.access_key_id,
                                aws_secret_access_key=assumed.secret_access_key, aws_session_token=assumed.session_token)
         self.node = node.Node(self.emr.folder / self.id, self.primary_id, key.public_key if key else "", self.credentials)

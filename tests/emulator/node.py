@@ -1,7 +1,7 @@
 """A primary node that exists: a root directory of its own, sshd, and processes as `hadoop` with the role's credentials.
 
 It lives in its own mount and process namespaces (as root directly, as an ordinary user by way of a user namespace)
-and takes from this machine /usr, /dev and what programs read in /etc; /mnt, /emr, /tmp and /home/hadoop are its own.
+and takes from this machine /usr, /dev, the Python that runs this and what programs read in /etc; /mnt, /emr, /tmp and /home/hadoop are its own.
 sshd listens on an own loopback address: port 22 as root, a high port otherwise.
 """
 
@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 # An own 127.x.y.z per node; by process, so that emulators beside each other do not meet.
@@ -42,7 +43,8 @@ pivot_root . .old
 cd /
 umount -l /.old
 echo up
-exec $become /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
+$become /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config &
+exec sleep infinity
 """
 
 SSHD = """
@@ -72,6 +74,12 @@ def available():
 NAMESPACES = [*(["--user", "--map-root-user"] if os.getuid() else []), "--mount", "--pid", "--fork", "--propagation", "private", "--kill-child"]
 
 
+def mounts():
+    """What the command line of the nodes is made of: this Python, its packages and this folder."""
+    folders = {sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parent)}
+    return sorted(folder for folder in folders if not folder.startswith("/usr"))
+
+
 class Node:
     """The primary instance of a cluster. `environment`: what its processes get, credentials among it."""
 
@@ -91,6 +99,8 @@ class Node:
             address=self.address, port=SSH_PORT, environment=" ".join(f'"{k}={v}"' for k, v in self.environment.items())))
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", etc / "ssh/ssh_host_ed25519_key"], check=True)
         self.write("mnt/var/lib/info/instance.json", '{"isMaster": true}')
+        # EMR's nodes have the AWS command line.
+        self.write("opt/bin/aws", f"#!/bin/sh\nexec {sys.executable} -B {Path(__file__).with_name('aws_cli.py')} \"$@\"\n", 0o755)
         # EMR's hadoop may sudo; here what it may touch is its own already.
         self.write("opt/bin/sudo", '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"\n', 0o755)
         self.own("mnt", "emr", "home/hadoop")
@@ -98,7 +108,7 @@ class Node:
         self.process = subprocess.Popen(
             ["unshare", *NAMESPACES, "bash", "-c", BOOT, "boot", self.root, str(HADOOP)], stdout=subprocess.PIPE, stderr=self.log,
             stdin=subprocess.DEVNULL, start_new_session=True,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "EXTRA": os.environ.get("FRUITCTL_NODE_MOUNTS", ""), "ORDINARY": "1" if os.getuid() else ""})
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "EXTRA": " ".join(mounts()), "ORDINARY": "1" if os.getuid() else ""})
         if self.process.stdout.readline() != b"up\n":
             self.stop()
             raise RuntimeError(f"the node did not start: {self.root.with_suffix('.sshd.log').read_text()}")
@@ -129,6 +139,27 @@ class Node:
             return subprocess.Popen(
                 [*enter, "--", *become, "env", "-C", cwd, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 start_new_session=True, env=self.environment | environment)
+
+    def sshd(self):
+        """Process numbers of its sshd: the one that listens first, then those of connections."""
+        found, waiting = [], [self.pid]
+        while waiting:
+            pid = waiting.pop(0)
+            try:
+                waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+                if b"sshd" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
+                    found.append(pid)
+            except OSError:
+                pass
+        return found
+
+    def cut(self, for_good=False):
+        """Breaks all SSH connections; for good, nobody listens any more."""
+        for pid in self.sshd()[0 if for_good else 1:]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
 
     def stop(self):
         self.process.send_signal(signal.SIGKILL)

@@ -2,6 +2,7 @@
 faults, before it reaches the EMR that is here or the rest of AWS in moto."""
 
 import os
+import platform
 import tempfile
 import threading
 from collections import defaultdict
@@ -14,6 +15,7 @@ from werkzeug.serving import make_server
 
 from . import access, quirks, validate
 from .emr import ElasticMapReduce, EmrError
+from .node import SSH_PORT
 from .request import Request, answer
 
 # Where one is told one's own address, as by https://checkip.amazonaws.com/
@@ -47,6 +49,8 @@ class Emulator:
             "AWS_REGION": region,
             "AWS_ENDPOINT_URL": self.endpoint,
             "FRUITCTL_CHECKIP_URL": f"{self.endpoint}{ADDRESS}",
+            "FRUITCTL_SSH_PORT": str(SSH_PORT),
+            "FRUITCTL_NODE_GLIBC": platform.libc_ver()[1] or "2.34",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

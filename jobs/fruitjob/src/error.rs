@@ -51,12 +51,9 @@ impl Error {
 
     /// An object-store error while `doing` something to an object or prefix.
     pub fn store(doing: &str, err: object_store::Error) -> Self {
-        use object_store::Error as E;
         let message = format!("{doing}: {}", explain_store(&err));
-        match err {
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => Error::Denied(message),
-            _ => Error::Failed(message),
-        }
+        let denied = is_denied(&err) || matches!(err, object_store::Error::Unauthenticated { .. });
+        if denied { Error::Denied(message) } else { Error::Failed(message) }
     }
 }
 
@@ -70,14 +67,19 @@ pub fn explain_store(err: &object_store::Error) -> String {
     }
     match err {
         E::NotFound { .. } => "not found".into(),
-        E::PermissionDenied { .. } => {
-            "permission denied; check what the credentials in use may do here".into()
-        }
+        _ if is_denied(err) => "permission denied; check what the credentials in use may do here".into(),
         E::Unauthenticated { .. } => {
             "no valid credentials; check AWS_PROFILE, AWS_ACCESS_KEY_ID or the instance's role".into()
         }
         other => other.to_string().replace('\n', " "),
     }
+}
+
+/// Whether the store refuses. A refused list comes as a generic error, with its status in the text.
+fn is_denied(err: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    matches!(err, E::PermissionDenied { .. })
+        || matches!(err, E::Generic { source, .. } if source.to_string().contains("403 Forbidden"))
 }
 
 /// An I/O error in one line, with what to do about the frequent ones.

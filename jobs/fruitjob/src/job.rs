@@ -55,6 +55,22 @@ impl JobOptions {
             max_rejects: self.max_rejects.or(other.max_rejects),
         }
     }
+
+    /// The command-line arguments that say the same.
+    pub fn args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        let mut flag = |name: &str, value: Option<String>| {
+            args.extend(value.map(|value| format!("--{name}={value}")));
+        };
+        flag("input", self.input.clone());
+        flag("output", self.output.clone());
+        flag("model", self.model.clone());
+        flag("components", self.components.map(|k| k.to_string()));
+        flag("variance", self.variance.map(|share| f64::from(share).to_string()));
+        flag("threads", self.threads.map(|n| n.to_string()));
+        flag("max-rejects", self.max_rejects.map(|most| most.to_string()));
+        args
+    }
 }
 
 /// A job, with every default filled in.
@@ -208,6 +224,37 @@ mod tests {
         for bad in ["", "-1", "101%", "x%", "1.5"] {
             assert!(bad.parse::<MaxRejects>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn arguments_say_the_same() {
+        #[derive(clap::Parser, Debug, PartialEq)]
+        struct All {
+            #[command(flatten)]
+            job: JobOptions,
+            #[command(flatten)]
+            preprocessing: PreprocessingOptions,
+        }
+        let all = All {
+            job: JobOptions {
+                input: Some("s3://b/with space".into()),
+                output: Some("-odd".into()),
+                model: Some("m.onnx".into()),
+                components: None,
+                variance: Some(Share(0.95)),
+                threads: NonZeroUsize::new(3),
+                max_rejects: Some(MaxRejects::Share(0.01)),
+            },
+            preprocessing: PreprocessingOptions {
+                input_size: Some(96),
+                mean: Some(vec![-1.5, 2.0, 3.25]),
+                std: Some(vec![127.5]),
+                color: Some(crate::preprocess::Color::Bgr),
+                layout: Some(crate::preprocess::Layout::Nhwc),
+            },
+        };
+        let args = ["x".to_owned()].into_iter().chain(all.job.args()).chain(all.preprocessing.args());
+        assert_eq!(<All as clap::Parser>::parse_from(args), all);
     }
 
     #[test]

@@ -74,6 +74,20 @@ impl PreprocessingOptions {
             layout: self.layout.or(other.layout),
         }
     }
+
+    /// The command-line arguments that say the same.
+    pub fn args(&self) -> Vec<String> {
+        let list = |numbers: &Vec<f32>| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+        let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+        let values = [
+            ("input-size", self.input_size.map(|size| size.to_string())),
+            ("mean", self.mean.as_ref().map(list)),
+            ("std", self.std.as_ref().map(list)),
+            ("color", self.color.as_ref().map(|color| word(color))),
+            ("layout", self.layout.as_ref().map(|layout| word(layout))),
+        ];
+        values.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?))).collect()
+    }
 }
 
 /// A backbone, ready to run.

@@ -1,0 +1,62 @@
+//! `fruitctl logs`: what a run's step said.
+
+use super::cloud;
+use crate::cli::{Cli, LogsArgs};
+use crate::cost::Prices;
+use crate::error::{Error, Result};
+use crate::run::history;
+use crate::run::watch::{Stream, Watch, fetch};
+use crate::stack::{Spec, bucket};
+use crate::ui;
+
+/// Prints stdout and stderr: what is in the bucket, or live until the end.
+pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
+    let config = cloud::config(cli, &args.cloud)?;
+    cloud::block_on(async {
+        let (aws, names) = cloud::connect(&config).await?;
+        let bucket = bucket::Spec::new(&names, &config.bucket).name;
+        let entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
+        if entry.step.is_empty() {
+            return Err(Error::usage(format!("run {} never had a step", entry.id)).next("fruitctl runs"));
+        }
+        let print = |stream: Stream, line: &str| {
+            match stream {
+                Stream::Out => ui::say(line),
+                Stream::Err => ui::note(line),
+            }
+            false
+        };
+        if args.follow {
+            let spec = Spec::resolve(&config, &aws).await?;
+            let watch = Watch {
+                aws: &aws,
+                spec: &spec,
+                cluster: &entry.cluster,
+                step: &entry.step,
+                no_ssh: false,
+                deadline: i64::MAX,
+                max_cost: None,
+                prices: &Prices::new(&config.prices),
+                state: &|_, _| {},
+                warn: &|text| ui::note(text),
+            };
+            watch.run(&print).await?;
+            return Ok(());
+        }
+        let mut found = false;
+        for stream in [Stream::Out, Stream::Err] {
+            if let Some(text) = fetch(&bucket, &entry.cluster, &entry.step, stream, &aws).await {
+                found = true;
+                for line in String::from_utf8_lossy(&text).lines() {
+                    print(stream, line);
+                }
+            }
+        }
+        if found {
+            Ok(())
+        } else {
+            Err(Error::usage(format!("run {} has no logs in the bucket yet", entry.id))
+                .next("fruitctl logs -f"))
+        }
+    })
+}

@@ -1,0 +1,364 @@
+//! `fruitctl run` with target emr: from here to results on a cluster, and the cluster's end.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use fruitjob::record::RunRecord;
+use fruitjob::{Event, Observer};
+
+use super::{cloud, plan};
+use crate::aws::Aws;
+use crate::aws::emr::StepSpec;
+use crate::cli::{CloudArgs, ClusterArgs, LockArgs, StackArgs};
+use crate::config::Config;
+use crate::cost::Prices;
+use crate::error::{Error, Kind, Result};
+use crate::run::watch::{Ended, Stream, Watch};
+use crate::run::{self, Request, collect, history, ship, submit};
+use crate::stack::{self, Observed, Part, Spec, bucket, cluster, lock};
+use crate::ui::progress::Progress;
+use crate::ui::steps::Steps;
+use crate::{clock, explain, ui};
+
+/// Lines of stderr that are remembered for an explanation.
+const REMEMBERED: usize = 20;
+
+/// What the step said.
+#[derive(Default)]
+struct Heard {
+    record: Option<RunRecord>,
+    failure: Option<(String, i32)>,
+    stderr: VecDeque<String>,
+}
+
+/// Runs the configured job on a cluster. What it names, the nodes' role will allow.
+pub fn run(config: Config, flags: &ClusterArgs, json: bool) -> Result<()> {
+    let cloud_args = CloudArgs { region: flags.region.clone(), json };
+    let config =
+        cloud::with_flags(config, &StackArgs { cloud: cloud_args, ssh_cidr: flags.ssh_cidr.clone() });
+    cloud::block_on(async {
+        let (aws, names) = cloud::connect(&config).await?;
+        let spec = Spec::resolve(&config, &aws).await?;
+        let request = Request {
+            id: run::new_id(),
+            job: run::places(config.job.clone(), &spec.bucket.name)?,
+            preprocessing: config.preprocessing.clone(),
+            executable: flags.executable.clone(),
+            keep: flags.keep,
+            one_shot: flags.one_shot,
+            no_ssh: flags.no_ssh,
+            max_seconds: flags.max_duration,
+            max_cost: flags.max_cost,
+            download: flags.download.clone(),
+        };
+        if bucket::observe(&names, &spec.bucket.name, &aws).await?.is_none() {
+            bucket::create(&spec.bucket, &aws).await?;
+        }
+        let output = lock::Name::output(request.job.output.as_deref().unwrap_or_default());
+        let work = Box::pin(pipeline(&config, &spec, &request, &aws, flags, json));
+        cloud::under_lock(&aws, &spec.bucket.name, &output, "run", &flags.lock, work).await
+    })
+}
+
+/// Everything under the lock of the output.
+async fn pipeline(
+    config: &Config,
+    spec: &Spec,
+    request: &Request,
+    aws: &Arc<Aws>,
+    flags: &ClusterArgs,
+    json: bool,
+) -> Result<()> {
+    let steps = Steps::new();
+    let ready = async {
+        no_other_run(spec, request, aws).await?;
+        let observed = prepare(config, spec, aws, &flags.lock, &steps).await?;
+        steps.state("shipping", "the executable and the model");
+        let shipped = ship::ship(spec, request, aws).await?;
+        steps.done("shipping");
+        Ok((observed, shipped))
+    };
+    let (observed, shipped) = cloud::until_signal(ready).await?;
+    let standing = observed.clusters.iter().find(|c| cluster::is_standing(c)).filter(|_| !request.one_shot);
+    let mut step = submit::step(request, &shipped, &aws.region, standing.is_none())?;
+    let mut entry = history::Entry {
+        version: 1,
+        id: request.id.clone(),
+        state: "running".into(),
+        cluster: standing.map(|found| found.id.clone()).unwrap_or_default(),
+        one_shot: standing.is_none(),
+        input: request.job.input.clone().unwrap_or_default(),
+        output: request.job.output.clone().unwrap_or_default(),
+        args: step.args.clone(),
+        owner: aws.caller.clone(),
+        started: clock::rfc3339(clock::now()),
+        ..history::Entry::default()
+    };
+    let mut prices = Prices::new(&config.prices);
+    let spot: Vec<String> =
+        spec.cluster.workforce.iter().filter(|w| w.spot).flat_map(|w| w.types.clone()).collect();
+    if !spot.is_empty() {
+        prices.spot = aws.spot_prices(&spot).await.unwrap_or_default();
+    }
+    let heard = Mutex::new(Heard::default());
+    // From here on there is something that costs money; whatever happens, it is ended.
+    let work = async {
+        place(spec, &mut entry, &mut step, aws, &steps).await?;
+        follow(spec, request, &entry, &prices, &heard, aws, json).await
+    };
+    let followed = cloud::until_signal(work).await;
+    if matches!(&followed, Err(e) if matches!(e.kind, Kind::Interrupted(_))) {
+        ui::note("stopping: the step is cancelled, and the cluster ends");
+    }
+    if entry.cluster.is_empty() {
+        // Stopped while it was being asked for.
+        entry.cluster = cluster::of_run(&spec.names, &request.id, aws).await?.unwrap_or_default();
+    }
+    let id = entry.cluster.clone();
+    let result = match &followed {
+        Ok(ended) => verdict(spec, ended, &heard, aws).await,
+        Err(error) => Err(error.clone()),
+    };
+    let interrupted = matches!(&result, Err(e) if matches!(e.kind, Kind::Interrupted(_)));
+    let left = end(&id, &entry.step, followed.is_err(), request.keep, interrupted, aws, &steps).await;
+    let collected = match (&result, &request.job.output) {
+        (Ok(()), Some(output)) => collect::collect(output, &request.download, aws).await.map(Some),
+        _ => Ok(None),
+    };
+    let dollars = dollars(&id, spec, &prices, aws).await;
+    let result = result.and(collected);
+    entry.state = match &result {
+        Ok(_) => "done",
+        Err(e) if matches!(e.kind, Kind::Interrupted(_)) => "stopped",
+        Err(_) => "failed",
+    }
+    .into();
+    entry.ended = Some(clock::rfc3339(clock::now()));
+    entry.dollars = dollars;
+    entry.failure = result.as_ref().err().map(|e| e.message.clone());
+    entry.images = result.as_ref().ok().and_then(|r| r.as_ref()).map(|r| r.images.results);
+    let kept = history::put(&entry, &spec.bucket.name, aws).await;
+    let record = match result {
+        Ok(record) => record,
+        Err(error) => return Err(error.left(left?)),
+    };
+    let left = left?;
+    kept?;
+    if !json {
+        if let Some(record) = record {
+            let output = entry.output.trim_end_matches('/');
+            let report = request.download.join("report.html");
+            ui::summary::record(&record, &|name| {
+                if name == "report.html" { report.display().to_string() } else { format!("{output}/{name}") }
+            });
+        }
+        let cost = dollars.map_or("unknown".to_owned(), |d| format!("${d:.2}"));
+        let estimate = prices.cluster(&aws.region, &spec.cluster.workforce, spec.cluster.root_gb);
+        ui::say(&format!("cost      {cost} (planned: {} an hour)\n{left}", estimate.short()));
+    }
+    Ok(())
+}
+
+/// A run whose command was killed goes on on its cluster: two over one output would mix.
+async fn no_other_run(spec: &Spec, request: &Request, aws: &Aws) -> Result<()> {
+    for entry in history::all(&spec.bucket.name, aws).await? {
+        let same = Some(&entry.output) == request.job.output.as_ref();
+        if !same || entry.state != "running" || entry.step.is_empty() {
+            continue;
+        }
+        if aws.step(&entry.cluster, &entry.step).await?.is_some_and(|step| !step.has_ended()) {
+            return Err(Error::new(
+                Kind::Locked,
+                format!(
+                    "run {} of {} is still at work on {}: step {} of cluster {}",
+                    entry.id, entry.owner, entry.output, entry.step, entry.cluster
+                ),
+            )
+            .next("wait for it (fruitctl status), or end it: fruitctl down"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes what a cluster needs, if something is missing.
+async fn prepare(
+    config: &Config,
+    spec: &Spec,
+    aws: &Arc<Aws>,
+    lock_args: &LockArgs,
+    steps: &Steps,
+) -> Result<Observed> {
+    let work = async {
+        let (plan, _, observed) = plan::make(config, spec, aws).await?;
+        stack::apply(Part::ButCluster, spec, &observed, &plan, aws, &|change, state| {
+            steps.report(change, state)
+        })
+        .await?;
+        for note in &plan.notes {
+            ui::note(note);
+        }
+        Ok(observed)
+    };
+    cloud::locked(aws, &spec.bucket.name, &lock::Name::stack(), "run", lock_args, work).await
+}
+
+/// Puts the step on the cluster that is there; or, where there is none or it is just ending, on one for this run alone.
+async fn place(
+    spec: &Spec,
+    entry: &mut history::Entry,
+    step: &mut StepSpec,
+    aws: &Aws,
+    steps: &Steps,
+) -> Result<()> {
+    if !entry.cluster.is_empty() {
+        match submit::add(&entry.cluster, step, aws).await {
+            Ok(id) => entry.step = id,
+            Err(error) if error.message.contains("may not be modified") => entry.cluster.clear(),
+            Err(error) => return Err(error),
+        }
+    }
+    if entry.cluster.is_empty() {
+        (entry.one_shot, step.is_last) = (true, true);
+        steps.state("a cluster", "is being asked for");
+        entry.cluster = cluster::start(spec, Some((&entry.id, step.clone())), aws).await?;
+        steps.done("a cluster");
+        entry.step = submit::find(&entry.cluster, &step.name, aws).await?.map(|s| s.id).unwrap_or_default();
+    }
+    history::put(entry, &spec.bucket.name, aws).await
+}
+
+/// Watches, and shows how it goes.
+async fn follow(
+    spec: &Spec,
+    request: &Request,
+    entry: &history::Entry,
+    prices: &Prices,
+    heard: &Mutex<Heard>,
+    aws: &Aws,
+    json: bool,
+) -> Result<Ended> {
+    let id = &entry.cluster;
+    let progress = Progress::new();
+    let states = Steps::new();
+    let started = std::sync::Once::new();
+    let sink = |stream: Stream, line: &str| hear(stream, line, heard, &progress, json);
+    let watch = Watch {
+        aws,
+        spec,
+        cluster: id,
+        step: &entry.step,
+        no_ssh: request.no_ssh,
+        // The node stops by itself first; we only if it does not.
+        deadline: clock::now() + (request.max_seconds as f64 * clock::pace()) as i64 + 1800,
+        max_cost: request.max_cost,
+        prices,
+        state: &|cluster, step| {
+            if step == "RUNNING" {
+                started.call_once(|| states.done("the step runs"))
+            } else {
+                states.state(
+                    &format!("cluster {id}"),
+                    &format!("{}, step {}", cluster.to_lowercase(), step.to_lowercase()),
+                )
+            }
+        },
+        warn: &|text| progress.event(&Event::Warning { message: text.to_owned() }),
+    };
+    watch.run(&sink).await
+}
+
+/// One line of the step; `true` after the last event.
+fn hear(stream: Stream, line: &str, heard: &Mutex<Heard>, progress: &Progress, json: bool) -> bool {
+    let mut heard = heard.lock().unwrap_or_else(|broken| broken.into_inner());
+    match (stream, serde_json::from_str::<Event>(line)) {
+        (Stream::Out, Ok(event)) => {
+            if json {
+                ui::say(line);
+            }
+            match event {
+                Event::Finished { run } => {
+                    heard.record = Some(*run);
+                    return true;
+                }
+                Event::Failed { message, exit_code } => {
+                    heard.failure = Some((message, exit_code));
+                    return true;
+                }
+                event if !json => progress.event(&event),
+                _ => {}
+            }
+        }
+        (Stream::Out, Err(_)) => {
+            if json {
+                ui::note(line)
+            } else {
+                ui::say(line)
+            }
+        }
+        (Stream::Err, _) => {
+            ui::note(line);
+            heard.stderr.push_back(line.to_owned());
+            if heard.stderr.len() > REMEMBERED {
+                heard.stderr.pop_front();
+            }
+        }
+    }
+    false
+}
+
+/// Whether it worked; if not, why.
+async fn verdict(spec: &Spec, ended: &Ended, heard: &Mutex<Heard>, aws: &Aws) -> Result<()> {
+    let (failure, stderr) = {
+        let heard = heard.lock().unwrap_or_else(|broken| broken.into_inner());
+        (heard.failure.clone(), heard.stderr.iter().cloned().collect::<Vec<_>>())
+    };
+    if ended.step.state == "COMPLETED" {
+        return Ok(());
+    }
+    let logs = run::step_logs(&spec.bucket.name, &ended.cluster.id, &ended.step.id);
+    Err(explain::step(&ended.step, &ended.cluster, failure, &stderr, &logs, aws).await)
+}
+
+/// Ends step and cluster; what is left, in a sentence.
+async fn end(
+    id: &str,
+    step: &str,
+    cancel: bool,
+    keep: bool,
+    hasty: bool,
+    aws: &Aws,
+    steps: &Steps,
+) -> Result<String> {
+    let left = |e: Error| {
+        Error { kind: Kind::LeftBehind, ..e }
+            .left(format!("cluster {id} in {}, which costs money every hour", aws.region))
+            .next("fruitctl down")
+    };
+    if cancel && !step.is_empty() {
+        // What cannot be cancelled ends with its cluster.
+        let _ = aws.cancel_step(id, step).await;
+    }
+    if keep {
+        return Ok(format!("cluster {id} is kept; fruitctl down ends it"));
+    }
+    let Some(found) = aws.describe_cluster(id).await.map_err(|e| left(e.into()))? else {
+        return Ok(String::new());
+    };
+    cluster::terminate(&found, aws).await.map_err(left)?;
+    if !hasty {
+        let title = format!("cluster {id}");
+        cluster::wait_ended(&[id.to_owned()], aws, &|_, state| steps.state(&title, &state.to_lowercase()))
+            .await?;
+        steps.done(&format!("{title} has ended"));
+        return Ok(format!("cluster {id} has ended"));
+    }
+    Ok(format!("cluster {id} is ending"))
+}
+
+/// What the cluster's instances have cost, where all prices are known.
+async fn dollars(id: &str, spec: &Spec, prices: &Prices, aws: &Aws) -> Option<f64> {
+    let gb = spec.cluster.root_gb + spec.cluster.workforce.iter().filter_map(|w| w.ebs_gb).max().unwrap_or(0);
+    let instances = aws.instances(id).await.ok()?;
+    let (dollars, unknown) = prices.so_far(&aws.region, &instances, gb);
+    unknown.is_empty().then_some(dollars)
+}

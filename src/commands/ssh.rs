@@ -1,0 +1,97 @@
+//! `fruitctl ssh` and `fruitctl tunnel`: OpenSSH's client, with the host keys that the node published and no others.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::cloud;
+use crate::cli::{Cli, CloudArgs, SshArgs};
+use crate::error::{Error, Kind, Result};
+use crate::run::watch::target;
+use crate::ssh::{Target, USER};
+use crate::stack::{Spec, cluster, key_pair};
+use crate::ui;
+
+/// Local port, the node's port, and what is there.
+/// Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-web-interfaces.html
+const PORTS: [(u16, u16, &str, &str); 3] = [
+    (18080, 18080, "http", "Spark History Server"),
+    (8088, 8088, "http", "YARN"),
+    (9443, 9443, "https", "JupyterHub"),
+];
+
+/// Becomes `ssh`.
+pub fn shell(cli: &Cli, args: &SshArgs) -> Result<()> {
+    let target = find(cli, &args.cloud)?;
+    let mut command = client(&target)?;
+    command.arg(&target.host).args(&args.command);
+    Err(failed(command.exec()))
+}
+
+/// Opens the ports, and becomes `ssh`.
+pub fn tunnel(cli: &Cli, args: &CloudArgs) -> Result<()> {
+    let target = find(cli, args)?;
+    let mut command = client(&target)?;
+    command.args(["-N", "-o", "ExitOnForwardFailure=yes"]);
+    for (here, there, scheme, what) in PORTS {
+        command.args(["-L", &format!("127.0.0.1:{here}:localhost:{there}")]);
+        ui::say(&format!("{what:<21} {scheme}://localhost:{here}"));
+    }
+    ui::note("Ctrl-C closes them");
+    command.arg(&target.host);
+    Err(failed(command.exec()))
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::new(Kind::Usage, format!("cannot start ssh: {error}")).next("install OpenSSH's client")
+}
+
+/// The project's cluster, and how to reach it.
+fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
+    let config = cloud::config(cli, args)?;
+    cloud::block_on(async {
+        let (aws, names) = cloud::connect(&config).await?;
+        let spec = Spec::resolve(&config, &aws).await?;
+        let clusters = cluster::observe(&names, &aws).await?;
+        let found =
+            clusters.iter().find(|c| c.status.is_usable() && c.primary_dns.is_some()).ok_or_else(|| {
+                Error::usage(format!("there is no cluster to log in to in {}", aws.region))
+                    .next("fruitctl status, or: fruitctl up --wait")
+            })?;
+        if found.cluster.key_pair != spec.key_pair.name {
+            return Err(Error::usage(format!(
+                "the cluster's key pair, {}, is another machine's",
+                found.cluster.key_pair
+            ))
+            .next("log in from there"));
+        }
+        target(&found.id, found.primary_dns.as_deref().unwrap_or_default(), &spec, &aws).await
+    })
+}
+
+/// `ssh` that believes the published keys and nothing else, and hands on no credentials.
+fn client(target: &Target) -> Result<Command> {
+    let dir = key_pair::data_dir()?.join("known_hosts");
+    let file = dir.join(&target.host);
+    let name =
+        if target.port == 22 { target.host.clone() } else { format!("[{}]:{}", target.host, target.port) };
+    let lines: String = target.host_keys.iter().map(|key| format!("{name} {key}\n")).collect();
+    let write = || {
+        std::fs::create_dir_all(&dir)?;
+        std::fs::File::create(&file)?.write_all(lines.as_bytes())
+    };
+    write().map_err(|e| Error::new(Kind::Failed, format!("cannot write {}: {e}", file.display())))?;
+    let mut command = Command::new("ssh");
+    command.arg("-i").arg(&target.key).args(["-p", &target.port.to_string(), "-l", USER]);
+    for option in [
+        "StrictHostKeyChecking=yes",
+        "GlobalKnownHostsFile=/dev/null",
+        &format!("UserKnownHostsFile=\"{}\"", file.display()),
+        "IdentitiesOnly=yes",
+        "ForwardAgent=no",
+        "UpdateHostKeys=no",
+    ] {
+        command.args(["-o", option]);
+    }
+    Ok(command)
+}

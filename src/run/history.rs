@@ -1,0 +1,102 @@
+//! The history of runs: one object a run in the bucket, written when it begins and when it has ended.
+
+use clap::Parser;
+use fruitjob::JobOptions;
+use fruitjob::model::PreprocessingOptions;
+use serde::{Deserialize, Serialize};
+
+use crate::aws::Aws;
+use crate::aws::s3::Only;
+use crate::error::{Error, Result};
+use crate::stack::bucket::RUNS;
+
+/// A run, as kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// Version of this form.
+    pub version: u32,
+    /// The run.
+    pub id: String,
+    /// `running`, `done`, `failed` or `stopped`.
+    pub state: String,
+    /// Its cluster.
+    pub cluster: String,
+    /// Its step.
+    pub step: String,
+    /// The cluster was made for it alone.
+    pub one_shot: bool,
+    /// Where the images are.
+    pub input: String,
+    /// Where the results are.
+    pub output: String,
+    /// The job's arguments.
+    pub args: Vec<String>,
+    /// Who asked for it.
+    pub owner: String,
+    /// When it was asked for, RFC 3339.
+    pub started: String,
+    /// When it had ended.
+    pub ended: Option<String>,
+    /// Images with results.
+    pub images: Option<u64>,
+    /// Dollars that its instances cost, as far as prices are known.
+    pub dollars: Option<f64>,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// The job's flags alone.
+#[derive(clap::Parser)]
+struct Job {
+    #[command(flatten)]
+    job: JobOptions,
+    #[command(flatten)]
+    preprocessing: PreprocessingOptions,
+}
+
+impl Entry {
+    /// The job that it ran.
+    pub fn job(&self) -> Result<(JobOptions, PreprocessingOptions)> {
+        let flags = self.args.iter().skip_while(|arg| *arg != "run").cloned();
+        Job::try_parse_from(flags)
+            .map(|parsed| (parsed.job, parsed.preprocessing))
+            .map_err(|e| Error::usage(format!("run {} was made by another version: {}", self.id, e.kind())))
+    }
+}
+
+fn key(id: &str) -> String {
+    format!("{RUNS}{id}.json")
+}
+
+/// Writes it.
+pub async fn put(entry: &Entry, bucket: &str, aws: &Aws) -> Result<()> {
+    let body = serde_json::to_vec_pretty(entry).expect("an entry is JSON");
+    aws.put_object(bucket, &key(&entry.id), &body, Only::Always).await?;
+    Ok(())
+}
+
+/// All of them, the latest first.
+pub async fn all(bucket: &str, aws: &Aws) -> Result<Vec<Entry>> {
+    let mut keys: Vec<_> = aws.list_objects(bucket, RUNS).await?.into_iter().map(|o| o.key).collect();
+    keys.sort_unstable_by(|a, b| b.cmp(a));
+    let mut entries = Vec::new();
+    for key in keys.iter().take(100) {
+        if let Some((body, _)) = aws.get_object(bucket, key).await?
+            && let Ok(entry) = serde_json::from_slice(&body)
+        {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// One of them: by its id or how that begins; the latest without.
+pub async fn find(id: Option<&str>, bucket: &str, aws: &Aws) -> Result<Entry> {
+    let mut found =
+        all(bucket, aws).await?.into_iter().filter(|entry| id.is_none_or(|id| entry.id.starts_with(id)));
+    found.next().ok_or_else(|| {
+        let what = id.map_or("there is no run yet".to_owned(), |id| format!("there is no run {id}"));
+        Error::usage(what).next("fruitctl runs")
+    })
+}

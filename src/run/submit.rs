@@ -1,0 +1,61 @@
+//! Submits the step: to the cluster that is there, or with a cluster of its own that ends with it.
+//!
+//! AddJobFlowSteps has no token by which AWS could tell a repetition: after a lost answer, a step of the run's name is
+//! looked for before the call is made again.
+
+use fruitjob::JobOptions;
+
+use super::ship::Shipped;
+use super::{Request, step_name};
+use crate::aws::Aws;
+use crate::aws::emr::{Step, StepSpec};
+use crate::clock;
+use crate::error::{Error, Kind, Result};
+
+/// EMR's limit. Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-work-with-steps.html
+const LONGEST: usize = 10_240;
+
+/// The step of a run.
+pub fn step(request: &Request, shipped: &Shipped, region: &str, is_last: bool) -> Result<StepSpec> {
+    let mut args = vec![
+        region.to_owned(),
+        shipped.executable.clone(),
+        shipped.sha256.clone(),
+        request.max_seconds.to_string(),
+        "run".into(),
+    ];
+    args.extend(JobOptions { model: shipped.model.clone(), ..request.job.clone() }.args());
+    args.extend(request.preprocessing.args());
+    let length: usize = args.iter().map(String::len).sum::<usize>() + shipped.script.len();
+    if length > LONGEST {
+        return Err(Error::usage(format!(
+            "the step's arguments have {length} characters, and EMR takes {LONGEST}"
+        ))
+        .next("shorten the names of input, output and model"));
+    }
+    Ok(StepSpec { name: step_name(&request.id), script: shipped.script.clone(), args, is_last })
+}
+
+/// Adds the step to a cluster, once, whatever happens to the answer; its id.
+pub async fn add(cluster: &str, step: &StepSpec, aws: &Aws) -> Result<String> {
+    for _ in 0..3 {
+        match aws.add_step(cluster, step).await {
+            Ok(id) => return Ok(id),
+            Err(error) if !error.is_lost() => return Err(error.into()),
+            Err(_) => {}
+        }
+        for _ in 0..3 {
+            clock::sleep(3.0).await;
+            if let Some(found) = find(cluster, &step.name, aws).await? {
+                return Ok(found.id);
+            }
+        }
+    }
+    Err(Error::new(Kind::TimedOut, format!("AddJobFlowSteps on {cluster} was not answered three times"))
+        .next("fruitctl status, then: fruitctl run"))
+}
+
+/// The step of a name.
+pub async fn find(cluster: &str, name: &str, aws: &Aws) -> Result<Option<Step>> {
+    Ok(aws.steps(cluster).await?.into_iter().find(|step| step.name == name))
+}

@@ -1,0 +1,406 @@
+//! Watches a step: one loop asks EMR for the states of cluster and step; beside it, the step's stdout and stderr are
+//! followed over SSH, and, where there is no SSH or no more, in the logs that EMR puts into the bucket. Every byte arrives
+//! once: whoever takes over begins where the other has ended.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use flate2::read::MultiGzDecoder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{node_logs, step_logs};
+use crate::aws::Aws;
+use crate::aws::emr::{Existing, Step};
+use crate::clock;
+use crate::cost::Prices;
+use crate::error::{Error, Kind, Result};
+use crate::ssh::tail::{self, Orders, Said};
+use crate::ssh::{self, Target, Trouble};
+use crate::stack::roles::s3_place;
+use crate::stack::{Spec, bucket};
+
+/// Seconds between two looks.
+const POLL: f64 = 10.0;
+
+/// Seconds for which the last log may take to come to the bucket: EMR puts logs there every five minutes.
+const LATE: f64 = 420.0;
+
+/// One of a step's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Events.
+    Out,
+    /// Words.
+    Err,
+}
+
+impl Stream {
+    fn file(self) -> &'static str {
+        match self {
+            Stream::Out => "stdout",
+            Stream::Err => "stderr",
+        }
+    }
+}
+
+/// Who hears lines; `true`: that was the last one.
+pub type Sink<'a> = &'a (dyn Fn(Stream, &str) -> bool + Sync);
+
+/// What is watched.
+pub struct Watch<'a> {
+    /// The account.
+    pub aws: &'a Aws,
+    /// What was wanted of the project.
+    pub spec: &'a Spec,
+    /// The cluster.
+    pub cluster: &'a str,
+    /// The step.
+    pub step: &'a str,
+    /// Do not try SSH.
+    pub no_ssh: bool,
+    /// Seconds since 1970 after which it is too late.
+    pub deadline: i64,
+    /// Dollars after which it is too dear.
+    pub max_cost: Option<f64>,
+    /// Prices.
+    pub prices: &'a Prices,
+    /// Hears states.
+    pub state: &'a (dyn Fn(&str, &str) + Sync),
+    /// Hears what should be known.
+    pub warn: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Where a stream's bytes come from.
+enum Source {
+    /// Nothing has begun.
+    None,
+    /// A tail, which listens to orders.
+    Ssh(Arc<Orders>),
+    /// The bucket.
+    Bucket,
+    /// All is here.
+    Done,
+}
+
+/// One stream on its way.
+struct Feed {
+    stream: Stream,
+    source: Source,
+    /// Bytes that have arrived.
+    offset: u64,
+    /// The beginning of a line that has not ended.
+    partial: Vec<u8>,
+}
+
+impl Feed {
+    fn take(&mut self, bytes: &[u8], sink: Sink<'_>) {
+        self.offset += bytes.len() as u64;
+        self.partial.extend_from_slice(bytes);
+        while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            if sink(self.stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])) {
+                self.finish(sink);
+            }
+        }
+    }
+
+    /// What is left is a line too.
+    fn finish(&mut self, sink: Sink<'_>) {
+        if let Source::Ssh(orders) = &self.source {
+            orders.stop.store(true, Ordering::SeqCst);
+        }
+        self.source = Source::Done;
+        if !self.partial.is_empty() {
+            let line = std::mem::take(&mut self.partial);
+            sink(self.stream, &String::from_utf8_lossy(&line));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.source, Source::Done)
+    }
+}
+
+/// How it ended.
+pub struct Ended {
+    /// The step.
+    pub step: Step,
+    /// The cluster.
+    pub cluster: Existing,
+}
+
+impl Watch<'_> {
+    /// Watches until the step has ended and all that it said is here, or until it is too late or too dear.
+    pub async fn run(&self, sink: Sink<'_>) -> Result<Ended> {
+        let (said, mut hears) = unbounded_channel::<(usize, Said)>();
+        let feed = |stream| Feed { stream, source: Source::None, offset: 0, partial: Vec::new() };
+        let mut feeds = [feed(Stream::Out), feed(Stream::Err)];
+        let mut told = false;
+        let mut waited = 0.0;
+        let mut tried_ssh = self.no_ssh;
+        let result = loop {
+            let (cluster, step) = self.look().await?;
+            (self.state)(&cluster.status.state, &step.state);
+            if !step.has_ended() {
+                if clock::now() >= self.deadline {
+                    break Err(Error::new(
+                        Kind::TimedOut,
+                        format!(
+                            "step {} is still {} at its deadline (--max-duration)",
+                            self.step, step.state
+                        ),
+                    ));
+                }
+                if let Some(most) = self.max_cost {
+                    let (dollars, _) =
+                        self.prices.so_far(&self.aws.region, &self.aws.instances(self.cluster).await?, 0);
+                    if dollars >= most {
+                        break Err(Error::new(
+                            Kind::TimedOut,
+                            format!("the run has cost ${dollars:.2}, and may cost ${most:.2} (--max-cost)"),
+                        ));
+                    }
+                }
+            }
+            if !tried_ssh && step.started.is_some() && cluster.primary_dns.is_some() {
+                tried_ssh = true;
+                match self.target(&cluster).await {
+                    Ok(target) => self.start_tails(&target, &mut feeds, &said),
+                    Err(why) => self.hand_over(&mut feeds, &why, &mut told),
+                }
+            }
+            if step.has_ended() || !cluster.status.is_usable() {
+                for feed in &mut feeds {
+                    match &feed.source {
+                        Source::Ssh(orders) if cluster.status.is_usable() => {
+                            orders.ending.store(true, Ordering::SeqCst)
+                        }
+                        // The node goes away: what it still had is in the bucket, or soon will be.
+                        Source::Ssh(orders) => orders.stop.store(true, Ordering::SeqCst),
+                        Source::None => feed.source = Source::Bucket,
+                        Source::Bucket | Source::Done => {}
+                    }
+                }
+            }
+            // Between two looks, hear what the tails say; at the end, no longer than they have something to say.
+            self.hear(&mut feeds, &mut hears, sink, &mut told, &step).await;
+            for feed in feeds.iter_mut().filter(|feed| matches!(feed.source, Source::Bucket)) {
+                self.fetch(feed, sink).await;
+            }
+            if step.has_ended() {
+                waited += POLL;
+                // After the last event there is nothing to wait for; else for what EMR writes after the step's end.
+                let complete = feeds[0].is_done() || waited > LATE || self.logs_are_complete(&step).await;
+                for feed in feeds.iter_mut().filter(|feed| complete && matches!(feed.source, Source::Bucket))
+                {
+                    self.fetch(feed, sink).await;
+                    feed.finish(sink);
+                }
+                if feeds.iter().all(Feed::is_done) || waited > 2.0 * LATE {
+                    break Ok(Ended { step, cluster });
+                }
+            } else if !cluster.status.lives() {
+                break Err(crate::explain::ended(&cluster, self.aws).await);
+            }
+        };
+        for feed in &mut feeds {
+            feed.finish(sink);
+        }
+        result
+    }
+
+    /// Cluster and step as they are. A network that is away for a moment is no reason to stop watching.
+    async fn look(&self) -> Result<(Existing, Step)> {
+        let mut failures = 0;
+        loop {
+            let found = async {
+                Ok::<_, Error>(tokio::try_join!(
+                    self.aws.describe_cluster(self.cluster),
+                    self.aws.step(self.cluster, self.step)
+                )?)
+            };
+            match found.await {
+                Ok((Some(cluster), Some(step))) => return Ok((cluster, step)),
+                Ok(_) => {
+                    return Err(Error::new(
+                        Kind::Failed,
+                        format!("cluster {} or its step {} is not known any more", self.cluster, self.step),
+                    )
+                    .next("fruitctl status"));
+                }
+                Err(error) if error.kind == Kind::Denied || failures >= 20 => return Err(error),
+                Err(_) => {
+                    failures += 1;
+                    clock::sleep(POLL).await;
+                }
+            }
+        }
+    }
+
+    /// How to reach the node, with the host keys that it published.
+    async fn target(&self, cluster: &Existing) -> Result<Target, String> {
+        if cluster.cluster.key_pair != self.spec.key_pair.name {
+            return Err(format!(
+                "the cluster's key pair, {}, is another machine's",
+                cluster.cluster.key_pair
+            ));
+        }
+        target(self.cluster, cluster.primary_dns.as_deref().unwrap_or_default(), self.spec, self.aws)
+            .await
+            .map_err(|e| e.message)
+    }
+
+    fn start_tails(&self, target: &Target, feeds: &mut [Feed; 2], said: &UnboundedSender<(usize, Said)>) {
+        for (index, feed) in feeds.iter_mut().enumerate() {
+            let orders = Arc::new(Orders::default());
+            feed.source = Source::Ssh(orders.clone());
+            let (sender, mut receiver) = unbounded_channel();
+            let (target, path, offset) =
+                (target.clone(), format!("{}/{}", node_logs(self.step), feed.stream.file()), feed.offset);
+            tokio::task::spawn_blocking(move || tail::follow(&target, &path, offset, &orders, &sender));
+            let said = said.clone();
+            tokio::spawn(async move {
+                while let Some(word) = receiver.recv().await {
+                    if said.send((index, word)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Hears tails for the time between two looks.
+    async fn hear(
+        &self,
+        feeds: &mut [Feed; 2],
+        hears: &mut UnboundedReceiver<(usize, Said)>,
+        sink: Sink<'_>,
+        told: &mut bool,
+        step: &Step,
+    ) {
+        let until =
+            tokio::time::Instant::now() + clock::paced(if step.has_ended() { POLL / 5.0 } else { POLL });
+        while let Ok(word) = tokio::time::timeout_at(until, hears.recv()).await {
+            let Some((index, word)) = word else { return };
+            let feed = &mut feeds[index];
+            if feed.is_done() {
+                continue;
+            }
+            match word {
+                Said::Bytes(bytes) => feed.take(&bytes, sink),
+                Said::Done => feed.finish(sink),
+                Said::Lost(trouble) => {
+                    feed.source = Source::Bucket;
+                    // At the end of a cluster, that is as it should be.
+                    if !step.has_ended() && !*told {
+                        self.say_handed_over(&trouble, told);
+                    }
+                }
+            }
+            if feeds.iter().all(Feed::is_done) {
+                return;
+            }
+        }
+    }
+
+    fn say_handed_over(&self, trouble: &Trouble, told: &mut bool) {
+        *told = true;
+        let what = match trouble {
+            Trouble::WrongHostKey(_) => {
+                "somebody else may be answering in the node's place: check the network and the security group"
+            }
+            Trouble::Unreachable(_) => "port 22 is open to one address: see 'fruitctl plan'",
+            Trouble::Refused(_) => "the key is not the cluster's",
+            Trouble::Broken(_) => "the node may be gone",
+        };
+        (self.warn)(&format!(
+            "no live logs over SSH: {trouble} ({what}); from here on they come from the bucket, every few minutes"
+        ));
+    }
+
+    fn hand_over(&self, feeds: &mut [Feed; 2], why: &str, told: &mut bool) {
+        for feed in feeds {
+            feed.source = Source::Bucket;
+        }
+        if !*told {
+            *told = true;
+            (self.warn)(&format!(
+                "no live logs over SSH: {why}; they come from the bucket, every few minutes"
+            ));
+        }
+    }
+
+    /// Takes from the log in the bucket what has not arrived yet.
+    async fn fetch(&self, feed: &mut Feed, sink: Sink<'_>) {
+        let text = fetch(&self.spec.bucket.name, self.cluster, self.step, feed.stream, self.aws).await;
+        if let Some(new) = text.as_ref().and_then(|text| text.get(feed.offset as usize..)) {
+            feed.take(new, sink);
+        }
+    }
+
+    /// Whether the logs in the bucket were written after the step had ended.
+    async fn logs_are_complete(&self, step: &Step) -> bool {
+        let place = step_logs(&self.spec.bucket.name, self.cluster, self.step);
+        let Some((bucket, prefix)) = s3_place(&place) else { return false };
+        let Ok(objects) = self.aws.list_objects(&bucket, &format!("{prefix}/std")).await else {
+            return false;
+        };
+        let ended = step.ended.unwrap_or(i64::MAX);
+        objects.len() == 2 && objects.iter().all(|object| object.modified >= ended - 1)
+    }
+}
+
+/// A step's log in the bucket, as far as it is there.
+pub async fn fetch(bucket: &str, cluster: &str, step: &str, stream: Stream, aws: &Aws) -> Option<Vec<u8>> {
+    let (bucket, key) = s3_place(&format!("{}/{}.gz", step_logs(bucket, cluster, step), stream.file()))?;
+    let (body, _) = aws.get_object(&bucket, &key).await.ok()??;
+    let mut text = Vec::new();
+    // One that is being written is taken as far as it goes.
+    let _ = MultiGzDecoder::new(&body[..]).read_to_end(&mut text);
+    Some(text)
+}
+
+/// How to reach a cluster's primary node: its address, our key, and the host keys that it published.
+pub async fn target(cluster: &str, host: &str, spec: &Spec, aws: &Aws) -> Result<Target> {
+    let key = format!("{}{cluster}.pub", bucket::HOST_KEYS);
+    let published = aws.get_object(&spec.bucket.name, &key).await?;
+    let host_keys =
+        published.map(|(body, _)| ssh::parse_host_keys(&String::from_utf8_lossy(&body))).unwrap_or_default();
+    if host_keys.is_empty() {
+        return Err(Error::new(
+            Kind::Failed,
+            format!(
+                "the node has published no host key (s3://{}/{key}), so nobody can be trusted to be it",
+                spec.bucket.name
+            ),
+        )
+        .next("look at the bootstrap action hostkeys.sh of the cluster: fruitctl status"));
+    }
+    Ok(Target { host: host.to_owned(), port: ssh::port(), key: spec.key_pair.file.clone(), host_keys })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn lines_arrive_once_however_they_are_cut() {
+        let text = "one\ntwo\r\n\nfour with é\nlast without an end";
+        for size in 1..text.len() {
+            let lines = Mutex::new(Vec::new());
+            let sink = |_: Stream, line: &str| {
+                lines.lock().unwrap().push(line.to_owned());
+                false
+            };
+            let mut feed = Feed { stream: Stream::Out, source: Source::None, offset: 0, partial: Vec::new() };
+            for piece in text.as_bytes().chunks(size) {
+                feed.take(piece, &sink);
+            }
+            feed.finish(&sink);
+            assert_eq!(*lines.lock().unwrap(), ["one", "two", "", "four with é", "last without an end"]);
+            assert_eq!(feed.offset, text.len() as u64);
+        }
+    }
+}

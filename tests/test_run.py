@@ -1,0 +1,347 @@
+"""Runs on a cluster, from here to results: with the real fruitjob on an emulated node that reads and writes emulated S3."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import check_complete, digests, fruitctl
+from emulator import Emulator, Fault, node
+from stack import ACTIVE, Project
+
+pytestmark = pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
+
+# Types for this machine's processors, and a cluster that ends soon when nobody wants it.
+CLUSTER = "idle_minutes = 1\n[cluster.primary]\ntypes = [\"m5.xlarge\"]\n[cluster.core]\ncount = 0\n"
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with Emulator(start=0.05, bootstrap=0.02, terminate=0.05, propagation=0, logs=0.3, idle=0.2) as aws:
+        yield aws
+
+
+@pytest.fixture
+def project(aws, tmp_path):
+    project = Project(aws, tmp_path, "run", more=CLUSTER)
+    yield project
+    aws.faults.clear()
+    aws.emr.failures.clear()
+    if project.exists():
+        project.run("down", "--purge-bucket", "--force-unlock", code=None)
+    aws.emr.stop()
+    assert not aws.refused, aws.refused
+
+
+def script(project, text, name="job"):
+    """An executable that stands in for fruitjob."""
+    path = project.folder / name
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def living(aws):
+    return [c for c in aws.emr.clusters.values() if c.lives()]
+
+
+def download(aws, uri, folder):
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    s3 = aws.client("s3")
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            target = folder / item["Key"].removeprefix(prefix).lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(bucket, item["Key"], str(target))
+
+
+def soon(condition, seconds=20):
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come so far")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures") / "fruits"
+    fruitctl("samples", folder, "--classes", 10, "--per-class", 50)
+    return folder
+
+
+@pytest.mark.parametrize("one_shot", [False, True])
+def test_from_pictures_to_results(aws, project, pictures, tmp_path, one_shot):
+    """500 images; the same bytes as here; the report on disk; the cluster gone."""
+    if not one_shot:
+        project.run("up", "--wait")
+    assert json.loads(project.run("upload", "--json", pictures).stdout)["uploaded"] == 500
+    # Only what changed.
+    shutil.copytree(pictures, tmp_path / "copy")
+    shutil.copy(pictures / "Fig 1" / "0_100.jpg", tmp_path / "copy" / "Fig 1" / "new.jpg")
+    assert "would upload" in project.run("upload", "--dry-run", tmp_path / "copy").stdout
+    assert json.loads(project.run("upload", "--json", tmp_path / "copy").stdout) | {"bytes": 0, "to": ""} == {"uploaded": 1, "unchanged": 500, "bytes": 0, "to": ""}
+
+    ran = project.run("run", "--download", "got")
+    assert "501 images of 10 labels -> vectors" in ran.stdout and re.search(r"cost +\$0\.\d\d \(planned: \$0\.\d\d an hour\)", ran.stdout), ran.stdout
+    assert "featurize 501 images featurized" in ran.stderr and "has ended" in ran.stdout
+    bucket = project.exists()["bucket"][0]
+    download(aws, f"s3://{bucket}/output", tmp_path / "out")
+    assert check_complete(tmp_path / "out")["images"]["results"] == 501
+    # Elsewhere, the folder is called otherwise; the pictures lie in it just so.
+    fruitctl("run", "-i", tmp_path / "copy", "-o", tmp_path / "here")
+    assert digests(tmp_path / "out") == digests(tmp_path / "here")
+    assert "<html" in (project.folder / "got" / "report.html").read_text()[:300].lower()
+    assert json.loads((project.folder / "got" / "run.json").read_text())["images"]["results"] == 501
+    (cluster,) = aws.emr.clusters.values()
+    assert cluster.state == "TERMINATED" and "no live logs" not in ran.stderr
+
+    # Another night: nothing new.
+    assert "0 featurized, 501 from the cache" in project.run("run").stdout
+    runs = json.loads(project.run("runs", "--json").stdout)
+    assert [(r["state"], r["images"], r["one_shot"]) for r in runs] == [("done", 501, True), ("done", 501, one_shot)]
+    assert runs[0]["dollars"] > 0
+
+
+LINES = 200_000
+
+
+def count_lines(project, aws, disturb):
+    """The step prints many lines; `disturb` hears how many tenths have been printed."""
+    # Each tenth when the last has been allowed: the disturbance decides how fast it goes.
+    job = script(project, f"for t in $(seq 0 9); do seq -f 'line %.0f' $((t * {LINES // 10} + 1)) $(((t + 1) * {LINES // 10})); "
+                          "touch /mnt/tenth-$t; while [ ! -e /mnt/go-$t ]; do sleep 0.01; done; done")
+    process = project.start("run", "--executable", job, stdout=subprocess.PIPE)
+
+    def drive():
+        cluster = soon(lambda: next((c for c in aws.emr.clusters.values() if c.node), None))
+        for tenth in range(10):
+            soon(lambda: cluster.node.path(f"/mnt/tenth-{tenth}").exists())
+            disturb(cluster.node, tenth)
+            cluster.node.path(f"/mnt/go-{tenth}").touch()
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    out, err = process.communicate(timeout=120)
+    driver.join()
+    assert process.returncode == 6, err
+    lines = [line for line in out.splitlines() if line.startswith("line ")]
+    assert len(lines) == LINES, (len(lines), err[-2000:])
+    assert lines == [f"line {n}" for n in range(1, LINES + 1)]
+    return err
+
+
+def test_every_line_arrives_once_over_broken_connections(aws, project):
+    cut = []
+
+    def disturb(node, tenth):
+        if tenth % 2 == 0:
+            time.sleep(0.3)
+            if len(node.sshd()) > 1:
+                cut.append(tenth)
+            node.cut()
+
+    err = count_lines(project, aws, disturb)
+    assert len(cut) == 5, cut
+    assert "no live logs" not in err
+
+
+def test_the_bucket_takes_over_from_ssh(aws, project):
+    def disturb(node, tenth):
+        time.sleep(0.2)
+        if tenth == 4:
+            node.cut(for_good=True)
+            time.sleep(1.5)
+
+    err = count_lines(project, aws, disturb)
+    assert err.count("no live logs over SSH") == 1 and "from here on they come from the bucket" in err, err
+
+
+@pytest.mark.parametrize("published", ["another", "none"])
+def test_only_published_host_keys_are_believed(aws, project, published, tmp_path):
+    """The run goes on, for its results are safe; but nobody is listened to who cannot prove to be the node."""
+    project.run("up", "--wait")
+    found, s3 = project.exists(), aws.client("s3")
+    key = f"hostkeys/{found['cluster'][0]}.pub"
+    assert s3.get_object(Bucket=found["bucket"][0], Key=key)["Body"].read().startswith(b"ssh-ed25519 ")
+    if published == "none":
+        s3.delete_object(Bucket=found["bucket"][0], Key=key)
+    else:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+        s3.put_object(Bucket=found["bucket"][0], Key=key, Body=(tmp_path / "other.pub").read_bytes())
+    done = project.run("run", "--executable", script(project, "echo hello; sleep 1; exit 3"), code=6)
+    words = "wrong host key: the server's key" if published == "another" else "the node has published no host key"
+    assert words in done.stderr, done.stderr
+    assert done.stdout.count("hello") == 1
+
+
+# name -> (script, exit code, words of the message)
+FAILURES = {
+    "exit 3": ("echo 'cannot find the pears' >&2; exit 3", 6, ["step s-", "the end of its stderr:", "    cannot find the pears"]),
+    "signal 9": ("kill -9 $$", 6, ["it probably ran out of memory", "fruitjob was ended by signal 9", "larger instance type"]),
+    "no disk": ("set -e; head -c 100000 /dev/zero > /dev/full", 6, ["the node's disk is full", "No space left on device", "raise ebs_gb"]),
+    "too long": ("sleep 60", 7, ["it took longer than it may", "--max-duration"]),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failed_steps_are_explained(aws, project, failure):
+    text, code, words = FAILURES[failure]
+    limit = ["--max-duration", "1s"] if failure == "too long" else []
+    done = project.run("run", "--executable", script(project, text), *limit, code=code)
+    for word in [*words, "left behind: cluster j-", "has ended", "all that it said: s3://"]:
+        assert word in done.stderr, (word, done.stderr)
+    assert living(aws) == []
+    (run,) = json.loads(project.run("runs", "--json").stdout)
+    assert run["state"] == "failed" and run["failure"]
+
+
+def test_denied_input_is_explained(aws, project, pictures):
+    project.run("up", "--wait")
+    project.run("upload", pictures / "Fig 1", "--to", f"s3://{project.exists()['bucket'][0]}/input/Fig 1")
+    (cluster,) = living(aws)
+    aws.faults[:] = [Fault("s3:ListObjects*", "deny", key=cluster.credentials["AWS_ACCESS_KEY_ID"])]
+    done = project.run("run", code=4)
+    assert "the nodes' role may not do that" in done.stderr and "permission denied" in done.stderr, done.stderr
+
+
+def test_a_lost_cluster_is_explained(aws, project):
+    """Terminated by somebody; its primary node taken back; no capacity; a bootstrap action that fails."""
+    def lose(how):
+        def strike():
+            cluster = soon(lambda: next((c for c in living(aws) if c.state == "RUNNING"), None))
+            time.sleep(0.2)
+            how(cluster)
+
+        striker = threading.Thread(target=strike)
+        striker.start()
+        done = project.run("run", "--executable", script(project, "sleep 30"), code=6)
+        striker.join()
+        assert living(aws) == []
+        return done.stderr
+
+    message = lose(lambda c: aws.client("emr").terminate_job_flows(JobFlowIds=[c.id]))
+    assert "was stopped with its cluster" in message and "somebody terminated it" in message, message
+    message = lose(lambda c: c.terminate("INSTANCE_FAILURE", "The master node was terminated"))
+    assert "its primary node was lost" in message, message
+    no_capacity = {"ErrorCode": "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "ErrorData": [{"availability-zone": "eu-west-3a", "instance-type": "m5.xlarge"}]}
+    aws.emr.failures.append(("INTERNAL_ERROR", "No capacity", [no_capacity]))
+    done = project.run("run", "--executable", script(project, "true"), code=6)
+    assert "AWS has no such instances left in this availability zone" in done.stderr and "name more instance types" in done.stderr, done.stderr
+    aws.emr.failures.append(("VALIDATION_ERROR", "You have requested more vCPU capacity than your current vCPU limit of 4 allows", []))
+    done = project.run("run", "--executable", script(project, "true"), code=6)
+    assert "servicequotas" in done.stderr, done.stderr
+    project.configure(CLUSTER + "[[cluster.bootstrap]]\nscript = \"bad.sh\"\n")
+    (project.folder / "bad.sh").write_text("#!/bin/bash\necho 'no pears' >&2; exit 1\n")
+    done = project.run("run", "--executable", script(project, "true"), code=6)
+    assert "bootstrap action 2 'bad.sh' failed on node i-" in done.stderr and "    no pears" in done.stderr, done.stderr
+    assert living(aws) == []
+
+
+def test_a_changed_executable_is_not_run(aws, project):
+    """What lies in the bucket is proven before it is executed."""
+    project.run("up", "--wait")
+    bucket, job = project.exists()["bucket"][0], script(project, "echo mine")
+    project.run("run", "--executable", job, "--keep", code=6)
+    s3 = aws.client("s3")
+    (key,) = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="jobs/")["Contents"] if o["Key"].endswith("/fruitjob")]
+    s3.put_object(Bucket=bucket, Key=key, Body=b"#!/bin/bash\necho evil\n")
+    done = project.run("run", "--executable", job, code=6)
+    assert "is not what was shipped" in done.stderr and "evil" not in done.stdout, done.stderr
+
+
+def test_a_step_of_45_minutes_is_not_called_failed_at_30(aws, project):
+    project.env["FRUITCTL_PACE"] = "0.002"
+    # 45 minutes at this pace: waiters that give up after 30 would.
+    done = project.run("run", "--executable", script(project, f"sleep {45 * 60 * 0.002}; echo done"), "--max-duration", "2h", code=6)
+    assert "done" in done.stdout and "the results are incomplete" in done.stderr, done.stderr
+
+
+def test_throttling_on_every_call(aws, project):
+    fault = Fault("elasticmapreduce:*", "throttle", every=2, key=project.key)
+    aws.faults[:] = [fault]
+    done = project.run("run", "--executable", script(project, "echo one; sleep 1; echo two"), code=6)
+    assert "one\ntwo" in done.stdout and "the results are incomplete" in done.stderr, done.stderr
+    assert fault.hits > 10 and living(aws) == []
+
+
+@pytest.mark.parametrize("standing", [False, True])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
+    """By the command, or by itself: within its idle time, or when its step is done. And there never is a second one."""
+    job = script(project, "sleep 2")
+    aws.emr.pace["idle"] = 0.03
+    if standing:
+        project.run("up", "--wait")
+    since = len(aws.log)
+    project.run("run", "--executable", job, code=6)
+    calls = [e["call"] for e in aws.log[since:] if e["key"] == project.key]
+    points = sorted({round(n * (len(calls) - 1) / 4) for n in range(5)})
+    for point in points:
+        if standing:
+            project.run("up", "--wait")
+        before, since = set(aws.emr.clusters), len(aws.log)
+        process = project.start("run", "--executable", job)
+        while process.poll() is None and sum(e["key"] == project.key for e in aws.log[since:]) <= point:
+            time.sleep(0.002)
+        process.send_signal(how)
+        stderr = process.communicate(timeout=60)[1]
+        assert "panicked" not in stderr, stderr
+        if how != signal.SIGKILL and process.returncode not in (6,):
+            assert process.returncode == 128 + how, (point, process.returncode, stderr)
+        soon(lambda: not living(aws), 30)
+        assert len(set(aws.emr.clusters) - before) <= (0 if standing else 1), point
+        assert aws.client("emr").list_clusters(ClusterStates=ACTIVE)["Clusters"] == []
+    aws.emr.pace["idle"] = 0.2
+
+
+def test_around_a_run(aws, project, pictures):
+    """Logs, results, the same again; a shell on the node, and the ports of its web pages."""
+    project.run("upload", pictures)
+    assert "there is no run yet" in project.run("logs", code=2).stderr
+    project.run("run", "-k", "7")
+    (first,) = json.loads(project.run("runs", "--json").stdout)
+    assert '"event":"finished"' in project.run("logs").stdout
+    assert "s3://" in project.run("results").stdout
+    fetched = project.run("results", "--download", "fetched").stdout
+    assert "with 500 rows are as run.json says" in fetched and (project.folder / "fetched" / "report.html").exists()
+    again = project.run("clone", first["id"][:13])
+    assert "vectors of 7 components" in again.stdout and "--components=7" in again.stderr
+    # What was changed behind run.json's back is found.
+    s3, bucket = aws.client("s3"), project.exists()["bucket"][0]
+    s3.put_object(Bucket=bucket, Key="output/results/part-00000.parquet", Body=b"other")
+    assert "part-00000.parquet has another SHA-256" in project.run("results", "--download", "fetched", code=6).stderr
+
+    assert "there is no cluster to log in to" in project.run("ssh", "--", "true", code=2).stderr
+    project.run("up", "--wait")
+    assert project.run("ssh", "--", "whoami; ls /mnt").stdout.split() == ["hadoop", "var"]
+    process = project.start("tunnel", stdout=subprocess.PIPE)
+    assert [process.stdout.readline().split()[-1] for _ in range(3)] == ["http://localhost:18080", "http://localhost:8088", "https://localhost:9443"]
+    process.terminate()
+    process.communicate(timeout=20)
+    (cluster,) = living(aws)
+    key = f"hostkeys/{cluster.id}.pub"
+    s3.put_object(Bucket=bucket, Key=key, Body=b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti\n")
+    refused = project.run("ssh", "--", "true", code=255).stderr
+    assert "Host key verification failed" in refused
+    s3.delete_object(Bucket=bucket, Key=key)
+    assert "has published no host key" in project.run("ssh", "--", "true", code=6).stderr
+
+
+def test_two_runs_over_one_output(aws, project):
+    """The second waits or says who; also when the first one's command is gone, and its step is not."""
+    job = script(project, "sleep 3")
+    first = project.start("run", "--executable", job)
+    soon(lambda: any(c.state == "RUNNING" for c in living(aws)))
+    assert "holds the lock" in project.run("run", "--executable", job, "--lock-wait", "0", code=8).stderr
+    first.kill()
+    first.communicate()
+    message = project.run("run", "--executable", job, "--lock-wait", "0", code=8).stderr
+    assert "is still at work on" in message and "fruitctl down" in message, message
+    soon(lambda: not living(aws))
+    project.run("run", "--executable", job, code=6)
