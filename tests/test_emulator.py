@@ -150,8 +150,8 @@ def test_a_node_exists(aws):
     assert "exit code 4" in logs[f"steps/{ran['Id']}/controller.gz"]
     assert any(name.startswith("node/i-") and name.endswith("bootstrap-actions/1/stderr.gz") for name in logs)
     ssh = ["ssh", "-p", str(node.SSH_PORT), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"hadoop@{found['MasterPublicDnsName']}"]
-    remote = "whoami; sudo tail -n 1 /mnt/mark; ls /mnt; test ! -e /work && echo alone"
-    assert subprocess.run([*ssh[:1], "-i", aws.ssh_key, *ssh[1:], remote], capture_output=True, text=True).stdout.split() == ["hadoop", "hadoop", "one", "mark", "var", "alone"]
+    remote = "whoami; sudo tail -n 1 /mnt/mark; ls /mnt; ls /home"
+    assert subprocess.run([*ssh[:1], "-i", aws.ssh_key, *ssh[1:], remote], capture_output=True, text=True).stdout.split() == ["hadoop", "hadoop", "one", "mark", "var", "hadoop"]
     refused = subprocess.run([*ssh, "true"], capture_output=True, text=True, env={"HOME": "/nonexistent", "PATH": os.environ["PATH"]})
     assert refused.returncode == 255 and "Permission denied" in refused.stderr
     emr.terminate_job_flows(JobFlowIds=[cluster])

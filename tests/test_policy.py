@@ -30,6 +30,7 @@ def circle(aws, project):
     run = ["run", "--executable", project.folder / "job", "--keep"]
     assert "--max-cost" in project.run(*run, "--max-cost", "0", code=7).stderr
     assert "the results are incomplete" in project.run(*run, code=6).stderr
+    assert "the results are incomplete" in project.run(*run[:-1], "--one-shot", code=6).stderr
     for command in (["up", "--wait"], ["status"], ["runs"], ["sweep"]):
         project.run(*command)
     found = project.check_complete()

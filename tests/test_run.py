@@ -281,7 +281,7 @@ def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
     since = len(aws.log)
     project.run("run", "--executable", job, code=6)
     calls = [e["call"] for e in aws.log[since:] if e["key"] == project.key]
-    points = sorted({round(n * (len(calls) - 1) / 4) for n in range(5)})
+    points = sorted({round(n * (len(calls) - 1) / 9) for n in range(10)})
     for point in points:
         if standing:
             project.run("up", "--wait")
@@ -345,3 +345,37 @@ def test_two_runs_over_one_output(aws, project):
     assert "is still at work on" in message and "fruitctl down" in message, message
     soon(lambda: not living(aws))
     project.run("run", "--executable", job, code=6)
+
+
+def test_a_working_step_is_not_idle(aws, project):
+    """EMR would end a cluster under a native program; the step's script says that it works, for as long as it does."""
+    aws.emr.pace["idle"] = 0.02
+    done = project.run("run", "--keep", "--executable", script(project, "sleep 4; echo woken"), code=6)
+    assert "woken" in done.stdout and "the results are incomplete" in done.stderr, done.stderr
+    assert "is kept; fruitctl down ends it" in done.stderr
+    (cluster,) = aws.emr.clusters.values()
+    soon(lambda: not cluster.lives())
+    assert "idle" in cluster.reason["Message"] and cluster.steps[0].state == "COMPLETED"
+    aws.emr.pace["idle"] = 0.2
+
+
+def test_large_files_go_up_in_parts(aws, project, tmp_path):
+    large = tmp_path / "large" / "Fig"
+    large.mkdir(parents=True)
+    (large / "a.jpg").write_bytes(bytes(range(256)) * (70 << 12))
+    assert json.loads(project.run("upload", "--json", tmp_path / "large").stdout)["bytes"] == 70 << 20
+    s3, bucket = aws.client("s3"), project.exists()["bucket"][0]
+    assert s3.head_object(Bucket=bucket, Key="input/Fig/a.jpg")["ETag"].endswith('-3"')
+    assert s3.get_object(Bucket=bucket, Key="input/Fig/a.jpg")["Body"].read() == (large / "a.jpg").read_bytes()
+
+
+def test_what_would_not_run_is_not_shipped(aws, project):
+    job = script(project, "true")
+    message = project.run("run", "--input", "fruits", "--executable", job, code=2).stderr
+    assert "is not in S3" in message and "fruitctl upload fruits" in message
+    project.configure(CLUSTER.replace("m5.xlarge", "m6g.xlarge"))
+    assert "would not run on the cluster: it is for x86-64, and m6g.xlarge is aarch64" in project.run("run", code=2).stderr
+    project.configure(CLUSTER)
+    project.env["FRUITCTL_NODE_GLIBC"] = "2.17"
+    assert re.search(r"it needs glibc 2.\d+, and emr-7.13.0 has 2.17", project.run("run", code=2).stderr)
+    assert living(aws) == []

@@ -15,7 +15,7 @@ use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::run::watch::{Ended, Stream, Watch};
 use crate::run::{self, Request, collect, history, ship, submit};
-use crate::stack::{self, Observed, Part, Spec, bucket, cluster, lock};
+use crate::stack::{self, Part, Spec, bucket, cluster, lock};
 use crate::ui::progress::Progress;
 use crate::ui::steps::Steps;
 use crate::{clock, explain, ui};
@@ -72,21 +72,20 @@ async fn pipeline(
     let steps = Steps::new();
     let ready = async {
         no_other_run(spec, request, aws).await?;
-        let observed = prepare(config, spec, aws, &flags.lock, &steps).await?;
+        let standing = prepare(config, spec, request, aws, &flags.lock, &steps).await?;
         steps.state("shipping", "the executable and the model");
         let shipped = ship::ship(spec, request, aws).await?;
         steps.done("shipping");
-        Ok((observed, shipped))
+        Ok((standing, shipped))
     };
-    let (observed, shipped) = cloud::until_signal(ready).await?;
-    let standing = observed.clusters.iter().find(|c| cluster::is_standing(c)).filter(|_| !request.one_shot);
+    let (standing, shipped) = cloud::until_signal(ready).await?;
     let mut step = submit::step(request, &shipped, &aws.region, standing.is_none())?;
     let mut entry = history::Entry {
         version: 1,
         id: request.id.clone(),
         state: "running".into(),
-        cluster: standing.map(|found| found.id.clone()).unwrap_or_default(),
         one_shot: standing.is_none(),
+        cluster: standing.unwrap_or_default(),
         input: request.job.input.clone().unwrap_or_default(),
         output: request.job.output.clone().unwrap_or_default(),
         args: step.args.clone(),
@@ -101,6 +100,7 @@ async fn pipeline(
         prices.spot = aws.spot_prices(&spot).await.unwrap_or_default();
     }
     let heard = Mutex::new(Heard::default());
+    history::put(&entry, &spec.bucket.name, aws).await?;
     // From here on there is something that costs money; whatever happens, it is ended.
     let work = async {
         place(spec, &mut entry, &mut step, aws, &steps).await?;
@@ -162,16 +162,25 @@ async fn pipeline(
 /// A run whose command was killed goes on on its cluster: two over one output would mix.
 async fn no_other_run(spec: &Spec, request: &Request, aws: &Aws) -> Result<()> {
     for entry in history::all(&spec.bucket.name, aws).await? {
-        let same = Some(&entry.output) == request.job.output.as_ref();
-        if !same || entry.state != "running" || entry.step.is_empty() {
+        if Some(&entry.output) != request.job.output.as_ref() || entry.state != "running" {
             continue;
         }
-        if aws.step(&entry.cluster, &entry.step).await?.is_some_and(|step| !step.has_ended()) {
+        let step = if entry.step.is_empty() {
+            // Killed before it knew its step, or before there was one.
+            let mut found = None;
+            for cluster in cluster::observe(&spec.names, aws).await? {
+                found = found.or(submit::find(&cluster.id, &run::step_name(&entry.id), aws).await?);
+            }
+            found
+        } else {
+            aws.step(&entry.cluster, &entry.step).await?
+        };
+        if let Some(step) = step.filter(|step| !step.has_ended()) {
             return Err(Error::new(
                 Kind::Locked,
                 format!(
-                    "run {} of {} is still at work on {}: step {} of cluster {}",
-                    entry.id, entry.owner, entry.output, entry.step, entry.cluster
+                    "run {} of {} is still at work on {}: step {}",
+                    entry.id, entry.owner, entry.output, step.id
                 ),
             )
             .next("wait for it (fruitctl status), or end it: fruitctl down"));
@@ -180,24 +189,26 @@ async fn no_other_run(spec: &Spec, request: &Request, aws: &Aws) -> Result<()> {
     Ok(())
 }
 
-/// Makes what a cluster needs, if something is missing.
+/// Makes what a cluster needs, if something is missing; and, to be kept, a cluster. The id of the one to be used.
 async fn prepare(
     config: &Config,
     spec: &Spec,
+    request: &Request,
     aws: &Arc<Aws>,
     lock_args: &LockArgs,
     steps: &Steps,
-) -> Result<Observed> {
+) -> Result<Option<String>> {
     let work = async {
         let (plan, _, observed) = plan::make(config, spec, aws).await?;
-        stack::apply(Part::ButCluster, spec, &observed, &plan, aws, &|change, state| {
-            steps.report(change, state)
-        })
-        .await?;
+        let standing = observed.clusters.iter().find(|c| cluster::is_standing(c)).map(|c| c.id.clone());
+        let part = if request.keep && standing.is_none() { Part::All } else { Part::ButCluster };
+        let made =
+            stack::apply(part, spec, &observed, &plan, aws, &|change, state| steps.report(change, state))
+                .await?;
         for note in &plan.notes {
             ui::note(note);
         }
-        Ok(observed)
+        Ok(standing.or(Some(made).filter(|id| !id.is_empty())).filter(|_| !request.one_shot))
     };
     cloud::locked(aws, &spec.bucket.name, &lock::Name::stack(), "run", lock_args, work).await
 }
@@ -334,6 +345,9 @@ async fn end(
             .left(format!("cluster {id} in {}, which costs money every hour", aws.region))
             .next("fruitctl down")
     };
+    if id.is_empty() {
+        return Ok("no cluster was started".into());
+    }
     if cancel && !step.is_empty() {
         // What cannot be cancelled ends with its cluster.
         let _ = aws.cancel_step(id, step).await;
