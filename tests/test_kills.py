@@ -28,7 +28,7 @@ def say(capsys):
 @pytest.fixture(scope="module")
 def aws():
     # Clusters never get beyond STARTING: it is about what exists, and nodes would take time.
-    with Emulator(nodes=False, start=1e6, terminate=0, propagation=0.02) as aws:
+    with Emulator(nodes=False, start=1e6, terminate=0, propagation=0) as aws:
         yield aws
 
 

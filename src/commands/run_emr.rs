@@ -104,9 +104,10 @@ async fn pipeline(
     // From here on there is something that costs money; whatever happens, it is ended.
     let work = async {
         place(spec, &mut entry, &mut step, aws, &steps).await?;
-        follow(spec, request, &entry, &prices, &heard, aws, json).await
+        follow(spec, request, &entry, &prices, &heard, aws, &steps, json).await
     };
     let followed = cloud::until_signal(work).await;
+    steps.clear();
     if matches!(&followed, Err(e) if matches!(e.kind, Kind::Interrupted(_))) {
         ui::note("stopping: the step is cancelled, and the cluster ends");
     }
@@ -239,6 +240,7 @@ async fn place(
 }
 
 /// Watches, and shows how it goes.
+#[expect(clippy::too_many_arguments, reason = "the parts of one pipeline")]
 async fn follow(
     spec: &Spec,
     request: &Request,
@@ -246,11 +248,11 @@ async fn follow(
     prices: &Prices,
     heard: &Mutex<Heard>,
     aws: &Aws,
+    steps: &Steps,
     json: bool,
 ) -> Result<Ended> {
     let id = &entry.cluster;
     let progress = Progress::new();
-    let states = Steps::new();
     let started = std::sync::Once::new();
     let sink = |stream: Stream, line: &str| hear(stream, line, heard, &progress, json);
     let watch = Watch {
@@ -265,9 +267,12 @@ async fn follow(
         prices,
         state: &|cluster, step| {
             if step == "RUNNING" {
-                started.call_once(|| states.done("the step runs"))
+                started.call_once(|| {
+                    steps.clear();
+                    steps.done("the step runs");
+                })
             } else {
-                states.state(
+                steps.state(
                     &format!("cluster {id}"),
                     &format!("{}, step {}", cluster.to_lowercase(), step.to_lowercase()),
                 )
@@ -363,6 +368,7 @@ async fn end(
         let title = format!("cluster {id}");
         cluster::wait_ended(&[id.to_owned()], aws, &|_, state| steps.state(&title, &state.to_lowercase()))
             .await?;
+        steps.clear();
         steps.done(&format!("{title} has ended"));
         return Ok(format!("cluster {id} has ended"));
     }

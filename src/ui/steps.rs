@@ -73,6 +73,16 @@ impl Steps {
         }
     }
 
+    /// Makes room for somebody else who draws.
+    pub fn clear(&self) {
+        let mut running = self.running.lock().unwrap_or_else(|broken| broken.into_inner());
+        for (_, (_, bar)) in std::mem::take(&mut *running) {
+            if let Some(bar) = bar {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
     /// A line beside all that.
     pub fn line(&self, text: &str) {
         let print = || note(&format!("  {DIM}{text}{DIM:#}"));
