@@ -312,6 +312,11 @@ def test_around_a_run(aws, project, pictures):
     assert "with 500 rows are as run.json says" in fetched and (project.folder / "fetched" / "report.html").exists()
     again = project.run("clone", first["id"][:13])
     assert "vectors of 7 components" in again.stdout and "--components=7" in again.stderr
+    # For scripts: the job's events, of which the last one is the whole story.
+    events = [json.loads(line) for line in project.run("run", "--json").stdout.splitlines()]
+    assert [e["event"] for e in events[:1] + events[-1:]] == ["started", "finished"] and events[-1]["run"]["images"]["results"] == 500
+    failed = project.run("run", "--json", "--executable", script(project, "exit 3"), code=6).stdout.splitlines()
+    assert json.loads(failed[-1])["event"] == "failed" and json.loads(failed[-1])["exit_code"] == 6
     # What was changed behind run.json's back is found.
     s3, bucket = aws.client("s3"), project.exists()["bucket"][0]
     s3.put_object(Bucket=bucket, Key="output/results/part-00000.parquet", Body=b"other")

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use fruitjob::record::RunRecord;
+use fruitjob::event::JsonLines;
 use fruitjob::{Event, Observer};
 
 use super::{cloud, plan};
@@ -26,7 +26,6 @@ const REMEMBERED: usize = 20;
 /// What the step said.
 #[derive(Default)]
 struct Heard {
-    record: Option<RunRecord>,
     failure: Option<(String, i32)>,
     stderr: VecDeque<String>,
 }
@@ -36,7 +35,7 @@ pub fn run(config: Config, flags: &ClusterArgs, json: bool) -> Result<()> {
     let cloud_args = CloudArgs { region: flags.region.clone(), json };
     let config =
         cloud::with_flags(config, &StackArgs { cloud: cloud_args, ssh_cidr: flags.ssh_cidr.clone() });
-    cloud::block_on(async {
+    let result = cloud::block_on(async {
         let (aws, names) = cloud::connect(&config).await?;
         let spec = Spec::resolve(&config, &aws).await?;
         let request = Request {
@@ -57,7 +56,11 @@ pub fn run(config: Config, flags: &ClusterArgs, json: bool) -> Result<()> {
         let output = lock::Name::output(request.job.output.as_deref().unwrap_or_default());
         let work = Box::pin(pipeline(&config, &spec, &request, &aws, flags, json));
         cloud::under_lock(&aws, &spec.bucket.name, &output, "run", &flags.lock, work).await
-    })
+    });
+    if json && let Err(error) = &result {
+        JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
+    }
+    result
 }
 
 /// Everything under the lock of the output.
@@ -145,7 +148,11 @@ async fn pipeline(
     };
     let left = left?;
     kept?;
-    if !json {
+    if json {
+        if let Some(record) = record {
+            JsonLines.event(&Event::Finished { run: Box::new(record) });
+        }
+    } else {
         if let Some(record) = record {
             let output = entry.output.trim_end_matches('/');
             let report = request.download.join("report.html");
@@ -288,14 +295,12 @@ fn hear(stream: Stream, line: &str, heard: &Mutex<Heard>, progress: &Progress, j
     let mut heard = heard.lock().unwrap_or_else(|broken| broken.into_inner());
     match (stream, serde_json::from_str::<Event>(line)) {
         (Stream::Out, Ok(event)) => {
-            if json {
+            // The last event is ours: when the results have been checked, or the failure is explained.
+            if json && !matches!(event, Event::Finished { .. } | Event::Failed { .. }) {
                 ui::say(line);
             }
             match event {
-                Event::Finished { run } => {
-                    heard.record = Some(*run);
-                    return true;
-                }
+                Event::Finished { .. } => return true,
                 Event::Failed { message, exit_code } => {
                     heard.failure = Some((message, exit_code));
                     return true;
