@@ -23,12 +23,17 @@ def circle(aws, project):
     script = "[[cluster.bootstrap]]\nscript = \"mine.sh\"\n"
     (project.folder / "mine.sh").write_text("#!/bin/sh\n")
     project.configure("")
-    for command in (["doctor"], ["plan"], ["up"]):
-        project.run(*command)
-    # A run whose step is cancelled, for it is too dear from the first; and one whose step does nothing here.
+    # A run whose step is cancelled while it waits for its cluster, for it is too dear from the first.
     (project.folder / "job").write_text("#!/bin/sh\n")
     run = ["run", "--executable", project.folder / "job", "--keep"]
+    pace, aws.emr.pace["start"] = aws.emr.pace["start"], 1e6
+    for command in (["doctor"], ["plan"], ["up"]):
+        project.run(*command)
     assert "--max-cost" in project.run(*run, "--max-cost", "0", code=7).stderr
+    project.run("down")
+    aws.emr.pace["start"] = pace
+    # One whose step does nothing here.
+    project.run("up", "--wait")
     assert "the results are incomplete" in project.run(*run, code=6).stderr
     assert "the results are incomplete" in project.run(*run[:-1], "--one-shot", code=6).stderr
     for command in (["up", "--wait"], ["status"], ["runs"], ["sweep"]):
