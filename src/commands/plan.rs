@@ -2,6 +2,7 @@
 
 use super::cloud;
 use crate::aws::Aws;
+use crate::aws::emr::Workforce;
 use crate::cli::{Cli, PlanArgs};
 use crate::config::Config;
 use crate::cost::Prices;
@@ -31,17 +32,21 @@ pub fn run(cli: &Cli, args: &PlanArgs) -> Result<()> {
 
 /// Looks, and compares.
 pub async fn make(config: &Config, spec: &Spec, aws: &Aws) -> Result<(Plan, Prices, Observed)> {
-    let (observed, prices) =
-        tokio::try_join!(Observed::look(spec, aws), async { Ok(prices(config, spec, aws).await) })?;
+    let (observed, prices) = tokio::try_join!(Observed::look(spec, aws), async {
+        Ok(prices(config, spec.cluster.workforce.iter(), aws).await)
+    })?;
     let plan = Plan::new(spec, &observed, &prices);
     Ok((plan, prices, observed))
 }
 
 /// The table, with present Spot prices where Spot is used. Without permission to ask, prices on demand will do.
-async fn prices(config: &Config, spec: &Spec, aws: &Aws) -> Prices {
+pub async fn prices<'a>(
+    config: &Config,
+    workforce: impl Iterator<Item = &'a Workforce>,
+    aws: &Aws,
+) -> Prices {
     let mut prices = Prices::new(&config.prices);
-    let types: Vec<String> =
-        spec.cluster.workforce.iter().filter(|w| w.spot).flat_map(|w| w.types.clone()).collect();
+    let types: Vec<String> = workforce.filter(|w| w.spot).flat_map(|w| w.types.clone()).collect();
     if !types.is_empty() {
         prices.spot = aws.spot_prices(&types).await.unwrap_or_default();
     }

@@ -96,12 +96,7 @@ async fn pipeline(
         started: clock::rfc3339(clock::now()),
         ..history::Entry::default()
     };
-    let mut prices = Prices::new(&config.prices);
-    let spot: Vec<String> =
-        spec.cluster.workforce.iter().filter(|w| w.spot).flat_map(|w| w.types.clone()).collect();
-    if !spot.is_empty() {
-        prices.spot = aws.spot_prices(&spot).await.unwrap_or_default();
-    }
+    let prices = plan::prices(config, spec.cluster.workforce.iter(), aws).await;
     let heard = Mutex::new(Heard::default());
     history::put(&entry, &spec.bucket.name, aws).await?;
     // From here on there is something that costs money; whatever happens, it is ended.
@@ -113,10 +108,7 @@ async fn pipeline(
     steps.clear();
     if matches!(&followed, Err(e) if matches!(e.kind, Kind::Interrupted(_))) {
         ui::note("stopping: the step is cancelled, and the cluster ends");
-    }
-    if entry.cluster.is_empty() {
-        // Stopped while it was being asked for.
-        entry.cluster = cluster::of_run(&spec.names, &request.id, aws).await?.unwrap_or_default();
+        find_what_was_asked_for(spec, &mut entry, &step, aws).await?;
     }
     let id = entry.cluster.clone();
     let result = match &followed {
@@ -244,6 +236,34 @@ async fn place(
         entry.step = submit::find(&entry.cluster, &step.name, aws).await?.map(|s| s.id).unwrap_or_default();
     }
     history::put(entry, &spec.bucket.name, aws).await
+}
+
+/// Stopped while a cluster or a step was being asked for, it may be there all the same: AWS takes a call whose caller
+/// went away, and lists lag behind.
+async fn find_what_was_asked_for(
+    spec: &Spec,
+    entry: &mut history::Entry,
+    step: &StepSpec,
+    aws: &Aws,
+) -> Result<()> {
+    let (id, mut cluster) = (entry.id.clone(), entry.cluster.clone());
+    let unknown =
+        |e: Error| e.left(format!("perhaps a cluster of run {id} in {}", aws.region)).next("fruitctl down");
+    for attempt in 0..3 {
+        if cluster.is_empty() {
+            if attempt > 0 {
+                clock::sleep(5.0).await;
+            }
+            cluster = cluster::of_run(&spec.names, &id, aws).await.map_err(unknown)?.unwrap_or_default();
+        }
+    }
+    if !cluster.is_empty() && entry.step.is_empty() {
+        // Without its step, a cluster can still be ended.
+        let found = submit::find(&cluster, &step.name, aws).await.ok().flatten();
+        entry.step = found.map(|step| step.id).unwrap_or_default();
+    }
+    entry.cluster = cluster;
+    Ok(())
 }
 
 /// Watches, and shows how it goes.

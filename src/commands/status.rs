@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::cloud;
+use super::{cloud, plan};
 use crate::aws::Aws;
 use crate::aws::emr::{Existing, Instance, Status};
 use crate::cli::{Cli, CloudArgs};
@@ -51,18 +51,9 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
     cloud::block_on(async {
         let (aws, names) = cloud::connect(&config).await?;
         let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
-        let mut prices = Prices::new(&config.prices);
         let (inventory, clusters) =
             tokio::try_join!(inventory(&names, &bucket, &aws), cluster::observe(&names, &aws))?;
-        let spot: Vec<String> = clusters
-            .iter()
-            .flat_map(|c| &c.cluster.workforce)
-            .filter(|w| w.spot)
-            .flat_map(|w| w.types.clone())
-            .collect();
-        if !spot.is_empty() {
-            prices.spot = aws.spot_prices(&spot).await.unwrap_or_default();
-        }
+        let prices = plan::prices(&config, clusters.iter().flat_map(|c| &c.cluster.workforce), &aws).await;
         let mut reports = Vec::new();
         for found in &clusters {
             reports.push(describe(found, &prices, &aws).await?);

@@ -1,0 +1,222 @@
+//! From our types to the SDK's, and back.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_emr::primitives::DateTime;
+use aws_sdk_emr::types as t;
+
+use super::{BootstrapAction, Cluster, Detail, Existing, Status, Step, StepSpec, Workforce};
+
+pub(super) fn step_config(step: &StepSpec, region: &str) -> t::StepConfig {
+    let args = std::iter::once(step.script.clone()).chain(step.args.clone()).collect();
+    let jar = t::HadoopJarStepConfig::builder()
+        .jar(format!("s3://{region}.elasticmapreduce/libs/script-runner/script-runner.jar"))
+        .set_args(Some(args))
+        .build();
+    let on_failure =
+        if step.is_last { t::ActionOnFailure::TerminateCluster } else { t::ActionOnFailure::Continue };
+    t::StepConfig::builder().name(&step.name).action_on_failure(on_failure).hadoop_jar_step(jar).build()
+}
+
+pub(super) fn step_of(id: Option<String>, name: Option<String>, status: Option<t::StepStatus>) -> Step {
+    let timeline = status.as_ref().and_then(|s| s.timeline.clone());
+    let failure = status.as_ref().and_then(|s| s.failure_details.clone());
+    let parts = failure.map(|f| [f.reason, f.message].into_iter().flatten().collect::<Vec<_>>().join(" "));
+    Step {
+        id: id.unwrap_or_default(),
+        name: name.unwrap_or_default(),
+        state: status.and_then(|s| s.state).map(|s| s.as_str().to_owned()).unwrap_or_default(),
+        failure: parts.unwrap_or_default(),
+        started: timeline.as_ref().and_then(|t| t.start_date_time).map(|t| t.secs()),
+        ended: timeline.and_then(|t| t.end_date_time).map(|t| t.secs()),
+    }
+}
+
+pub(super) fn status(status: Option<t::ClusterStatus>) -> Status {
+    let Some(status) = status else { return Status::default() };
+    let reason = status.state_change_reason;
+    let time = |t: Option<DateTime>| t.map(|t| t.secs());
+    let timeline = status.timeline;
+    Status {
+        state: status.state.map(|s| s.as_str().to_owned()).unwrap_or_default(),
+        code: reason
+            .as_ref()
+            .and_then(|r| r.code.as_ref())
+            .map(|c| c.as_str().to_owned())
+            .unwrap_or_default(),
+        message: reason.and_then(|r| r.message).unwrap_or_default(),
+        details: status
+            .error_details
+            .unwrap_or_default()
+            .into_iter()
+            .map(|d| Detail {
+                code: d.error_code.unwrap_or_default(),
+                data: d.error_data.unwrap_or_default().into_iter().flatten().collect(),
+            })
+            .collect(),
+        created: time(timeline.as_ref().and_then(|t| t.creation_date_time)),
+        ready: time(timeline.as_ref().and_then(|t| t.ready_date_time)),
+        ended: time(timeline.and_then(|t| t.end_date_time)),
+    }
+}
+
+pub(super) fn existing(c: t::Cluster) -> Existing {
+    let ec2 = c.ec2_instance_attributes.unwrap_or_else(|| t::Ec2InstanceAttributes::builder().build());
+    // EMR writes s3n:// and adds a slash.
+    let log_uri =
+        c.log_uri.unwrap_or_default().replacen("s3n://", "s3://", 1).trim_end_matches('/').to_owned();
+    let mut applications: Vec<_> =
+        c.applications.unwrap_or_default().into_iter().filter_map(|a| a.name).collect();
+    applications.sort();
+    let configurations = c.configurations.unwrap_or_default().into_iter().map(|c| {
+        let properties = c.properties.unwrap_or_default().into_iter().collect();
+        (c.classification.unwrap_or_default(), properties)
+    });
+    Existing {
+        id: c.id.unwrap_or_default(),
+        status: status(c.status),
+        primary_dns: c.master_public_dns_name,
+        cluster: Cluster {
+            name: c.name.unwrap_or_default(),
+            tags: c
+                .tags
+                .unwrap_or_default()
+                .into_iter()
+                .map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default()))
+                .collect(),
+            release: c.release_label.unwrap_or_default(),
+            applications,
+            log_uri,
+            service_role: c
+                .service_role
+                .unwrap_or_default()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            profile: ec2.iam_instance_profile.unwrap_or_default(),
+            subnets: ec2.ec2_subnet_id.into_iter().collect(),
+            key_pair: ec2.ec2_key_name.unwrap_or_default(),
+            primary_group: ec2.emr_managed_master_security_group.unwrap_or_default(),
+            worker_group: ec2.emr_managed_slave_security_group.unwrap_or_default(),
+            security_configuration: c.security_configuration.unwrap_or_default(),
+            fleets: c.instance_collection_type == Some(t::InstanceCollectionType::InstanceFleet),
+            workforce: Vec::new(),
+            configurations: configurations.collect(),
+            bootstrap: Vec::new(),
+            idle_seconds: None,
+            scaling: None,
+            protected: c.termination_protected.unwrap_or(false),
+            root_gb: c.ebs_root_volume_size.unwrap_or(0),
+            keep_alive: c.auto_terminate != Some(true),
+            steps: Vec::new(),
+        },
+    }
+}
+
+pub(super) fn idle_policy(seconds: i64) -> t::AutoTerminationPolicy {
+    t::AutoTerminationPolicy::builder().idle_timeout(seconds).build()
+}
+
+pub(super) fn scaling_policy((least, most): (i32, i32), fleets: bool) -> t::ManagedScalingPolicy {
+    let unit = if fleets {
+        t::ComputeLimitsUnitType::InstanceFleetUnits
+    } else {
+        t::ComputeLimitsUnitType::Instances
+    };
+    let limits = t::ComputeLimits::builder()
+        .unit_type(unit)
+        .minimum_capacity_units(least)
+        .maximum_capacity_units(most)
+        .build();
+    t::ManagedScalingPolicy::builder().compute_limits(limits).build()
+}
+
+pub(super) fn configurations(by_class: &BTreeMap<String, BTreeMap<String, String>>) -> Vec<t::Configuration> {
+    by_class
+        .iter()
+        .map(|(class, properties)| {
+            t::Configuration::builder()
+                .classification(class)
+                .set_properties(Some(properties.clone().into_iter().collect()))
+                .build()
+        })
+        .collect()
+}
+
+pub(super) fn bootstrap_action(action: &BootstrapAction) -> t::BootstrapActionConfig {
+    let script = t::ScriptBootstrapActionConfig::builder()
+        .path(&action.path)
+        .set_args(Some(action.args.clone()))
+        .build();
+    t::BootstrapActionConfig::builder().name(&action.name).script_bootstrap_action(script).build()
+}
+
+pub(super) fn ebs(gb: Option<i32>) -> Option<t::EbsConfiguration> {
+    let volume = t::VolumeSpecification::builder().volume_type("gp3").size_in_gb(gb?).build();
+    let device =
+        t::EbsBlockDeviceConfig::builder().volume_specification(volume).volumes_per_instance(1).build();
+    Some(t::EbsConfiguration::builder().ebs_block_device_configs(device).build())
+}
+
+pub(super) fn group(w: &Workforce) -> t::InstanceGroupConfig {
+    t::InstanceGroupConfig::builder()
+        .name(w.role.name())
+        .instance_role(w.role.group())
+        .instance_type(w.types.first().map(String::as_str).unwrap_or_default())
+        .instance_count(w.count)
+        .market(if w.spot { t::MarketType::Spot } else { t::MarketType::OnDemand })
+        .set_ebs_configuration(ebs(w.ebs_gb))
+        .build()
+}
+
+pub(super) fn capacity(w: &Workforce) -> (i32, i32) {
+    if w.spot { (0, w.count) } else { (w.count, 0) }
+}
+
+/// Spot instances that do not come within ten minutes are bought on demand.
+pub(super) fn fleet(w: &Workforce) -> t::InstanceFleetConfig {
+    let types = w.types.iter().map(|kind| {
+        t::InstanceTypeConfig::builder()
+            .instance_type(kind)
+            .weighted_capacity(1)
+            .set_ebs_configuration(ebs(w.ebs_gb))
+            .build()
+    });
+    let spot = t::SpotProvisioningSpecification::builder()
+        .timeout_duration_minutes(10)
+        .timeout_action(t::SpotProvisioningTimeoutAction::SwitchToOnDemand)
+        .allocation_strategy(t::SpotProvisioningAllocationStrategy::PriceCapacityOptimized)
+        .build();
+    let launch = t::InstanceFleetProvisioningSpecifications::builder().spot_specification(spot).build();
+    let (on_demand, on_spot) = capacity(w);
+    t::InstanceFleetConfig::builder()
+        .name(w.role.name())
+        .instance_fleet_type(w.role.fleet())
+        .target_on_demand_capacity(on_demand)
+        .target_spot_capacity(on_spot)
+        .set_instance_type_configs(Some(types.collect()))
+        .set_launch_specifications(w.spot.then_some(launch))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Role;
+    use super::*;
+
+    #[test]
+    fn spot_fleets_fall_back_to_on_demand() {
+        let task = Workforce {
+            role: Role::Task,
+            types: vec!["m6g.xlarge".into()],
+            count: 3,
+            spot: true,
+            ebs_gb: Some(32),
+        };
+        let fleet = fleet(&task);
+        assert_eq!((fleet.target_on_demand_capacity, fleet.target_spot_capacity), (Some(0), Some(3)));
+        let spot = fleet.launch_specifications.unwrap().spot_specification.unwrap();
+        assert_eq!(spot.timeout_action.unwrap(), t::SpotProvisioningTimeoutAction::SwitchToOnDemand);
+    }
+}

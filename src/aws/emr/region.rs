@@ -1,0 +1,108 @@
+//! What a region has and allows: security configurations, releases, instance types, open ports.
+
+use super::super::{ApiError, Aws, absent, call};
+
+type Result<T> = std::result::Result<T, ApiError>;
+
+impl Aws {
+    /// A security configuration's JSON.
+    pub async fn security_configuration(&self, name: &str) -> Result<Option<String>> {
+        let describe = call("elasticmapreduce:DescribeSecurityConfiguration", name, || {
+            self.emr.describe_security_configuration().name(name).send()
+        });
+        match describe.await {
+            Ok(found) => Ok(found.security_configuration),
+            Err(e) if e.is(&["InvalidRequestException"]) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Names of all security configurations of the region.
+    pub async fn security_configurations(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = call("elasticmapreduce:ListSecurityConfigurations", &self.region, || {
+                self.emr.list_security_configurations().set_marker(marker.clone()).send()
+            })
+            .await?;
+            names.extend(page.security_configurations.unwrap_or_default().into_iter().filter_map(|c| c.name));
+            marker = page.marker;
+            if marker.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// Makes a security configuration; one of this name is fine.
+    pub async fn create_security_configuration(&self, name: &str, json: &str) -> Result<()> {
+        let create = call("elasticmapreduce:CreateSecurityConfiguration", name, || {
+            self.emr.create_security_configuration().name(name).security_configuration(json).send()
+        });
+        match create.await {
+            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("already exists") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Deletes a security configuration; one that is gone is fine.
+    pub async fn delete_security_configuration(&self, name: &str) -> Result<()> {
+        let delete = call("elasticmapreduce:DeleteSecurityConfiguration", name, || {
+            self.emr.delete_security_configuration().name(name).send()
+        });
+        match delete.await {
+            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("does not exist") => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Ports that EMR lets be open to the world in this region; `None`: no such rule.
+    pub async fn public_ports(&self) -> Result<Option<Vec<(i32, i32)>>> {
+        let answer = call("elasticmapreduce:GetBlockPublicAccessConfiguration", &self.region, || {
+            self.emr.get_block_public_access_configuration().send()
+        })
+        .await?;
+        let Some(configuration) = answer.block_public_access_configuration else { return Ok(None) };
+        if configuration.block_public_security_group_rules != Some(true) {
+            return Ok(None);
+        }
+        let ranges = configuration.permitted_public_security_group_rule_ranges.unwrap_or_default();
+        Ok(Some(
+            ranges
+                .into_iter()
+                .filter_map(|r| r.min_range.map(|low| (low, r.max_range.unwrap_or(low))))
+                .collect(),
+        ))
+    }
+
+    /// Whether a release label is known here.
+    pub async fn has_release(&self, label: &str) -> Result<bool> {
+        let describe = call("elasticmapreduce:DescribeReleaseLabel", label, || {
+            self.emr.describe_release_label().release_label(label).send()
+        });
+        Ok(absent(describe.await, &["ValidationException", "InvalidRequestException"])?.is_some())
+    }
+
+    /// Instance types that a release runs on here.
+    pub async fn supported_types(&self, label: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut marker = None;
+        loop {
+            let page = call("elasticmapreduce:ListSupportedInstanceTypes", label, || {
+                self.emr
+                    .list_supported_instance_types()
+                    .release_label(label)
+                    .set_marker(marker.clone())
+                    .send()
+            })
+            .await?;
+            names.extend(
+                page.supported_instance_types.unwrap_or_default().into_iter().filter_map(|t| t.r#type),
+            );
+            marker = page.marker;
+            if marker.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+}
