@@ -202,7 +202,7 @@ impl<'a> Featurizer<'a> {
     fn new(model: &'a Model) -> Result<Self> {
         Ok(Featurizer {
             session: model.backbone.session()?,
-            preprocessor: Preprocessor::new(model.preprocessing.clone()),
+            preprocessor: Preprocessor::new(model.preprocessing.clone(), model.backbone.layout()),
             tensor: vec![0.0; model.preprocessing.len()],
             features: model.backbone.features(),
         })

@@ -247,6 +247,7 @@ mod tests {
             },
             preprocessing: PreprocessingOptions {
                 input_size: Some(96),
+                resize: Some(100),
                 mean: Some(vec![-1.5, 2.0, 3.25]),
                 std: Some(vec![127.5]),
                 color: Some(crate::preprocess::Color::Bgr),

@@ -31,13 +31,16 @@ pub enum Layout {
 pub struct Preprocessing {
     /// Height and width of the tensor, in pixels.
     pub size: [u32; 2],
+    /// The shorter side of the image, in pixels, when the tensor is cut from its centre; at least `size`'s shorter
+    /// one, and equal to it when nothing but what the aspect demands is cut off.
+    pub resize: u32,
     /// Subtracted from each channel, in the tensor's channel order, on the scale 0..=255.
     pub mean: [f32; 3],
     /// Then divided by, same order and scale.
     pub std: [f32; 3],
     /// Channel order.
     pub color: Color,
-    /// Axis order.
+    /// Axis order of the model's input.
     pub layout: Layout,
 }
 
@@ -53,27 +56,28 @@ impl Preprocessing {
     }
 
     /// Normalises pixels of exactly `size` into `tensor`: `(x - mean) / std`, one image, no batch axis.
-    pub fn normalise(&self, pixels: &[u8], tensor: &mut [f32]) {
+    pub fn normalise(&self, pixels: &[u8], layout: Layout, tensor: &mut [f32]) {
         assert_eq!(pixels.len(), self.len());
         assert_eq!(tensor.len(), self.len());
-        let plane = self.len() / 3;
-        for channel in 0..3 {
-            let source = match self.color {
-                Color::Rgb => channel,
-                Color::Bgr => 2 - channel,
-            };
-            // 256 values: a table is exact, and the same on every machine.
-            let table: [f32; 256] =
-                std::array::from_fn(|x| (x as f32 - self.mean[channel]) / self.std[channel]);
-            let values = pixels.as_chunks::<3>().0.iter().map(|p| table[usize::from(p[source])]);
-            match self.layout {
-                Layout::Nchw => {
-                    let plane = &mut tensor[channel * plane..(channel + 1) * plane];
-                    plane.iter_mut().zip(values).for_each(|(t, v)| *t = v);
+        // 256 values a channel: a table is exact, and the same on every machine.
+        let table: [[f32; 256]; 3] = std::array::from_fn(|channel| {
+            std::array::from_fn(|x| (x as f32 - self.mean[channel]) / self.std[channel])
+        });
+        let source = match self.color {
+            Color::Rgb => [0, 1, 2],
+            Color::Bgr => [2, 1, 0],
+        };
+        let pixels = pixels.as_chunks::<3>().0;
+        match layout {
+            Layout::Nchw => {
+                for (channel, plane) in tensor.chunks_exact_mut(pixels.len()).enumerate() {
+                    let (table, source) = (&table[channel], source[channel]);
+                    plane.iter_mut().zip(pixels).for_each(|(t, p)| *t = table[usize::from(p[source])]);
                 }
-                Layout::Nhwc => {
-                    let channel = tensor[channel..].iter_mut().step_by(3);
-                    channel.zip(values).for_each(|(t, v)| *t = v);
+            }
+            Layout::Nhwc => {
+                for (t, p) in tensor.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                    *t = std::array::from_fn(|channel| table[channel][usize::from(p[source[channel]])]);
                 }
             }
         }
@@ -83,44 +87,57 @@ impl Preprocessing {
 /// Does the preprocessing of one image after another, keeping its buffers.
 pub struct Preprocessor {
     spec: Preprocessing,
+    layout: Layout,
     resizer: Resizer,
     resized: Image<'static>,
 }
 
 impl Preprocessor {
-    /// For one thread.
-    pub fn new(spec: Preprocessing) -> Self {
+    /// For one thread, and tensors in the order of axes that an engine wants.
+    pub fn new(spec: Preprocessing, layout: Layout) -> Self {
         let resized = Image::new(spec.size[1], spec.size[0], PixelType::U8x3);
-        Preprocessor { spec, resizer: Resizer::new(), resized }
+        Preprocessor { spec, layout, resizer: Resizer::new(), resized }
     }
 
     /// Fills `tensor`, of [`Preprocessing::len`] elements.
     ///
-    /// The largest centred part of the image with the tensor's aspect is resized with a triangle filter,
-    /// widened when shrinking (antialiased), as Pillow's `BILINEAR` does.
+    /// The largest centred part of the image with the tensor's aspect, less the margin that `resize` leaves, is
+    /// resized with a triangle filter, widened when shrinking (antialiased), as Pillow's `BILINEAR` does.
     pub fn run(&mut self, image: &Rgb, tensor: &mut [f32]) -> Result<(), String> {
-        let resized = resize(&mut self.resizer, image, &mut self.resized)?;
-        self.spec.normalise(resized, tensor);
+        let share = f64::from(self.spec.size[0].min(self.spec.size[1])) / f64::from(self.spec.resize);
+        resize(&mut self.resizer, image, share, &mut self.resized)?;
+        self.spec.normalise(self.resized.buffer(), self.layout, tensor);
         Ok(())
     }
 }
 
-/// Resizes the largest centred part of `image` into `target`; returns the resized pixels.
-pub(crate) fn resize<'a>(
+/// Resizes a centred part of `image` into `target`: the largest one with its aspect, times `share`.
+pub(crate) fn resize(
     resizer: &mut Resizer,
-    image: &'a Rgb,
-    target: &'a mut Image<'static>,
-) -> Result<&'a [u8], String> {
-    if (image.width, image.height) == (target.width(), target.height()) {
-        return Ok(&image.pixels);
+    image: &Rgb,
+    share: f64,
+    target: &mut Image<'static>,
+) -> Result<(), String> {
+    let [w, h] = [image.width, image.height].map(f64::from);
+    let [to_w, to_h] = [target.width(), target.height()].map(f64::from);
+    let scale = share * (w / to_w).min(h / to_h);
+    let [part_w, part_h] = [to_w * scale, to_h * scale];
+    let [left, top] = [(w - part_w) / 2.0, (h - part_h) / 2.0];
+    if (scale - 1.0).abs() < 1e-9 && left.fract() == 0.0 && top.fract() == 0.0 {
+        // Nothing to resize: a crop is a copy.
+        let (row, from) = (3 * target.width() as usize, 3 * image.width as usize);
+        let rows = image.pixels.chunks_exact(from).skip(top as usize);
+        for (target, source) in target.buffer_mut().chunks_exact_mut(row).zip(rows) {
+            target.copy_from_slice(&source[3 * left as usize..][..row]);
+        }
+        return Ok(());
     }
     let source = ImageRef::new(image.width, image.height, &image.pixels, PixelType::U8x3)
         .map_err(|e| format!("cannot resize: {e}"))?;
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .fit_into_destination(None);
-    resizer.resize(&source, target, &options).map_err(|e| format!("cannot resize: {e}"))?;
-    Ok(target.buffer())
+        .crop(left.max(0.0), top.max(0.0), part_w.min(w), part_h.min(h));
+    resizer.resize(&source, target, &options).map_err(|e| format!("cannot resize: {e}"))
 }
 
 #[cfg(test)]
@@ -128,12 +145,13 @@ mod tests {
     use super::*;
 
     fn spec(color: Color, layout: Layout) -> Preprocessing {
-        Preprocessing { size: [2, 2], mean: [1.0, 2.0, 3.0], std: [1.0, 2.0, 4.0], color, layout }
+        Preprocessing { size: [2, 2], resize: 2, mean: [1.0, 2.0, 3.0], std: [1.0, 2.0, 4.0], color, layout }
     }
 
     fn tensor(spec: Preprocessing, image: &Rgb) -> Vec<f32> {
         let mut tensor = vec![f32::NAN; spec.len()];
-        Preprocessor::new(spec).run(image, &mut tensor).unwrap();
+        let layout = spec.layout;
+        Preprocessor::new(spec, layout).run(image, &mut tensor).unwrap();
         tensor
     }
 
@@ -154,11 +172,26 @@ mod tests {
         let image = Rgb { width: 6, height: 2, pixels: [row.clone(), row].concat() };
         let spec = Preprocessing {
             size: [2, 2],
+            resize: 2,
             mean: [0.0; 3],
             std: [1.0; 3],
             color: Color::Rgb,
             layout: Layout::Nchw,
         };
         assert_eq!(tensor(spec, &image), [200.0; 12]);
+    }
+
+    #[test]
+    fn a_margin_is_cut_off_without_resizing_where_it_can_be() {
+        let image = Rgb { width: 4, height: 4, pixels: (0..48).collect() };
+        let spec = Preprocessing { resize: 4, mean: [0.0; 3], std: [1.0; 3], ..spec(Color::Rgb, Layout::Nhwc) };
+        let middle = [15u8, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32].map(f32::from);
+        assert_eq!(tensor(spec.clone(), &image), middle);
+        // Twice as large, each pixel four times: the same picture, resized.
+        let twice = |i: usize| image.pixels[(i / 24 / 2 * 4 + i % 24 / 3 / 2) * 3 + i % 3];
+        let large = Rgb { width: 8, height: 8, pixels: (0..192).map(twice).collect() };
+        for (got, want) in tensor(spec, &large).iter().zip(middle) {
+            assert!((got - want).abs() <= 4.0, "{got} {want}");
+        }
     }
 }

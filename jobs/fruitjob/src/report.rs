@@ -177,8 +177,10 @@ fn thumbnails(
         session.context.check()?;
         let Some(Ok(bytes)) = images.blocking_recv() else { continue };
         let Ok(image) = decode::decode(&bytes) else { continue };
-        let Ok(pixels) = preprocess::resize(&mut resizer, &image, &mut small) else { continue };
-        let jpeg = samples::encode_jpeg(pixels, THUMBNAIL, THUMBNAIL, 80)?;
+        if preprocess::resize(&mut resizer, &image, 1.0, &mut small).is_err() {
+            continue;
+        }
+        let jpeg = samples::encode_jpeg(small.buffer(), THUMBNAIL, THUMBNAIL, 80)?;
         thumbnails.entry(label.to_owned()).or_default().push(BASE64_STANDARD.encode(jpeg));
     }
     Ok(thumbnails)

@@ -29,6 +29,7 @@ pub fn fuse(model: &Model, pca: &Pca) -> Vec<u8> {
     let list = |v: &[f32]| v.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
     for (key, text) in [
         ("input_size", p.size[0].to_string()),
+        ("resize", p.resize.to_string()),
         ("mean", list(&p.mean)),
         ("std", list(&p.std)),
         ("layout", format!("{:?}", p.layout).to_uppercase()),

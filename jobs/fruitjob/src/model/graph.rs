@@ -48,6 +48,33 @@ pub fn input_shape(proto: &ModelProto) -> Result<Vec<Option<i64>>, String> {
     Ok(shape.dim.iter().map(dim).collect())
 }
 
+/// A constant's shape and elements.
+#[derive(Debug, Clone)]
+pub struct Floats {
+    pub dims: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+/// A tensor of f32 or f16, as f32; `None` for other types, and where shape and data do not agree.
+pub fn floats(tensor: &TensorProto) -> Option<Floats> {
+    let half = |bits: u16| half::f16::from_bits(bits).to_f32();
+    let raw = &tensor.raw_data;
+    let data: Vec<f32> = match DataType::try_from(tensor.data_type).ok()? {
+        DataType::Float if raw.is_empty() => tensor.float_data.clone(),
+        DataType::Float => raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        DataType::Float16 if raw.is_empty() => tensor.int32_data.iter().map(|i| half(*i as u16)).collect(),
+        DataType::Float16 => raw.as_chunks().0.iter().map(|b| half(u16::from_le_bytes(*b))).collect(),
+        _ => return None,
+    };
+    let dims: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
+    (dims.iter().product::<usize>() == data.len()).then_some(Floats { dims, data })
+}
+
+/// A node's attribute.
+pub fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+    node.attribute.iter().find(|a| a.name == name)
+}
+
 /// A float32 tensor with a name.
 pub fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
     assert_eq!(dims.iter().product::<usize>(), data.len());

@@ -2,6 +2,8 @@
 
 mod fused;
 mod graph;
+mod kernels;
+mod recognise;
 mod seeded;
 mod tract;
 
@@ -27,8 +29,10 @@ pub const MAX_FEATURES: usize = 8192;
 
 /// Runs a compiled graph. One per model, shared by all threads.
 pub trait Backbone: Send + Sync {
-    /// Name of the engine, for the record.
-    fn engine(&self) -> &'static str;
+    /// Name of the engine, for the record and for the key of cached features.
+    fn engine(&self) -> &str;
+    /// Order of axes of the tensors that it takes.
+    fn layout(&self) -> Layout;
     /// Number of features.
     fn features(&self) -> usize;
     /// What one thread needs to run images through.
@@ -42,13 +46,17 @@ pub trait Session {
 }
 
 /// What a model file does not say, or says wrongly. Everything unset comes from the file's metadata
-/// (`input_size`, `mean`, `std`, `color`, `layout`) or its input's shape.
+/// (`input_size`, `resize`, `mean`, `std`, `color`, `layout`) or its input's shape.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessingOptions {
     /// Height and width of the model's input, in pixels [default: from the model]
     #[arg(long = "input-size", value_name = "PIXELS")]
     pub input_size: Option<u32>,
+    /// Resize the image's shorter side to this before the input is cut from its centre [default: from the model,
+    /// or the input size]
+    #[arg(long, value_name = "PIXELS")]
+    pub resize: Option<u32>,
     /// Subtracted from each channel, on the scale 0-255: one number or three [default: from the model]
     #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',', allow_negative_numbers = true)]
     pub mean: Option<Vec<f32>>,
@@ -68,6 +76,7 @@ impl PreprocessingOptions {
     pub fn or(self, other: Self) -> Self {
         PreprocessingOptions {
             input_size: self.input_size.or(other.input_size),
+            resize: self.resize.or(other.resize),
             mean: self.mean.or(other.mean),
             std: self.std.or(other.std),
             color: self.color.or(other.color),
@@ -81,6 +90,7 @@ impl PreprocessingOptions {
         let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
         let values = [
             ("input-size", self.input_size.map(|size| size.to_string())),
+            ("resize", self.resize.map(|size| size.to_string())),
             ("mean", self.mean.as_ref().map(list)),
             ("std", self.std.as_ref().map(list)),
             ("color", self.color.as_ref().map(|color| word(color))),
@@ -100,6 +110,8 @@ pub struct Model {
     pub preprocessing: Preprocessing,
     /// The compiled graph.
     pub backbone: Arc<dyn Backbone>,
+    /// Why the general engine runs it; `None` when the fast one does.
+    pub not_fast: Option<String>,
     proto: ModelProto,
 }
 
@@ -129,12 +141,17 @@ impl Model {
             }
         };
         let preprocessing = preprocessing(&proto, options).map_err(&explain)?;
-        let backbone = tract::compile(&proto, &preprocessing).map_err(explain)?;
+        let fast = recognise::layers(&proto).and_then(|layers| kernels::compile(&layers, &preprocessing));
+        let (backbone, not_fast): (Arc<dyn Backbone>, _) = match fast {
+            Ok(fast) => (Arc::new(fast), None),
+            Err(why) => (Arc::new(tract::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
+        };
         Ok(Model {
             name: shown,
             sha256: crate::hex_sha256(&bytes),
             preprocessing,
-            backbone: Arc::new(backbone),
+            backbone,
+            not_fast,
             proto,
         })
     }
@@ -142,7 +159,7 @@ impl Model {
     /// The key of this model's features in the cache: whatever changes a feature changes it.
     pub fn key(&self) -> String {
         // Raised when decoding, resizing or an engine gives other numbers than before.
-        const FEATURES_VERSION: u32 = 1;
+        const FEATURES_VERSION: u32 = 2;
         let preprocessing = serde_json::to_string(&self.preprocessing).expect("plain data");
         let engine = self.backbone.engine();
         let text = format!("{FEATURES_VERSION} {engine} {} {preprocessing}", self.sha256);
@@ -229,6 +246,17 @@ fn preprocessing(proto: &ModelProto, options: &PreprocessingOptions) -> Result<P
     if !size.iter().all(|s| (1..=2048).contains(s)) {
         return Err(format!("an input of {}x{} pixels; 1 to 2048 are possible", size[0], size[1]));
     }
+    let shorter = size[0].min(size[1]);
+    let stated = metadata.get("resize").and_then(|s| s.trim().parse::<u32>().ok());
+    // A size that was overruled takes the margin that the model states along, in proportion.
+    let stated = stated.map(|s| match (options.input_size, metadata.get("input_size")) {
+        (Some(_), Some(own)) => s * shorter / own.trim().parse::<u32>().unwrap_or(shorter).max(1),
+        _ => s,
+    });
+    let resize = options.resize.or(stated).unwrap_or(shorter);
+    if !(shorter..=4096).contains(&resize) {
+        return Err(format!("an image resized to {resize} pixels, of which {shorter} are used; give --resize"));
+    }
     let channels = |flag: &str, option: &Option<Vec<f32>>| {
         let stated = metadata
             .get(flag)
@@ -253,7 +281,7 @@ fn preprocessing(proto: &ModelProto, options: &PreprocessingOptions) -> Result<P
         (None, Some("BGR")) => Color::Bgr,
         _ => Color::Rgb,
     };
-    Ok(Preprocessing { size, mean, std, color, layout })
+    Ok(Preprocessing { size, resize, mean, std, color, layout })
 }
 
 #[cfg(test)]

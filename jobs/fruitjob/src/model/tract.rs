@@ -11,6 +11,7 @@ use crate::preprocess::{Layout, Preprocessing};
 
 struct Tract {
     plan: Arc<TypedSimplePlan>,
+    layout: Layout,
     shape: [usize; 4],
     features: usize,
 }
@@ -52,7 +53,7 @@ pub fn compile(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<impl
         .into_optimized()
         .and_then(|m| m.into_runnable())
         .map_err(|e| format!("it cannot be compiled: {}", causes(&e)))?;
-    let tract = Tract { plan, shape, features };
+    let tract = Tract { plan, layout: preprocessing.layout, shape, features };
     let mut vector = vec![0.0; features];
     tract
         .session()
@@ -65,8 +66,12 @@ pub fn compile(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<impl
 }
 
 impl Backbone for Tract {
-    fn engine(&self) -> &'static str {
+    fn engine(&self) -> &str {
         "tract"
+    }
+
+    fn layout(&self) -> Layout {
+        self.layout
     }
 
     fn features(&self) -> usize {

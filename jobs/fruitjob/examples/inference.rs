@@ -1,0 +1,30 @@
+//! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general]`. Prints milliseconds of
+//! CPU an image, a line a round; the input is noise.
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let model = args.first().expect("a model");
+    let rounds: usize = args.get(1).map_or(7, |n| n.parse().expect("a number of rounds"));
+    let runtime = fruitjob::runtime().expect("a runtime");
+    let model = fruitjob::model::Model::load(model, &Default::default(), runtime.handle()).expect("a model");
+    eprintln!("{} {:?}", model.backbone.engine(), model.not_fast);
+    let tensor: Vec<f32> =
+        (0..model.preprocessing.len()).map(|i| (i * 7919 % 255) as f32 / 127.5 - 1.0).collect();
+    let mut features = vec![0.0; model.backbone.features()];
+    let mut session = model.backbone.session().expect("a session");
+    let mut run = || session.run(&tensor, &mut features).expect("features");
+    let start = std::time::Instant::now();
+    run();
+    let images = (0.3 / start.elapsed().as_secs_f64()).clamp(5.0, 5000.0) as usize;
+    for _ in 0..rounds {
+        let start = cpu();
+        (0..images).for_each(|_| run());
+        println!("{:.4}", (cpu() - start) * 1000.0 / images as f64);
+    }
+}
+
+/// Seconds of CPU that this thread has used.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("nanoseconds") / 1e9
+}

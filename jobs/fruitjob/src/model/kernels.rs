@@ -1,0 +1,74 @@
+//! The fast engine: MobileNet-like graphs, on kernels of our own.
+
+use mobilenet::{Isa, Layer, Network, Scratch};
+
+use super::{Backbone, MAX_FEATURES, Session};
+use crate::error::Result;
+use crate::preprocess::{Layout, Preprocessing};
+
+/// Names the kernels to use instead of the fastest that the processor has: for tests and measurements.
+const ISA: &str = "FRUITJOB_ISA";
+
+struct Kernels {
+    network: Network,
+    engine: String,
+}
+
+/// Packs the weights for this processor.
+///
+/// # Errors
+/// Why the general engine has to do it.
+pub fn compile(layers: &[Layer], preprocessing: &Preprocessing) -> Result<impl Backbone + use<>, String> {
+    if preprocessing.layout != Layout::Nchw {
+        return Err("the input is NHWC".into());
+    }
+    let isa = match std::env::var(ISA) {
+        Ok(name) => Isa::ALL
+            .into_iter()
+            .find(|isa| isa.name() == name && isa.is_here())
+            .ok_or(format!("{ISA}={name} is not to be had here"))?,
+        Err(_) => Isa::best(),
+    };
+    let network = Network::new(layers, preprocessing.size.map(|s| s as usize), isa)?;
+    if !(2..=MAX_FEATURES).contains(&network.features()) {
+        return Err(format!("{} features", network.features()));
+    }
+    let kernels = Kernels { network, engine: format!("mobilenet-{}", isa.name()) };
+    let mut vector = vec![0.0; kernels.features()];
+    let plain = vec![0.0; preprocessing.len()];
+    kernels.session().and_then(|mut s| s.run(&plain, &mut vector)).map_err(|e| e.to_string())?;
+    if vector.iter().any(|x| !x.is_finite()) {
+        return Err("values that are not finite for a plain image".into());
+    }
+    Ok(kernels)
+}
+
+impl Backbone for Kernels {
+    fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    fn features(&self) -> usize {
+        self.network.features()
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Nhwc
+    }
+
+    fn session(&self) -> Result<Box<dyn Session + '_>> {
+        Ok(Box::new(KernelsSession { network: &self.network, scratch: self.network.scratch() }))
+    }
+}
+
+struct KernelsSession<'a> {
+    network: &'a Network,
+    scratch: Scratch,
+}
+
+impl Session for KernelsSession<'_> {
+    fn run(&mut self, tensor: &[f32], features: &mut [f32]) -> Result<()> {
+        self.network.forward(tensor, &mut self.scratch, features);
+        Ok(())
+    }
+}

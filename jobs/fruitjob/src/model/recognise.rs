@@ -1,0 +1,199 @@
+//! Reads an ONNX graph as the layers of a MobileNet-like network, if it is one: a chain of convolutions, each with
+//! its batch norm and activation, additions around blocks, and a global mean. Whatever else a graph holds, it is
+//! for the general engine.
+//!
+//! Operators: <https://onnx.ai/onnx/operators/>.
+
+use std::collections::HashMap;
+
+use mobilenet::{Clamp, Layer, Padding};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+
+use super::graph::{self, Floats};
+
+/// The layers, in order.
+///
+/// # Errors
+/// The first thing that is not in MobileNet's manner, in a few words.
+pub fn layers(proto: &ModelProto) -> Result<Vec<Layer>, String> {
+    let input = graph::input(proto)?;
+    let graph = proto.graph.as_ref().ok_or("no graph")?;
+    let mut reader = Reader {
+        constants: HashMap::new(),
+        made: HashMap::new(),
+        layers: Vec::new(),
+        last: input.name.clone(),
+        pooled: false,
+    };
+    for tensor in &graph.initializer {
+        if let Some(floats) = graph::floats(tensor) {
+            reader.constants.insert(tensor.name.clone(), floats);
+        }
+    }
+    for node in &graph.node {
+        reader.node(node).map_err(|why| format!("{} {}: {why}", node.op_type, node.name))?;
+    }
+    reader.finish(graph)
+}
+
+struct Reader {
+    /// Known tensors.
+    constants: HashMap<String, Floats>,
+    /// The layer that made a value, all of it: a value before its activation is not listed.
+    made: HashMap<String, usize>,
+    layers: Vec<Layer>,
+    /// The value at the end of the chain.
+    last: String,
+    pooled: bool,
+}
+
+impl Reader {
+    fn node(&mut self, node: &NodeProto) -> Result<(), String> {
+        let [output] = &node.output[..] else { return Err("more than one output".into()) };
+        let input = node.input.first().map_or("", String::as_str);
+        match node.op_type.as_str() {
+            "Constant" => {
+                let tensor = graph::attribute(node, "value").and_then(|a| a.t.as_ref()).and_then(graph::floats);
+                // Integers, such as the shape of a Reshape, are not needed to understand a graph of this kind.
+                if let Some(floats) = tensor {
+                    self.constants.insert(output.clone(), floats);
+                }
+                return Ok(());
+            }
+            "Cast" | "Identity" if self.constants.contains_key(input) => {
+                self.constants.insert(output.clone(), self.constants[input].clone());
+                return Ok(());
+            }
+            _ => {}
+        }
+        if !node.input.contains(&self.last) {
+            return Err("it is not in line with the others".into());
+        }
+        match node.op_type.as_str() {
+            _ if self.pooled => match node.op_type.as_str() {
+                "Flatten" | "Reshape" | "Squeeze" | "Identity" => {}
+                _ => return Err("it follows the global mean".into()),
+            },
+            "Conv" => self.convolution(node)?,
+            "BatchNormalization" => self.batch_norm(node)?,
+            "Relu" => self.clamp(Clamp { min: 0.0, max: f32::INFINITY })?,
+            "Clip" => {
+                let bound = |name: &str, at: usize, none: f32| match node.input.get(at).map(String::as_str) {
+                    None | Some("") => Ok(graph::attribute(node, name).map_or(none, |a| a.f)),
+                    Some(name) => match self.constants.get(name).map(|c| &c.data[..]) {
+                        Some([x]) => Ok(*x),
+                        _ => Err(format!("its bound {name} is not known")),
+                    },
+                };
+                let clamp =
+                    Clamp { min: bound("min", 1, f32::NEG_INFINITY)?, max: bound("max", 2, f32::INFINITY)? };
+                self.clamp(clamp)?;
+            }
+            "Add" => {
+                let other = node.input.iter().find(|i| **i != self.last).ok_or("a value added to itself")?;
+                let from = self.made.get(other).ok_or("it adds what is not a block's input")?;
+                self.layers.push(Layer::Add(*from));
+            }
+            "GlobalAveragePool" => self.pooled = true,
+            "ReduceMean" => {
+                let mut axes = graph::attribute(node, "axes").map(|a| a.ints.clone()).unwrap_or_default();
+                axes.sort_unstable();
+                if axes != [2, 3] && axes != [-2, -1] {
+                    return Err("not over rows and columns".into());
+                }
+                self.pooled = true;
+            }
+            _ => return Err("no part of such a network".into()),
+        }
+        self.made.insert(output.clone(), self.layers.len().wrapping_sub(1));
+        self.last = output.clone();
+        Ok(())
+    }
+
+    fn constant(&self, node: &NodeProto, input: usize) -> Result<&Floats, String> {
+        let name = node.input.get(input).ok_or("an input is missing")?;
+        self.constants.get(name).ok_or(format!("{name} is not known beforehand"))
+    }
+
+    fn convolution(&mut self, node: &NodeProto) -> Result<(), String> {
+        let weight = self.constant(node, 1)?.clone();
+        let [outputs, inputs, h, w] = weight.dims[..] else { return Err("not over two dimensions".into()) };
+        let bias = match node.input.len() {
+            3 => self.constant(node, 2)?.data.clone(),
+            _ => vec![0.0; outputs],
+        };
+        let ints = |name: &str, default: &[i64]| {
+            graph::attribute(node, name).map_or(default.to_vec(), |a| a.ints.clone())
+        };
+        let group = graph::attribute(node, "group").map_or(1, |a| a.i as usize);
+        if graph::attribute(node, "auto_pad").is_some_and(|a| a.s != b"NOTSET") {
+            return Err("its padding is not given in numbers".into());
+        }
+        if ints("dilations", &[1, 1]) != [1, 1] {
+            return Err("dilated".into());
+        }
+        let strides = ints("strides", &[1, 1]);
+        let pads = ints("pads", &[0; 4]);
+        let (&[stride, across], &[top, left, bottom, right]) = (&strides[..], &pads[..]) else {
+            return Err("not over two dimensions".into());
+        };
+        let [top, left, bottom, right] = [top, left, bottom, right].map(|p| p as usize);
+        let padding = Padding { top, left, bottom, right };
+        if stride != across {
+            return Err("other strides down than across".into());
+        }
+        let stride = stride as usize;
+        let (weight, clamp) = (weight.data, Clamp::NONE);
+        self.layers.push(match (h, w, group) {
+            (1, 1, 1) if stride == 1 && pads == [0; 4] => Layer::Pointwise { weight, bias, clamp },
+            (3, 3, _) if group == outputs && inputs == 1 => {
+                Layer::Depthwise { weight, bias, stride, padding, clamp }
+            }
+            (3, 3, 1) if inputs == 3 && self.layers.is_empty() => {
+                Layer::Stem { weight, bias, stride, padding, clamp }
+            }
+            _ => return Err(format!("{h}x{w}, {inputs} to {outputs} channels in {group} groups, stride {stride}")),
+        });
+        Ok(())
+    }
+
+    /// The convolution before, and only it: an activation between them would come out otherwise.
+    fn convolution_before(&mut self) -> Result<(&mut Vec<f32>, &mut Vec<f32>, &mut Clamp), String> {
+        self.made.remove(&self.last);
+        match self.layers.last_mut() {
+            Some(
+                Layer::Stem { weight, bias, clamp, .. }
+                | Layer::Depthwise { weight, bias, clamp, .. }
+                | Layer::Pointwise { weight, bias, clamp },
+            ) if *clamp == Clamp::NONE => Ok((weight, bias, clamp)),
+            _ => Err("it does not follow a convolution".into()),
+        }
+    }
+
+    fn batch_norm(&mut self, node: &NodeProto) -> Result<(), String> {
+        let [scale, shift, mean, variance] =
+            [1, 2, 3, 4].map(|i| self.constant(node, i).map(|c| c.data.clone()));
+        let (scale, shift, mean, variance) = (scale?, shift?, mean?, variance?);
+        let epsilon = graph::attribute(node, "epsilon").map_or(1e-5, |a| a.f);
+        let (weight, bias, _) = self.convolution_before()?;
+        let each = weight.len() / bias.len();
+        for (o, bias) in bias.iter_mut().enumerate() {
+            let factor = scale[o] / (variance[o] + epsilon).sqrt();
+            *bias = (*bias - mean[o]) * factor + shift[o];
+            weight[o * each..(o + 1) * each].iter_mut().for_each(|w| *w *= factor);
+        }
+        Ok(())
+    }
+
+    fn clamp(&mut self, activation: Clamp) -> Result<(), String> {
+        *self.convolution_before()?.2 = activation;
+        Ok(())
+    }
+
+    fn finish(self, graph: &GraphProto) -> Result<Vec<Layer>, String> {
+        match &graph.output[..] {
+            [output] if self.pooled && output.name == self.last => Ok(self.layers),
+            _ => Err("it does not end in a global mean".into()),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+"""Trains the builtin backbone from scratch and writes it as ONNX.
+
+    python train.py --data fruits360 --out builtin.onnx --width 0.35 --embedding 256
+
+`--data` holds `Training/<Class>/*.jpg` of Fruits-360; `Test` is not looked at. HELD_OUT classes are never seen, so
+that `evaluate.py` can say what the vectors are worth on fruit that is new. One CPU thread and a seed: on one kind of
+machine the run repeats itself. What it prints is kept beside the model card.
+"""
+
+import argparse
+import math
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from export import export
+from network import Network
+
+# Drawn once by random.Random(360).sample(sorted(classes), 24), before anything was trained.
+HELD_OUT_SEED, HELD_OUT_COUNT = 360, 24
+CROP, IMAGE = 96, 100
+SCALE, MARGIN = 24.0, 0.2  # of the cosine classifier (CosFace)
+TEMPERATURE = 0.1  # of the contrastive loss
+PER_CLASS, CLASSES_A_BATCH = 4, 32
+
+
+def held_out(classes: list[str]) -> list[str]:
+    """The classes that training does not see."""
+    return sorted(random.Random(HELD_OUT_SEED).sample(sorted(classes), HELD_OUT_COUNT))
+
+
+def load(root: Path) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Images u8 [N, 3, 100, 100] and class numbers [N] of the classes that training may see."""
+    classes = sorted(p.name for p in (root / "Training").iterdir() if p.is_dir())
+    classes = [c for c in classes if c not in held_out(classes)]
+    files = [(f, i) for i, c in enumerate(classes) for f in sorted((root / "Training" / c).glob("*.jpg"))]
+    images = np.stack([np.asarray(Image.open(f).convert("RGB")) for f, _ in files])
+    return torch.from_numpy(images).permute(0, 3, 1, 2), torch.tensor([i for _, i in files]), classes
+
+
+def uniform(n: int, low: float, high: float, *shape: int) -> torch.Tensor:
+    return torch.empty(n, *(shape or (1, 1, 1))).uniform_(low, high)
+
+
+def backgrounds(images: torch.Tensor, size: int) -> torch.Tensor:
+    """A background each: plain, a gradient, soft blotches, or a piece of another photograph. [N, 3, size, size]"""
+    n = len(images)
+    corners = torch.rand(n, 3, 2, 2)
+    plain = corners[:, :, :1, :1].expand(n, 3, size, size)
+    gradient = F.interpolate(corners, size=(size, size), mode="bilinear", align_corners=True)
+    blotches = F.interpolate(torch.rand(n, 3, 5, 5), size=(size, size), mode="bicubic").clamp(0, 1)
+    piece = images[torch.randperm(n), :, 30:70, 30:70].flip(3)
+    piece = F.interpolate(piece, size=(size, size), mode="bilinear")
+    kind = torch.randint(0, 4, (n, 1, 1, 1))
+    return torch.where(kind == 0, plain, torch.where(kind == 1, gradient, torch.where(kind == 2, blotches, piece)))
+
+
+def augment(images: torch.Tensor, size: int) -> torch.Tensor:
+    """u8 [N, 3, 100, 100] -> [N, 3, size, size] in -1..1: turned, scaled, moved, before another background, in
+    another light."""
+    n = len(images)
+    x = images.float() / 255
+    # The studio's background is white: how much a pixel is not.
+    opaque = ((252 / 255 - x.amin(1, keepdim=True)) * 12).clamp(0, 1)
+
+    turn = torch.where(torch.rand(n) < 0.5, torch.empty(n).uniform_(-math.pi, math.pi), torch.randn(n) * 0.1)
+    zoom = torch.exp(torch.empty(n).uniform_(-0.3, 0.3)) * CROP / IMAGE
+    mirror = torch.where(torch.rand(n) < 0.5, 1.0, -1.0)
+    cos, sin, move = torch.cos(turn) * zoom, torch.sin(turn) * zoom, torch.empty(n, 2).uniform_(-0.12, 0.12)
+    theta = torch.stack([torch.stack([cos * mirror, -sin, move[:, 0]], 1),
+                         torch.stack([sin * mirror, cos, move[:, 1]], 1)], 1)
+    grid = F.affine_grid(theta, [n, 4, size, size], align_corners=False)
+    warped = F.grid_sample(torch.cat([x, opaque], 1), grid, padding_mode="border", align_corners=False)
+    fruit, opaque = warped[:, :3], warped[:, 3:]
+    new = fruit * opaque + backgrounds(x, size) * (1 - opaque)
+    x = torch.where(torch.rand(n, 1, 1, 1) < 0.5, new, fruit)
+
+    x = x * uniform(n, 0.75, 1.25) * uniform(n, 0.93, 1.07, 3, 1, 1)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = (x - mean) * uniform(n, 0.75, 1.25) + mean
+    grey = x.mean(1, keepdim=True)
+    x = (x - grey) * uniform(n, 0.7, 1.3) + grey
+    x = x + torch.randn_like(x) * uniform(n, 0, 0.03)
+    return (x.clamp(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def batches(labels: torch.Tensor, generator: torch.Generator):
+    """One epoch of batches of CLASSES_A_BATCH classes, PER_CLASS images each."""
+    by_class = [torch.nonzero(labels == c)[:, 0] for c in range(int(labels.max()) + 1)]
+    for _ in range(len(labels) // (PER_CLASS * CLASSES_A_BATCH)):
+        chosen = torch.randperm(len(by_class), generator=generator)[:CLASSES_A_BATCH]
+        yield torch.cat([by_class[c][torch.randperm(len(by_class[c]), generator=generator)[:PER_CLASS]]
+                         for c in chosen])
+
+
+def losses(features: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cosine classifier with a margin (Wang et al., CosFace, CVPR 2018), and supervised contrastive loss (Khosla et
+    al., NeurIPS 2020). Lengths are held near 1, since whoever uses the vectors compares them by L2."""
+    length = features.norm(dim=1, keepdim=True)
+    unit = features / (length + 1e-6)
+    cosine = unit @ F.normalize(weight, dim=1).T
+    classifier = F.cross_entropy(SCALE * (cosine - MARGIN * F.one_hot(labels, len(weight))), labels,
+                                 label_smoothing=0.05)
+    same = labels[:, None] == labels[None, :]
+    self_ = torch.eye(len(labels), dtype=torch.bool)
+    similar = (unit @ unit.T / TEMPERATURE).masked_fill(self_, -1e9)
+    log_share = similar - similar.logsumexp(1, keepdim=True)
+    contrastive = -(log_share * (same & ~self_)).sum(1).div(PER_CLASS - 1).mean()
+    return classifier + 0.5 * contrastive + 0.5 * (length / features.shape[1] ** 0.5 - 1).square().mean()
+
+
+def train(args: argparse.Namespace) -> Network:
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(args.seed)
+    images, labels, classes = load(args.data)
+    print(f"{len(images)} images of {len(classes)} classes; torch {torch.__version__}; {vars(args)}", flush=True)
+    network = Network(args.width, args.embedding).to(memory_format=torch.channels_last)
+    weight = torch.nn.Parameter(torch.randn(len(classes), args.embedding) * 0.05)
+    print(f"{network.multiply_adds(CROP) / 1e6:.1f} M multiply-adds at {CROP}x{CROP}, "
+          f"{sum(p.numel() for p in network.parameters()):,} parameters", flush=True)
+    decay = [p for p in network.parameters() if p.ndim > 1] + [weight]
+    rest = [p for p in network.parameters() if p.ndim == 1]
+    optimizer = torch.optim.SGD([{"params": decay, "weight_decay": 1e-4}, {"params": rest, "weight_decay": 0}],
+                                lr=args.rate, momentum=0.9, nesterov=True)
+    steps_an_epoch = len(labels) // (PER_CLASS * CLASSES_A_BATCH)
+    steps = steps_an_epoch * args.epochs
+    average = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True)
+    step, start = 0, time.time()
+    for epoch in range(args.epochs):
+        # Small images first: most is learnt from them, at less than half the price.
+        size = CROP if epoch >= args.epochs - args.full_size_epochs else 64
+        network.train()
+        sum_ = 0.0
+        for batch in batches(labels, generator):
+            rate = args.rate * min(1, step / (2 * steps_an_epoch)) * (1 + math.cos(math.pi * step / steps)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = losses(network(augment(images[batch], size)), weight, labels[batch])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([*network.parameters(), weight], 5.0)
+            optimizer.step()
+            average.update_parameters(network)
+            sum_ += loss.item()
+            step += 1
+        print(f"epoch {epoch + 1}/{args.epochs} {size}px rate {rate:.4f} loss {sum_ / steps_an_epoch:.3f} "
+              f"{time.time() - start:.0f} s", flush=True)
+    return average.module.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--width", type=float, default=0.35)
+    parser.add_argument("--embedding", type=int, default=256)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--full-size-epochs", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=0.2)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    network = train(args)
+    export(network, CROP, IMAGE, args.out, f"trained from scratch on Fruits-360 (MIT); seed {args.seed}")
+    print(f"{args.out}: {args.out.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

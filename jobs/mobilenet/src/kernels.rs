@@ -1,0 +1,394 @@
+//! The inner loops: matrix product of a panel of weights, depthwise 3x3, mean. Generic over [`Simd`]; compiled once a
+//! kind of processor by [`Kernels`].
+//!
+//! Activations are `[row][column][channel]` f32, channels padded to a multiple of 16 or 8 (the padding is zero in weights
+//! and biases, so it stays out of all sums).
+
+// Indices, not iterators: closures would be functions of their own, compiled without the instructions.
+#![allow(clippy::needless_range_loop)]
+
+use crate::simd::{Portable, Simd, at};
+
+/// Least number of channels that go through a depthwise convolution together: the widest register.
+pub(crate) const WIDE: usize = 16;
+
+/// Least number of channels that a product gives: half of it.
+pub(crate) const NARROW: usize = 8;
+
+/// What follows a convolution: `x.clamp(min, max)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clamp {
+    /// Negative infinity for none.
+    pub min: f32,
+    /// Infinity for none.
+    pub max: f32,
+}
+
+impl Clamp {
+    /// No activation.
+    pub const NONE: Clamp = Clamp { min: f32::NEG_INFINITY, max: f32::INFINITY };
+    /// ReLU6.
+    pub const RELU6: Clamp = Clamp { min: 0.0, max: 6.0 };
+}
+
+/// Rows of a matrix in memory, `pitch` elements from one to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub data: &'a [f32],
+    pub pitch: usize,
+}
+
+/// The same, to be written.
+pub(crate) struct RowsMut<'a> {
+    pub data: &'a mut [f32],
+    pub pitch: usize,
+}
+
+/// Some columns of a matrix of weights, `[k][width]`, and their biases.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
+    pub k: usize,
+    pub width: usize,
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
+}
+
+/// `out[m x width] = clamp(a[m x k] * weight + bias) + residual`
+pub(crate) struct Product<'a> {
+    pub m: usize,
+    pub a: Rows<'a>,
+    pub panel: Panel<'a>,
+    pub clamp: Clamp,
+    pub residual: Option<Rows<'a>>,
+}
+
+impl Product<'_> {
+    /// Panics unless all that the kernel touches is there.
+    fn check(&self, out: &RowsMut, panel: usize) {
+        let last = self.m - 1;
+        let Panel { k, width, weight, bias } = self.panel;
+        assert!(last * self.a.pitch + k <= self.a.data.len());
+        assert!(width == panel || width == WIDE || width == NARROW);
+        assert!(k * width <= weight.len() && width <= bias.len());
+        assert!(last * out.pitch + width <= out.data.len());
+        assert!(self.residual.is_none_or(|r| last * r.pitch + width <= r.data.len()));
+    }
+}
+
+/// A depthwise 3x3 convolution of one or two neighbouring output rows.
+pub(crate) struct Depthwise<'a> {
+    /// Input rows from the topmost that is needed; the fourth is used with stride 1 and two output rows only.
+    pub rows: [&'a [f32]; 4],
+    /// Elements from one column to the next, in the input.
+    pub pitch: usize,
+    /// Columns, in the input.
+    pub columns: usize,
+    /// Columns, in the output.
+    pub columns_out: usize,
+    /// Channels that are computed: a multiple of 16.
+    pub width: usize,
+    /// `[9][weight_pitch]`, from the first of these channels.
+    pub weight: &'a [f32],
+    pub weight_pitch: usize,
+    pub bias: &'a [f32],
+    pub stride: usize,
+    /// Columns of padding on the left: 0 or 1; 1 with stride 1.
+    pub left: usize,
+    pub clamp: Clamp,
+    /// Output rows: 1, or 2 with stride 1.
+    pub rows_out: usize,
+    /// Elements from one output row to the next.
+    pub row_pitch: usize,
+}
+
+impl Depthwise<'_> {
+    /// Panics unless all that the kernel touches is there.
+    fn check(&self, out: &RowsMut) {
+        let width = self.width;
+        assert!(width.is_multiple_of(WIDE) && self.columns > 0 && self.columns_out > 0);
+        assert!(self.rows_out == 1 || (self.rows_out == 2 && self.stride == 1));
+        for row in &self.rows[..self.rows_out + 2] {
+            assert!((self.columns - 1) * self.pitch + width <= row.len());
+        }
+        assert!(8 * self.weight_pitch + width <= self.weight.len() && width <= self.bias.len());
+        let last = (self.rows_out - 1) * self.row_pitch + (self.columns_out - 1) * out.pitch;
+        assert!(last + width <= out.data.len());
+        if self.stride == 1 {
+            assert!(self.left == 1 && self.columns_out == self.columns);
+        } else {
+            // The middle column of the last output, at least, is in the picture.
+            assert!((self.columns_out - 1) * self.stride + 1 - self.left < self.columns && self.left <= 1);
+        }
+    }
+}
+
+/// The kernels, compiled for one kind of processor.
+pub(crate) trait Kernels {
+    /// Width of a panel of weights.
+    const PANEL: usize;
+    fn product(product: &Product, out: &mut RowsMut);
+    fn depthwise(depthwise: &Depthwise, out: &mut RowsMut);
+    /// Mean of `m` rows of `out.len()` elements.
+    fn mean(m: usize, rows: Rows, out: &mut [f32]);
+}
+
+macro_rules! kernels {
+    ($simd:ty, $vectors:literal x $most:literal, $narrow:ty, $most_narrow:literal $(, $feature:literal)?) => {
+        impl Kernels for $simd {
+            const PANEL: usize = $vectors * <$simd as Simd>::LANES;
+
+            fn product(product: &Product, out: &mut RowsMut) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn full(product: &Product, out: &mut RowsMut) {
+                    // SAFETY: bounds are checked below; the instructions are there.
+                    unsafe { self::product::<$simd, $vectors, $most>(product, out) }
+                }
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn wide(product: &Product, out: &mut RowsMut) {
+                    // SAFETY: as above.
+                    unsafe { self::product::<$simd, { WIDE / <$simd as Simd>::LANES }, $most>(product, out) }
+                }
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn narrow(product: &Product, out: &mut RowsMut) {
+                    const VECTORS: usize = NARROW / <$narrow as Simd>::LANES;
+                    // SAFETY: as above.
+                    unsafe { self::product::<$narrow, VECTORS, $most_narrow>(product, out) }
+                }
+                product.check(out, Self::PANEL);
+                // SAFETY: bounds are checked; a network is made for processors that have the instructions.
+                unsafe {
+                    match product.panel.width {
+                        NARROW => narrow(product, out),
+                        width if width == Self::PANEL => full(product, out),
+                        _ => wide(product, out),
+                    }
+                }
+            }
+
+            fn depthwise(depthwise: &Depthwise, out: &mut RowsMut) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn run(d: &Depthwise, out: &mut RowsMut) {
+                    // SAFETY: bounds are checked below; the instructions are there.
+                    unsafe {
+                        match (d.stride, d.rows_out) {
+                            (1, 2) => depthwise_dense::<$simd, 2>(d, out),
+                            (1, _) => depthwise_dense::<$simd, 1>(d, out),
+                            _ => depthwise_strided::<$simd>(d, out),
+                        }
+                    }
+                }
+                depthwise.check(out);
+                // SAFETY: bounds are checked; a network is made for processors that have the instructions.
+                unsafe { run(depthwise, out) }
+            }
+
+            fn mean(m: usize, rows: Rows, out: &mut [f32]) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn run(m: usize, rows: Rows, out: &mut [f32]) {
+                    // SAFETY: bounds are checked below; the instructions are there.
+                    unsafe { self::mean::<$simd>(m, rows, out) }
+                }
+                assert!(m > 0 && out.len().is_multiple_of(WIDE));
+                assert!((m - 1) * rows.pitch + out.len() <= rows.data.len());
+                // SAFETY: bounds are checked; a network is made for processors that have the instructions.
+                unsafe { run(m, rows, out) }
+            }
+        }
+    };
+}
+
+// Registers hold `vectors x rows` sums, `vectors` weights and an activation. Eight channels fill half of AVX-512's.
+#[cfg(target_arch = "x86_64")]
+kernels!(crate::simd::Avx512, 2 x 14, crate::simd::Avx2, 14, "avx512f,avx512vl,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+kernels!(crate::simd::Avx2, 2 x 6, crate::simd::Avx2, 12, "avx2,fma");
+#[cfg(target_arch = "aarch64")]
+kernels!(crate::simd::Neon, 4 x 6, crate::simd::Neon, 12, "neon");
+kernels!(Portable, 2 x 4, Portable, 8);
+
+/// Goes down the rows in tiles of at most `MOST`, as equal as they can be: a tile of few rows waits for its own sums.
+///
+/// # Safety
+/// [`Product::check`] has passed; the processor has the instructions of `S`; `MOST <= 14`.
+#[inline(always)]
+unsafe fn product<S: Simd, const VECTORS: usize, const MOST: usize>(p: &Product, out: &mut RowsMut) {
+    let tiles = p.m.div_ceil(MOST);
+    let mut row = 0;
+    for t in 1..=tiles {
+        let end = p.m * t / tiles;
+        macro_rules! tile {
+            ($($rows:literal)*) => {
+                match end - row {
+                    // SAFETY: rows below `m`.
+                    $($rows if $rows <= MOST => unsafe { tile::<S, $rows, VECTORS>(p, row, out) },)*
+                    n => unreachable!("a tile of {n}"),
+                }
+            };
+        }
+        tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        row = end;
+    }
+}
+
+/// `ROWS` rows of the product, from `row`: all sums stay in registers.
+///
+/// # Safety
+/// As for [`product`], and `row + ROWS <= m`.
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(p: &Product, row: usize, out: &mut RowsMut) {
+    let Panel { k, weight, bias, .. } = p.panel;
+    let width = VECTORS * S::LANES;
+    let from = row * p.a.pitch;
+    let a = &p.a.data[from..from + (ROWS - 1) * p.a.pitch + k];
+    // SAFETY: see above.
+    unsafe {
+        let mut start = [S::splat(0.0); VECTORS];
+        for v in 0..VECTORS {
+            start[v] = S::load(bias, v * S::LANES);
+        }
+        let mut sums = [start; ROWS];
+        for i in 0..k {
+            let mut w = [start[0]; VECTORS];
+            for v in 0..VECTORS {
+                w[v] = S::load(weight, i * width + v * S::LANES);
+            }
+            for r in 0..ROWS {
+                let x = S::splat(at(a, r * p.a.pitch + i));
+                for v in 0..VECTORS {
+                    sums[r][v] = S::fma(x, w[v], sums[r][v]);
+                }
+            }
+        }
+        // Three small loops, not one: each is unrolled, so that the sums are registers and no array in memory.
+        let (min, max) = (S::splat(p.clamp.min), S::splat(p.clamp.max));
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                sums[r][v] = S::min(S::max(sums[r][v], min), max);
+            }
+        }
+        if let Some(residual) = p.residual {
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    let x = S::load(residual.data, (row + r) * residual.pitch + v * S::LANES);
+                    sums[r][v] = S::add(sums[r][v], x);
+                }
+            }
+        }
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                S::store(out.data, (row + r) * out.pitch + v * S::LANES, sums[r][v]);
+            }
+        }
+    }
+}
+
+/// Weights of `LANES` channels from `c`: bias and the nine taps.
+///
+/// # Safety
+/// [`Depthwise::check`] has passed, `c + LANES <= width`, and the processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn taps<S: Simd>(d: &Depthwise, c: usize) -> (S::V, [[S::V; 3]; 3]) {
+    // SAFETY: see above.
+    unsafe {
+        let mut k = [[S::splat(0.0); 3]; 3];
+        for y in 0..3 {
+            for x in 0..3 {
+                k[y][x] = S::load(d.weight, (3 * y + x) * d.weight_pitch + c);
+            }
+        }
+        (S::load(d.bias, c), k)
+    }
+}
+
+/// `sum` and what an input column adds to it by one column of taps.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn column<S: Simd>(sum: S::V, k: &[[S::V; 3]; 3], x: usize, input: [S::V; 3]) -> S::V {
+    // SAFETY: see above.
+    unsafe { S::fma(input[2], k[2][x], S::fma(input[1], k[1][x], S::fma(input[0], k[0][x], sum))) }
+}
+
+/// Stride 1: a column is loaded once, and adds to three outputs of each row.
+///
+/// # Safety
+/// [`Depthwise::check`] has passed, the stride is 1, `ROWS == rows_out`, and the processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn depthwise_dense<S: Simd, const ROWS: usize>(d: &Depthwise, out: &mut RowsMut) {
+    // SAFETY: see above.
+    unsafe {
+        let (min, max) = (S::splat(d.clamp.min), S::splat(d.clamp.max));
+        for c in (0..d.width).step_by(S::LANES) {
+            let (bias, k) = taps::<S>(d, c);
+            // Sums of the output at the column to come, and of the one behind it.
+            let (mut this, mut next) = ([bias; ROWS], [bias; ROWS]);
+            for x in 0..d.columns {
+                let mut input = [bias; 4];
+                for r in 0..ROWS + 2 {
+                    input[r] = S::load(d.rows[r], x * d.pitch + c);
+                }
+                for r in 0..ROWS {
+                    let input = [input[r], input[r + 1], input[r + 2]];
+                    if x > 0 {
+                        let y = S::min(S::max(column::<S>(this[r], &k, 2, input), min), max);
+                        S::store(out.data, r * d.row_pitch + (x - 1) * out.pitch + c, y);
+                    }
+                    this[r] = column::<S>(next[r], &k, 1, input);
+                    next[r] = column::<S>(bias, &k, 0, input);
+                }
+            }
+            for r in 0..ROWS {
+                let y = S::min(S::max(this[r], min), max);
+                S::store(out.data, r * d.row_pitch + (d.columns - 1) * out.pitch + c, y);
+            }
+        }
+    }
+}
+
+/// Any other stride: one output after another.
+///
+/// # Safety
+/// [`Depthwise::check`] has passed, and the processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn depthwise_strided<S: Simd>(d: &Depthwise, out: &mut RowsMut) {
+    // SAFETY: see above; columns outside the picture are not loaded.
+    unsafe {
+        let (min, max) = (S::splat(d.clamp.min), S::splat(d.clamp.max));
+        for c in (0..d.width).step_by(S::LANES) {
+            let (bias, k) = taps::<S>(d, c);
+            for x in 0..d.columns_out {
+                let mut sum = bias;
+                for tap in 0..3 {
+                    // A column to the left of the picture wraps around to a large number.
+                    let at = (x * d.stride + tap).wrapping_sub(d.left);
+                    if at < d.columns {
+                        let mut input = [bias; 3];
+                        for r in 0..3 {
+                            input[r] = S::load(d.rows[r], at * d.pitch + c);
+                        }
+                        sum = column::<S>(sum, &k, tap, input);
+                    }
+                }
+                S::store(out.data, x * out.pitch + c, S::min(S::max(sum, min), max));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `m` rows of `out.len()` elements are there, a multiple of 16, and the processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn mean<S: Simd>(m: usize, rows: Rows, out: &mut [f32]) {
+    // SAFETY: see above.
+    unsafe {
+        let share = S::splat(1.0 / m as f32);
+        for c in (0..out.len()).step_by(S::LANES) {
+            let mut sum = S::splat(0.0);
+            for row in 0..m {
+                sum = S::add(sum, S::load(rows.data, row * rows.pitch + c));
+            }
+            S::store(out, c, S::fma(sum, share, S::splat(0.0)));
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! Layers to blocks, blocks to features.
+
+use crate::aligned::Aligned;
+use crate::kernels::{Clamp, Depthwise, Kernels, NARROW, Panel, Product, Rows, RowsMut, WIDE};
+use crate::simd::Portable;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::{Isa, Layer, Padding};
+
+/// A strip of the hidden tensor and its depthwise output: what stays in the second-level cache beside the weights.
+const STRIP: usize = 288 * 1024;
+
+/// Taps of the stem, and elements from one of its unrolled windows to the next.
+const TAPS: usize = 27;
+const WINDOW: usize = 32;
+
+/// A 1x1 convolution, or the stem on unrolled windows: panels of outputs, each `[inputs][width]`, one after another.
+#[derive(Debug)]
+struct Matrix {
+    inputs: usize,
+    outputs: usize,
+    /// Most columns of a panel.
+    panel: usize,
+    weight: Aligned,
+    bias: Aligned,
+    clamp: Clamp,
+}
+
+/// A depthwise convolution: `[9][channels]`.
+#[derive(Debug)]
+struct Taps {
+    weight: Aligned,
+    bias: Aligned,
+    stride: usize,
+    padding: Padding,
+    clamp: Clamp,
+}
+
+/// Where the hidden tensor comes from.
+#[derive(Debug)]
+enum Hidden {
+    /// 3x3 convolution of the image.
+    Stem { matrix: Matrix, stride: usize, padding: Padding },
+    /// 1x1 convolution of the block's input.
+    Expansion(Matrix),
+    /// It is the block's input.
+    Input,
+}
+
+#[derive(Debug)]
+struct Middle {
+    hidden: Hidden,
+    taps: Taps,
+    /// Rows and columns of the hidden tensor.
+    from: [usize; 2],
+    channels: usize,
+    /// Output rows that are computed at once.
+    strip: usize,
+}
+
+/// Depthwise separable convolution, or a plain 1x1 convolution.
+#[derive(Debug)]
+struct Block {
+    middle: Option<Middle>,
+    projection: Matrix,
+    residual: bool,
+    /// Rows and columns of the output.
+    to: [usize; 2],
+}
+
+/// A network, its weights packed for one kind of processor.
+#[derive(Debug)]
+pub struct Network {
+    isa: Isa,
+    /// Rows and columns of the image.
+    size: [usize; 2],
+    blocks: Vec<Block>,
+    features: usize,
+    multiply_adds: u64,
+}
+
+/// What one thread needs to run images through.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// A block's input, and its output.
+    input: Aligned,
+    output: Aligned,
+    /// A ring of rows of the hidden tensor, panel after panel.
+    hidden: Aligned,
+    /// A strip of the depthwise convolution's output.
+    strip: Aligned,
+    /// The stem's windows.
+    windows: Aligned,
+    /// A row of padding.
+    zeros: Aligned,
+    features: Aligned,
+}
+
+/// Channels as a depthwise convolution takes them.
+fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(WIDE)
+}
+
+impl Matrix {
+    /// `weight`: `[outputs][inputs]`; outputs are padded to a multiple of `lane`.
+    fn new(weight: &[f32], bias: &[f32], clamp: Clamp, panel: usize, lane: usize) -> Self {
+        let outputs = bias.len();
+        let inputs = weight.len() / outputs;
+        let mut padded = bias.to_vec();
+        padded.resize(outputs.next_multiple_of(lane), 0.0);
+        let mut matrix =
+            Matrix { inputs, outputs, panel, weight: Aligned::default(), bias: Aligned::from(&padded), clamp };
+        let mut packed = Vec::with_capacity(inputs * padded.len());
+        for (first, width) in matrix.cuts() {
+            for i in 0..inputs {
+                let column = |o: usize| if o < outputs { weight[o * inputs + i] } else { 0.0 };
+                packed.extend((first..first + width).map(column));
+            }
+        }
+        matrix.weight = Aligned::from(&packed);
+        matrix
+    }
+
+    /// Elements from one row of the outputs to the next.
+    fn pitch(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// First column and width of each panel: as wide as can be, then 16, then 8.
+    fn cuts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (pitch, panel) = (self.pitch(), self.panel);
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let width = [panel, WIDE, NARROW].into_iter().find(|width| first + width <= pitch)?;
+            first += width;
+            Some((first - width, width))
+        })
+    }
+
+    fn panel(&self, first: usize, width: usize) -> Panel<'_> {
+        Panel {
+            k: self.inputs,
+            width,
+            weight: &self.weight[first * self.inputs..],
+            bias: &self.bias[first..],
+        }
+    }
+
+    /// All outputs of `m` rows.
+    fn run<K: Kernels>(&self, m: usize, a: Rows, residual: Option<Rows>, out: &mut [f32]) {
+        for (first, width) in self.cuts() {
+            let panel = self.panel(first, width);
+            let residual = residual.map(|r| Rows { data: &r.data[first..], ..r });
+            let product = Product { m, a, panel, clamp: self.clamp, residual };
+            K::product(&product, &mut RowsMut { data: &mut out[first..], pitch: self.pitch() });
+        }
+    }
+}
+
+/// Rows and columns that a 3x3 convolution makes of these.
+fn convolved(from: [usize; 2], stride: usize, p: Padding) -> Result<[usize; 2], String> {
+    let side = |n: usize, pad: usize| (n + pad).checked_sub(3).map(|n| n / stride + 1);
+    let to = [side(from[0], p.top + p.bottom), side(from[1], p.left + p.right)];
+    match to {
+        [Some(rows), Some(columns)] => Ok([rows, columns]),
+        _ => Err(format!("{}x{} is too small for a 3x3 convolution", from[0], from[1])),
+    }
+}
+
+/// The kernels know padding of one zero where it matters, and strides of 1 and 2.
+fn check(stride: usize, p: Padding) -> Result<(), String> {
+    let one = |n: usize| n <= 1;
+    match stride {
+        1 if p == (Padding { top: 1, left: 1, bottom: 1, right: 1 }) => Ok(()),
+        2 if one(p.top) && one(p.left) && one(p.bottom) && one(p.right) => Ok(()),
+        _ => Err(format!("3x3 convolution with stride {stride} and padding {p:?}")),
+    }
+}
+
+impl Network {
+    /// Groups layers into blocks and packs their weights.
+    ///
+    /// # Errors
+    /// What is not in MobileNet's manner, in a few words.
+    pub fn new(layers: &[Layer], size: [usize; 2], isa: Isa) -> Result<Self, String> {
+        assert!(isa.is_here(), "{} is not here", isa.name());
+        let panel = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Avx512::PANEL,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Avx2::PANEL,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Neon::PANEL,
+            _ => Portable::PANEL,
+        };
+        let matrix = |layer: &Layer, lane: usize| match layer {
+            Layer::Pointwise { weight, bias, clamp } => Some(Matrix::new(weight, bias, *clamp, panel, lane)),
+            _ => None,
+        };
+        let mut network = Network { isa, size, blocks: Vec::new(), features: 0, multiply_adds: 0 };
+        let (mut map, mut channels, mut at) = (size, 3, 0);
+        while at < layers.len() {
+            let first = at;
+            let (hidden, from) = match &layers[at] {
+                Layer::Stem { weight, bias, stride, padding, clamp } if at == 0 => {
+                    check(*stride, *padding)?;
+                    // From [output][colour][tap] to [output][tap][colour], as pixels lie.
+                    let colour = |i: usize| i / TAPS * TAPS + i % 3 * 9 + i % TAPS / 3;
+                    let weight: Vec<f32> = (0..weight.len()).map(|i| weight[colour(i)]).collect();
+                    let matrix = Matrix::new(&weight, bias, *clamp, panel, WIDE);
+                    let to = convolved(map, *stride, *padding)?;
+                    at += 1;
+                    (Hidden::Stem { matrix, stride: *stride, padding: *padding }, to)
+                }
+                layer @ Layer::Pointwise { .. } if matches!(layers.get(at + 1), Some(Layer::Depthwise { .. })) => {
+                    at += 1;
+                    (Hidden::Expansion(matrix(layer, WIDE).expect("it is one")), map)
+                }
+                _ => (Hidden::Input, map),
+            };
+            if let Hidden::Stem { matrix, .. } | Hidden::Expansion(matrix) = &hidden {
+                let inputs = if matches!(hidden, Hidden::Stem { .. }) { TAPS } else { channels };
+                network.count(matrix, inputs, from)?;
+                channels = matrix.outputs;
+            }
+            let middle = match layers.get(at) {
+                Some(Layer::Depthwise { weight, bias, stride, padding, clamp }) => {
+                    check(*stride, *padding)?;
+                    if bias.len() != channels || weight.len() != 9 * channels {
+                        return Err(format!("a depthwise convolution of {} channels on {channels}", bias.len()));
+                    }
+                    at += 1;
+                    let to = convolved(from, *stride, *padding)?;
+                    network.multiply_adds += (to[0] * to[1] * channels * 9) as u64;
+                    let width = padded(channels);
+                    let mut taps = Taps {
+                        weight: Aligned::zeros(9 * width),
+                        bias: Aligned::zeros(width),
+                        stride: *stride,
+                        padding: *padding,
+                        clamp: *clamp,
+                    };
+                    taps.bias[..channels].copy_from_slice(bias);
+                    for (i, w) in weight.iter().enumerate() {
+                        taps.weight[i % 9 * width + i / 9] = *w;
+                    }
+                    map = to;
+                    let strip = strip(&hidden, from, to, width, *stride);
+                    Some(Middle { hidden, taps, from, channels, strip })
+                }
+                _ if matches!(hidden, Hidden::Input) => None,
+                _ => return Err("a stem or an expansion without a depthwise convolution behind it".into()),
+            };
+            // A depthwise convolution and the mean take 16 channels at a time, a product takes any number.
+            let next = layers[at.min(layers.len())..].iter().skip(1).find(|l| !matches!(l, Layer::Add(_)));
+            let lane = if matches!(next, Some(Layer::Pointwise { .. })) { NARROW } else { WIDE };
+            let Some(projection) = layers.get(at).and_then(|layer| matrix(layer, lane)) else {
+                return Err("a depthwise convolution without a 1x1 convolution behind it".into());
+            };
+            network.count(&projection, channels, map)?;
+            channels = projection.outputs;
+            at += 1;
+            let mut residual = false;
+            if let Some(Layer::Add(from)) = layers.get(at) {
+                // The block's input is what the layer before its first one gave.
+                let block = network.blocks.last();
+                let same = block.is_some_and(|b| b.to == map && b.projection.outputs == channels);
+                if first.checked_sub(1) != Some(*from) || !same || middle.is_none() {
+                    return Err("an addition that is not around one block".into());
+                }
+                residual = true;
+                at += 1;
+            }
+            network.blocks.push(Block { middle, projection, residual, to: map });
+        }
+        if network.blocks.is_empty() {
+            return Err("no layers".into());
+        }
+        if network.blocks[0].middle.as_ref().is_none_or(|m| !matches!(m.hidden, Hidden::Stem { .. })) {
+            return Err("no 3x3 stem with a depthwise convolution behind it".into());
+        }
+        network.features = channels;
+        Ok(network)
+    }
+
+    fn count(&mut self, matrix: &Matrix, inputs: usize, map: [usize; 2]) -> Result<(), String> {
+        if matrix.inputs != inputs {
+            return Err(format!("a convolution of {} channels on {inputs}", matrix.inputs));
+        }
+        self.multiply_adds += (map[0] * map[1] * inputs * matrix.outputs) as u64;
+        Ok(())
+    }
+
+    /// Length of the vector.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Multiply-adds an image.
+    pub fn multiply_adds(&self) -> u64 {
+        self.multiply_adds
+    }
+
+    /// The kernels in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Memory for one thread.
+    pub fn scratch(&self) -> Scratch {
+        let mut s = Scratch::default();
+        let (mut map, mut hidden, mut strip, mut windows, mut zeros) = (0, 0, 0, 0, 0);
+        for block in &self.blocks {
+            map = map.max(block.to[0] * block.to[1] * block.projection.pitch());
+            let Some(m) = &block.middle else { continue };
+            let (width, columns) = (padded(m.channels), m.from[1]);
+            zeros = zeros.max(columns * width);
+            strip = strip.max(m.strip * block.to[1] * width);
+            if !matches!(m.hidden, Hidden::Input) {
+                hidden = hidden.max(m.ring() * columns * width);
+            }
+            if matches!(m.hidden, Hidden::Stem { .. }) {
+                windows = windows.max(m.ring() * columns * WINDOW);
+            }
+        }
+        s.input = Aligned::zeros(map);
+        s.output = Aligned::zeros(map);
+        s.hidden = Aligned::zeros(hidden);
+        s.strip = Aligned::zeros(strip);
+        s.windows = Aligned::zeros(windows);
+        s.zeros = Aligned::zeros(zeros);
+        s.features = Aligned::zeros(padded(self.features));
+        s
+    }
+
+    /// Features of one image. Nothing is allocated.
+    ///
+    /// `image`: `[rows][columns][3]`, normalised; `features`: [`Network::features`] elements, all written.
+    ///
+    /// # Panics
+    /// Where a slice has another length, or `scratch` is of another network.
+    pub fn forward(&self, image: &[f32], scratch: &mut Scratch, features: &mut [f32]) {
+        assert_eq!(image.len(), self.size[0] * self.size[1] * 3);
+        assert_eq!(features.len(), self.features);
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => self.run::<Avx512>(image, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => self.run::<Avx2>(image, scratch),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => self.run::<Neon>(image, scratch),
+            _ => self.run::<Portable>(image, scratch),
+        }
+        features.copy_from_slice(&scratch.features[..self.features]);
+    }
+
+    fn run<K: Kernels>(&self, image: &[f32], s: &mut Scratch) {
+        let (mut channels, mut m) = (0, 0);
+        for block in &self.blocks {
+            m = block.to[0] * block.to[1];
+            match &block.middle {
+                Some(middle) => middle.run::<K>(block, image, self.size[1], channels, s),
+                None => {
+                    let a = Rows { data: &s.input, pitch: channels };
+                    block.projection.run::<K>(m, a, None, &mut s.output);
+                }
+            }
+            channels = block.projection.pitch();
+            std::mem::swap(&mut s.input, &mut s.output);
+        }
+        K::mean(m, Rows { data: &s.input, pitch: channels }, &mut s.features);
+    }
+}
+
+/// How many output rows at once: as many as fit [`STRIP`], all if they do.
+fn strip(hidden: &Hidden, from: [usize; 2], to: [usize; 2], width: usize, stride: usize) -> usize {
+    let row_in = if matches!(hidden, Hidden::Input) { 0 } else { from[1] * width * size_of::<f32>() };
+    let row_out = to[1] * width * size_of::<f32>();
+    let fits = STRIP.saturating_sub(2 * row_in) / (stride * row_in + row_out);
+    // Two rows at a time share what they load.
+    let fits = if fits > 2 { fits / 2 * 2 } else { fits };
+    fits.clamp(1, to[0])
+}
+
+impl Middle {
+    /// Rows of the hidden tensor that are kept: those under one strip.
+    fn ring(&self) -> usize {
+        ((self.strip - 1) * self.taps.stride + 3).min(self.from[0])
+    }
+
+    /// Hidden rows under the output rows `first .. first + n`.
+    fn under(&self, first: usize, n: usize) -> std::ops::Range<usize> {
+        let top = self.taps.padding.top;
+        let last = (first + n - 1) * self.taps.stride + 3;
+        (first * self.taps.stride).saturating_sub(top)..(last - top).min(self.from[0])
+    }
+
+    fn run<K: Kernels>(
+        &self,
+        block: &Block,
+        image: &[f32],
+        image_columns: usize,
+        channels: usize,
+        s: &mut Scratch,
+    ) {
+        let (columns, width, ring) = (self.from[1], padded(self.channels), self.ring());
+        let [rows_out, columns_out] = block.to;
+        let (mut first, mut have) = (0, 0);
+        while first < rows_out {
+            let n = self.strip.min(rows_out - first);
+            let need = self.under(first, n);
+            have = have.max(need.start);
+            if let Hidden::Stem { stride, padding, .. } = &self.hidden {
+                let windows = s.windows.chunks_exact_mut(columns * WINDOW);
+                for (y, windows) in (have..need.end).zip(windows) {
+                    unroll(image, image_columns, y, *stride, *padding, windows);
+                }
+            }
+            for start in (0..width).step_by(K::PANEL) {
+                let panel = K::PANEL.min(width - start);
+                // Panels of the ring lie one after another.
+                let base = start * ring * columns;
+                if !matches!(self.hidden, Hidden::Input) {
+                    let mut y = have;
+                    while y < need.end {
+                        let slot = y % ring;
+                        let run = (need.end - y).min(ring - slot);
+                        let out = &mut s.hidden[base + slot * columns * panel..];
+                        let (matrix, a) = match &self.hidden {
+                            Hidden::Stem { matrix, .. } => {
+                                let data = &s.windows[(y - have) * columns * WINDOW..];
+                                (matrix, Rows { data, pitch: WINDOW })
+                            }
+                            Hidden::Expansion(matrix) => {
+                                (matrix, Rows { data: &s.input[y * columns * channels..], pitch: channels })
+                            }
+                            Hidden::Input => unreachable!(),
+                        };
+                        let product = Product {
+                            m: run * columns,
+                            a,
+                            panel: matrix.panel(start, panel),
+                            clamp: matrix.clamp,
+                            residual: None,
+                        };
+                        K::product(&product, &mut RowsMut { data: out, pitch: panel });
+                        y += run;
+                    }
+                }
+                let pitch = if matches!(self.hidden, Hidden::Input) { channels } else { panel };
+                let row = |y: usize| -> &[f32] {
+                    // Rows above the first wrap around to a large number.
+                    match y.wrapping_sub(self.taps.padding.top) {
+                        y if y >= self.from[0] => &s.zeros,
+                        y if matches!(self.hidden, Hidden::Input) => &s.input[y * columns * channels + start..],
+                        y => &s.hidden[base + y % ring * columns * panel..],
+                    }
+                };
+                let mut y = 0;
+                while y < n {
+                    let pair = self.taps.stride == 1 && y + 2 <= n;
+                    let rows_out = if pair { 2 } else { 1 };
+                    let top = (first + y) * self.taps.stride;
+                    let rows = [row(top), row(top + 1), row(top + 2), if pair { row(top + 3) } else { &[] }];
+                    let depthwise = Depthwise {
+                        rows,
+                        pitch,
+                        columns,
+                        columns_out,
+                        width: panel,
+                        weight: &self.taps.weight[start..],
+                        weight_pitch: width,
+                        bias: &self.taps.bias[start..],
+                        stride: self.taps.stride,
+                        left: self.taps.padding.left,
+                        clamp: self.taps.clamp,
+                        rows_out,
+                        row_pitch: columns_out * width,
+                    };
+                    let out = &mut s.strip[y * columns_out * width + start..];
+                    K::depthwise(&depthwise, &mut RowsMut { data: out, pitch: width });
+                    y += rows_out;
+                }
+            }
+            have = need.end;
+            let pitch = block.projection.pitch();
+            let offset = first * columns_out * pitch;
+            let residual = block.residual.then(|| Rows { data: &s.input[offset..], pitch });
+            let a = Rows { data: &s.strip, pitch: width };
+            block.projection.run::<K>(n * columns_out, a, residual, &mut s.output[offset..]);
+            first += n;
+        }
+    }
+}
+
+/// The 3x3 windows of one output row of the stem, [`WINDOW`] elements each: nine pixels, as they lie in the image.
+fn unroll(image: &[f32], columns: usize, y: usize, stride: usize, padding: Padding, windows: &mut [f32]) {
+    let rows = image.len() / (3 * columns);
+    for (x, window) in windows.as_chunks_mut::<WINDOW>().0.iter_mut().enumerate() {
+        for tap in 0..3 {
+            let into: &mut [f32; 9] = (&mut window[tap * 9..tap * 9 + 9]).try_into().expect("nine");
+            let row = (y * stride + tap).wrapping_sub(padding.top);
+            let column = (x * stride).wrapping_sub(padding.left);
+            if row < rows && column < columns && column + 3 <= columns {
+                // Of a length that is known: moves, not a call.
+                *into = image[(row * columns + column) * 3..][..9].try_into().expect("nine");
+                continue;
+            }
+            for (i, pixel) in into.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                let column = column.wrapping_add(i);
+                *pixel = [0.0; 3];
+                if row < rows && column < columns {
+                    pixel.copy_from_slice(&image[(row * columns + column) * 3..][..3]);
+                }
+            }
+        }
+    }
+}

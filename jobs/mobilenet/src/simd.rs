@@ -1,0 +1,212 @@
+//! The vector instructions that the kernels are written in, once a kind of processor.
+//!
+//! Memory is touched by three functions only, [`load`](Simd::load), [`store`](Simd::store) and [`at`]; in tests each
+//! of their accesses is checked against its slice.
+
+/// One kind of vector registers.
+///
+/// # Safety
+/// An implementation's methods may be called only where the processor has its instructions; `load` and `store`
+/// only with `at + LANES <= slice.len()`.
+pub(crate) trait Simd {
+    /// A register of [`LANES`](Simd::LANES) numbers.
+    type V: Copy;
+    /// Numbers in a register; divides 16.
+    const LANES: usize;
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(from: &[f32], at: usize) -> Self::V;
+    unsafe fn store(to: &mut [f32], at: usize, v: Self::V);
+    /// `a * b + c`
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+}
+
+/// One number.
+///
+/// # Safety
+/// `i < from.len()`.
+#[inline(always)]
+pub(crate) unsafe fn at(from: &[f32], i: usize) -> f32 {
+    check(from.len(), i, 1);
+    // SAFETY: the caller's promise.
+    unsafe { *from.get_unchecked(i) }
+}
+
+/// In tests, panics unless `at .. at + n` is within `len`.
+#[inline(always)]
+fn check(len: usize, at: usize, n: usize) {
+    if cfg!(any(test, debug_assertions)) {
+        assert!(at + n <= len, "elements {at}..{} of {len}", at + n);
+    }
+}
+
+/// Implements [`Simd`] by intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! simd {
+    ($name:ident, $doc:literal, $v:ty, $lanes:literal, $splat:path, $load:path, $store:path, $fma:path, $add:path,
+     $min:path, $max:path) => {
+        #[doc = $doc]
+        pub(crate) struct $name;
+
+        impl Simd for $name {
+            type V = $v;
+            const LANES: usize = $lanes;
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> $v {
+                // SAFETY: the caller has made sure of the instructions; so below.
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: &[f32], at: usize) -> $v {
+                check(from.len(), at, $lanes);
+                // SAFETY: the caller promises that the elements are within the slice.
+                unsafe { $load(from.as_ptr().add(at)) }
+            }
+            #[inline(always)]
+            unsafe fn store(to: &mut [f32], at: usize, v: $v) {
+                check(to.len(), at, $lanes);
+                // SAFETY: the caller promises that the elements are within the slice.
+                unsafe { $store(to.as_mut_ptr().add(at), v) }
+            }
+            #[inline(always)]
+            unsafe fn fma(a: $v, b: $v, c: $v) -> $v {
+                // SAFETY: see `splat`.
+                unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn add(a: $v, b: $v) -> $v {
+                // SAFETY: see `splat`.
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn min(a: $v, b: $v) -> $v {
+                // SAFETY: see `splat`.
+                unsafe { $min(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn max(a: $v, b: $v) -> $v {
+                // SAFETY: see `splat`.
+                unsafe { $max(a, b) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Simd, check};
+
+    simd!(
+        Avx512,
+        "AVX-512F: 32 registers of 16.",
+        __m512,
+        16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        _mm512_min_ps,
+        _mm512_max_ps
+    );
+    simd!(
+        Avx2,
+        "AVX2 and FMA: 16 registers of 8.",
+        __m256,
+        8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_min_ps,
+        _mm256_max_ps
+    );
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::{Simd, check};
+
+    /// `a * b + c`: the intrinsic has the sum first.
+    ///
+    /// # Safety
+    /// NEON is there: it is part of AArch64.
+    #[inline(always)]
+    unsafe fn multiply_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+
+    simd!(
+        Neon,
+        "NEON: 32 registers of 4.",
+        float32x4_t,
+        4,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        multiply_add,
+        vaddq_f32,
+        vminq_f32,
+        vmaxq_f32
+    );
+}
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::Neon;
+
+/// No instructions of any kind assumed: what the compiler makes of plain arithmetic. Multiplies and adds are
+/// rounded one by one, so results differ from the others' in the last bits.
+pub(crate) struct Portable;
+
+const PORTABLE: usize = 8;
+
+#[inline(always)]
+fn each(f: impl FnMut(usize) -> f32) -> [f32; PORTABLE] {
+    std::array::from_fn(f)
+}
+
+impl Simd for Portable {
+    type V = [f32; PORTABLE];
+    const LANES: usize = PORTABLE;
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        [x; PORTABLE]
+    }
+    #[inline(always)]
+    unsafe fn load(from: &[f32], at: usize) -> Self::V {
+        check(from.len(), at, PORTABLE);
+        // SAFETY: the caller promises that the elements are within the slice.
+        unsafe { from.as_ptr().add(at).cast::<Self::V>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store(to: &mut [f32], at: usize, v: Self::V) {
+        check(to.len(), at, PORTABLE);
+        // SAFETY: the caller promises that the elements are within the slice.
+        unsafe { to.as_mut_ptr().add(at).cast::<Self::V>().write(v) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        each(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        each(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+        each(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        each(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+}
