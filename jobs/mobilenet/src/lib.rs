@@ -10,6 +10,8 @@ mod aligned;
 mod kernels;
 mod network;
 mod simd;
+#[cfg(test)]
+mod tests;
 
 pub use kernels::Clamp;
 pub use network::{Network, Scratch};
