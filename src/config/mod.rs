@@ -174,12 +174,12 @@ mod tests {
     fn paths_are_relative_to_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("c.toml");
-        std::fs::write(&file, "[job]\ninput = \"fruits\"\noutput = \"s3://b/out\"\nmodel = \"seeded\"\n")
+        std::fs::write(&file, "[job]\ninput = \"fruits\"\noutput = \"s3://b/out\"\nmodel = \"builtin\"\n")
             .unwrap();
         let job = Config::load(Some(&file)).unwrap().job;
         assert_eq!(job.input.unwrap(), dir.path().join("fruits").to_str().unwrap());
         assert_eq!(job.output.as_deref(), Some("s3://b/out"));
-        assert_eq!(job.model.as_deref(), Some("seeded"));
+        assert_eq!(job.model.as_deref(), Some("builtin"));
         let missing = Config::load(Some(&dir.path().join("none.toml"))).unwrap_err().to_string();
         assert!(missing.contains("fruitctl init"), "{missing}");
     }

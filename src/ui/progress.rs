@@ -52,11 +52,15 @@ impl Observer for Progress {
     fn event(&self, event: &Event) {
         let mut running = self.stage.lock().unwrap_or_else(|broken| broken.into_inner());
         match event {
-            Event::Started { input, output, model, threads, .. } => {
+            Event::Started { input, output, model, engine, not_fast, threads, .. } => {
+                let engine = engine.as_ref().map(|engine| format!(" on {engine}")).unwrap_or_default();
                 self.line(&format!(
-                    "{BOLD}{input}{BOLD:#} -> {BOLD}{output}{BOLD:#}  {DIM}model {model}, {}{DIM:#}",
+                    "{BOLD}{input}{BOLD:#} -> {BOLD}{output}{BOLD:#}  {DIM}model {model}{engine}, {}{DIM:#}",
                     count(*threads as u64, "thread")
                 ));
+                if let Some(why) = not_fast {
+                    self.line(&format!("{DIM}the general engine runs the model, and not the fast one: {why}{DIM:#}"));
+                }
             }
             Event::StageStarted { stage, total, unit } => {
                 let bar = self.bars.as_ref().map(|bars| bars.add(stage_bar(*total, stage.name())));

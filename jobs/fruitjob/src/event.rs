@@ -54,6 +54,12 @@ pub enum Event {
         output: String,
         /// The model's name.
         model: String,
+        /// What runs the model, where the stage needs it.
+        #[serde(default)]
+        engine: Option<String>,
+        /// Why that is the general engine and not the fast one.
+        #[serde(default)]
+        not_fast: Option<String>,
         /// Worker threads.
         threads: usize,
     },

@@ -17,13 +17,6 @@ use crate::{count, layout, number, parquet_io};
 /// Computes what is not there yet, and counts.
 pub(crate) fn stage(session: &mut Session) -> Result<String> {
     let model = session.record_model()?;
-    if model.name == "seeded" {
-        session.warn(
-            "the model is 'seeded', a small backbone with random weights: good for trying things out, not for \
-             vectors that mean something; name a real one with --model FILE.onnx"
-                .into(),
-        );
-    }
     let manifest = session.manifest()?;
     session.input()?;
     let total = manifest.entries.len() as u64;

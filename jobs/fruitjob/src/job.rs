@@ -21,7 +21,7 @@ pub struct JobOptions {
     /// Where the results go, and where features are kept for the next run
     #[arg(short, long, value_name = "URI")]
     pub output: Option<String>,
-    /// The backbone: an ONNX file or URI, or 'seeded' (small, random weights) [default: seeded]
+    /// The backbone: an ONNX file or URI, or 'builtin', which knows fruit [default: builtin]
     #[arg(short, long, value_name = "URI")]
     pub model: Option<String>,
     /// Components to keep [default: 64, or as many as the images allow]

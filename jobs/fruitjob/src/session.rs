@@ -177,7 +177,7 @@ impl Session {
         // First of all, for it needs no work: is there an input, and a model?
         self.input()?;
         let model = self.model()?;
-        self.announce(&model.name);
+        self.announce(&model.name, Some(&model));
         for stage in Stage::ALL {
             self.run_stage(stage)?;
         }
@@ -194,19 +194,22 @@ impl Session {
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
                 .ok_or_else(|| layout::missing(&self.output, layout::RECORD, "list"))?;
         }
-        self.announce(&model::display_name(&self.job.model));
+        let model = (stage == Stage::Featurize).then(|| self.model()).transpose()?;
+        self.announce(&model::display_name(&self.job.model), model.as_deref());
         self.run_stage(stage)?;
         self.context.observer.event(&Event::Finished { run: Box::new(self.record.clone()) });
         Ok(())
     }
 
-    fn announce(&self, model: &str) {
+    fn announce(&self, name: &str, model: Option<&Model>) {
         let input = self.job.input.as_ref().map(Location::to_string);
         self.context.observer.event(&Event::Started {
             version: event::VERSION,
             input: input.unwrap_or_else(|| self.record.input.clone()),
             output: self.job.output.to_string(),
-            model: model.to_owned(),
+            model: name.to_owned(),
+            engine: model.map(|m| m.backbone.engine().to_owned()),
+            not_fast: model.and_then(|m| m.not_fast.clone()),
             threads: self.job.threads,
         });
     }

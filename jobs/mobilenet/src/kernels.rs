@@ -15,20 +15,32 @@ pub(crate) const WIDE: usize = 16;
 /// Least number of channels that a product gives: half of it.
 pub(crate) const NARROW: usize = 8;
 
-/// What follows a convolution: `x.clamp(min, max)`.
+/// What follows a convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Clamp {
-    /// Negative infinity for none.
-    pub min: f32,
-    /// Infinity for none.
-    pub max: f32,
+pub enum Clamp {
+    /// Nothing.
+    None,
+    /// `x.clamp(min, max)`, with `0 <= min <= max`; ReLU has an infinite `max`.
+    Within {
+        /// 0, most often.
+        min: f32,
+        /// 6, most often.
+        max: f32,
+    },
 }
 
 impl Clamp {
-    /// No activation.
-    pub const NONE: Clamp = Clamp { min: f32::NEG_INFINITY, max: f32::INFINITY };
-    /// ReLU6.
-    pub const RELU6: Clamp = Clamp { min: 0.0, max: 6.0 };
+    /// `max(x, 0)`
+    pub const RELU: Clamp = Clamp::Within { min: 0.0, max: f32::INFINITY };
+    /// `min(max(x, 0), 6)`
+    pub const RELU6: Clamp = Clamp::Within { min: 0.0, max: 6.0 };
+
+    fn bounds(self) -> Option<(f32, f32)> {
+        match self {
+            Clamp::None => None,
+            Clamp::Within { min, max } => Some((min, max)),
+        }
+    }
 }
 
 /// Rows of a matrix in memory, `pitch` elements from one to the next.
@@ -36,6 +48,14 @@ impl Clamp {
 pub(crate) struct Rows<'a> {
     pub data: &'a [f32],
     pub pitch: usize,
+}
+
+/// The same, a row lying in segments of so many columns (the last may have fewer), `jump` elements from one to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Segmented<'a> {
+    pub rows: Rows<'a>,
+    pub segment: usize,
+    pub jump: usize,
 }
 
 /// The same, to be written.
@@ -56,7 +76,7 @@ pub(crate) struct Panel<'a> {
 /// `out[m x width] = clamp(a[m x k] * weight + bias) + residual`
 pub(crate) struct Product<'a> {
     pub m: usize,
-    pub a: Rows<'a>,
+    pub a: Segmented<'a>,
     pub panel: Panel<'a>,
     pub clamp: Clamp,
     pub residual: Option<Rows<'a>>,
@@ -67,7 +87,10 @@ impl Product<'_> {
     fn check(&self, out: &RowsMut, panel: usize) {
         let last = self.m - 1;
         let Panel { k, width, weight, bias } = self.panel;
-        assert!(last * self.a.pitch + k <= self.a.data.len());
+        let Segmented { rows, segment, jump } = self.a;
+        let (whole, rest) = (k / segment, k % segment);
+        assert!(whole == 0 || last * rows.pitch + (whole - 1) * jump + segment <= rows.data.len());
+        assert!(rest == 0 || last * rows.pitch + whole * jump + rest <= rows.data.len());
         assert!(width == panel || width == WIDE || width == NARROW);
         assert!(k * width <= weight.len() && width <= bias.len());
         assert!(last * out.pitch + width <= out.data.len());
@@ -238,8 +261,7 @@ unsafe fn product<S: Simd, const VECTORS: usize, const MOST: usize>(p: &Product,
 unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(p: &Product, row: usize, out: &mut RowsMut) {
     let Panel { k, weight, bias, .. } = p.panel;
     let width = VECTORS * S::LANES;
-    let from = row * p.a.pitch;
-    let a = &p.a.data[from..from + (ROWS - 1) * p.a.pitch + k];
+    let Segmented { rows: Rows { data: a, pitch }, segment, jump } = p.a;
     // SAFETY: see above.
     unsafe {
         let mut start = [S::splat(0.0); VECTORS];
@@ -247,23 +269,31 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(p: &Product, ro
             start[v] = S::load(bias, v * S::LANES);
         }
         let mut sums = [start; ROWS];
-        for i in 0..k {
-            let mut w = [start[0]; VECTORS];
-            for v in 0..VECTORS {
-                w[v] = S::load(weight, i * width + v * S::LANES);
-            }
-            for r in 0..ROWS {
-                let x = S::splat(at(a, r * p.a.pitch + i));
+        let (mut done, mut from) = (0, row * pitch);
+        while done < k {
+            let n = segment.min(k - done);
+            for i in 0..n {
+                let mut w = [start[0]; VECTORS];
                 for v in 0..VECTORS {
-                    sums[r][v] = S::fma(x, w[v], sums[r][v]);
+                    w[v] = S::load(weight, (done + i) * width + v * S::LANES);
+                }
+                for r in 0..ROWS {
+                    let x = S::splat(at(a, from + r * pitch + i));
+                    for v in 0..VECTORS {
+                        sums[r][v] = S::fma(x, w[v], sums[r][v]);
+                    }
                 }
             }
+            done += n;
+            from += jump;
         }
         // Three small loops, not one: each is unrolled, so that the sums are registers and no array in memory.
-        let (min, max) = (S::splat(p.clamp.min), S::splat(p.clamp.max));
-        for r in 0..ROWS {
-            for v in 0..VECTORS {
-                sums[r][v] = S::min(S::max(sums[r][v], min), max);
+        if let Some((min, max)) = p.clamp.bounds() {
+            let (min, max) = (S::splat(min), S::splat(max));
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    sums[r][v] = S::clamp(sums[r][v], min, max);
+                }
             }
         }
         if let Some(residual) = p.residual {
@@ -310,6 +340,16 @@ unsafe fn column<S: Simd>(sum: S::V, k: &[[S::V; 3]; 3], x: usize, input: [S::V;
     unsafe { S::fma(input[2], k[2][x], S::fma(input[1], k[1][x], S::fma(input[0], k[0][x], sum))) }
 }
 
+/// The activation, where there is one.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn finish<S: Simd>(sum: S::V, clamp: bool, min: S::V, max: S::V) -> S::V {
+    // SAFETY: see above.
+    if clamp { unsafe { S::clamp(sum, min, max) } } else { sum }
+}
+
 /// Stride 1: a column is loaded once, and adds to three outputs of each row.
 ///
 /// # Safety
@@ -318,7 +358,9 @@ unsafe fn column<S: Simd>(sum: S::V, k: &[[S::V; 3]; 3], x: usize, input: [S::V;
 unsafe fn depthwise_dense<S: Simd, const ROWS: usize>(d: &Depthwise, out: &mut RowsMut) {
     // SAFETY: see above.
     unsafe {
-        let (min, max) = (S::splat(d.clamp.min), S::splat(d.clamp.max));
+        let clamp = d.clamp.bounds();
+        let (min, max) = clamp.unwrap_or_default();
+        let (min, max) = (S::splat(min), S::splat(max));
         for c in (0..d.width).step_by(S::LANES) {
             let (bias, k) = taps::<S>(d, c);
             // Sums of the output at the column to come, and of the one behind it.
@@ -331,7 +373,7 @@ unsafe fn depthwise_dense<S: Simd, const ROWS: usize>(d: &Depthwise, out: &mut R
                 for r in 0..ROWS {
                     let input = [input[r], input[r + 1], input[r + 2]];
                     if x > 0 {
-                        let y = S::min(S::max(column::<S>(this[r], &k, 2, input), min), max);
+                        let y = finish::<S>(column::<S>(this[r], &k, 2, input), clamp.is_some(), min, max);
                         S::store(out.data, r * d.row_pitch + (x - 1) * out.pitch + c, y);
                     }
                     this[r] = column::<S>(next[r], &k, 1, input);
@@ -339,7 +381,7 @@ unsafe fn depthwise_dense<S: Simd, const ROWS: usize>(d: &Depthwise, out: &mut R
                 }
             }
             for r in 0..ROWS {
-                let y = S::min(S::max(this[r], min), max);
+                let y = finish::<S>(this[r], clamp.is_some(), min, max);
                 S::store(out.data, r * d.row_pitch + (d.columns - 1) * out.pitch + c, y);
             }
         }
@@ -354,7 +396,9 @@ unsafe fn depthwise_dense<S: Simd, const ROWS: usize>(d: &Depthwise, out: &mut R
 unsafe fn depthwise_strided<S: Simd>(d: &Depthwise, out: &mut RowsMut) {
     // SAFETY: see above; columns outside the picture are not loaded.
     unsafe {
-        let (min, max) = (S::splat(d.clamp.min), S::splat(d.clamp.max));
+        let clamp = d.clamp.bounds();
+        let (min, max) = clamp.unwrap_or_default();
+        let (min, max) = (S::splat(min), S::splat(max));
         for c in (0..d.width).step_by(S::LANES) {
             let (bias, k) = taps::<S>(d, c);
             for x in 0..d.columns_out {
@@ -370,7 +414,7 @@ unsafe fn depthwise_strided<S: Simd>(d: &Depthwise, out: &mut RowsMut) {
                         sum = column::<S>(sum, &k, tap, input);
                     }
                 }
-                S::store(out.data, x * out.pitch + c, S::min(S::max(sum, min), max));
+                S::store(out.data, x * out.pitch + c, finish::<S>(sum, clamp.is_some(), min, max));
             }
         }
     }

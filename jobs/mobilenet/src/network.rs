@@ -1,7 +1,7 @@
 //! Layers to blocks, blocks to features.
 
 use crate::aligned::Aligned;
-use crate::kernels::{Clamp, Depthwise, Kernels, NARROW, Panel, Product, Rows, RowsMut, WIDE};
+use crate::kernels::{Clamp, Depthwise, Kernels, NARROW, Panel, Product, Rows, RowsMut, Segmented, WIDE};
 use crate::simd::Portable;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
@@ -12,11 +12,10 @@ use crate::{Isa, Layer, Padding};
 /// A strip of the hidden tensor and its depthwise output: what stays in the second-level cache beside the weights.
 const STRIP: usize = 288 * 1024;
 
-/// Taps of the stem, and elements from one of its unrolled windows to the next.
+/// Taps of the stem: three rows of nine elements.
 const TAPS: usize = 27;
-const WINDOW: usize = 32;
 
-/// A 1x1 convolution, or the stem on unrolled windows: panels of outputs, each `[inputs][width]`, one after another.
+/// A 1x1 convolution, or the stem: panels of outputs, each `[inputs][width]`, one after another.
 #[derive(Debug)]
 struct Matrix {
     inputs: usize,
@@ -58,6 +57,8 @@ struct Middle {
     channels: usize,
     /// Output rows that are computed at once.
     strip: usize,
+    /// Rows of the image with its padding, for a stem.
+    image_rows: usize,
 }
 
 /// Depthwise separable convolution, or a plain 1x1 convolution.
@@ -89,10 +90,10 @@ pub struct Scratch {
     output: Aligned,
     /// A ring of rows of the hidden tensor, panel after panel.
     hidden: Aligned,
-    /// A strip of the depthwise convolution's output.
+    /// A strip of the depthwise convolution's output, panel after panel.
     strip: Aligned,
-    /// The stem's windows.
-    windows: Aligned,
+    /// The image and its padding.
+    image: Aligned,
     /// A row of padding.
     zeros: Aligned,
     features: Aligned,
@@ -149,7 +150,7 @@ impl Matrix {
     }
 
     /// All outputs of `m` rows.
-    fn run<K: Kernels>(&self, m: usize, a: Rows, residual: Option<Rows>, out: &mut [f32]) {
+    fn run<K: Kernels>(&self, m: usize, a: Segmented, residual: Option<Rows>, out: &mut [f32]) {
         for (first, width) in self.cuts() {
             let panel = self.panel(first, width);
             let residual = residual.map(|r| Rows { data: &r.data[first..], ..r });
@@ -186,6 +187,14 @@ impl Network {
     /// What is not in MobileNet's manner, in a few words.
     pub fn new(layers: &[Layer], size: [usize; 2], isa: Isa) -> Result<Self, String> {
         assert!(isa.is_here(), "{} is not here", isa.name());
+        for layer in layers {
+            if let Layer::Stem { clamp, .. } | Layer::Depthwise { clamp, .. } | Layer::Pointwise { clamp, .. } = layer
+                && let Clamp::Within { min, max } = clamp
+                && !(*min >= 0.0 && min <= max)
+            {
+                return Err(format!("an activation that clamps to {min}..{max}"));
+            }
+        }
         let panel = match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::PANEL,
@@ -248,7 +257,11 @@ impl Network {
                     }
                     map = to;
                     let strip = strip(&hidden, from, to, width, *stride);
-                    Some(Middle { hidden, taps, from, channels, strip })
+                    let image_rows = match hidden {
+                        Hidden::Stem { padding, .. } => size[0] + padding.top + padding.bottom,
+                        _ => 0,
+                    };
+                    Some(Middle { hidden, taps, from, channels, strip, image_rows })
                 }
                 _ if matches!(hidden, Hidden::Input) => None,
                 _ => return Err("a stem or an expansion without a depthwise convolution behind it".into()),
@@ -311,25 +324,25 @@ impl Network {
     /// Memory for one thread.
     pub fn scratch(&self) -> Scratch {
         let mut s = Scratch::default();
-        let (mut map, mut hidden, mut strip, mut windows, mut zeros) = (0, 0, 0, 0, 0);
+        let (mut map, mut hidden, mut strip, mut image, mut zeros) = (0, 0, 0, 0, 0);
         for block in &self.blocks {
             map = map.max(block.to[0] * block.to[1] * block.projection.pitch());
             let Some(m) = &block.middle else { continue };
             let (width, columns) = (padded(m.channels), m.from[1]);
             zeros = zeros.max(columns * width);
-            strip = strip.max(m.strip * block.to[1] * width);
+            strip = strip.max(m.strip * block.to[1] * width.next_multiple_of(block.projection.panel));
             if !matches!(m.hidden, Hidden::Input) {
                 hidden = hidden.max(m.ring() * columns * width);
             }
-            if matches!(m.hidden, Hidden::Stem { .. }) {
-                windows = windows.max(m.ring() * columns * WINDOW);
+            if let Hidden::Stem { padding: p, .. } = m.hidden {
+                image = 3 * (self.size[0] + p.top + p.bottom) * (self.size[1] + p.left + p.right);
             }
         }
         s.input = Aligned::zeros(map);
         s.output = Aligned::zeros(map);
         s.hidden = Aligned::zeros(hidden);
         s.strip = Aligned::zeros(strip);
-        s.windows = Aligned::zeros(windows);
+        s.image = Aligned::zeros(image);
         s.zeros = Aligned::zeros(zeros);
         s.features = Aligned::zeros(padded(self.features));
         s
@@ -357,13 +370,21 @@ impl Network {
     }
 
     fn run<K: Kernels>(&self, image: &[f32], s: &mut Scratch) {
+        if let Some(Middle { hidden: Hidden::Stem { padding, .. }, .. }) = &self.blocks[0].middle {
+            let (from, to) = (3 * self.size[1], 3 * (self.size[1] + padding.left + padding.right));
+            // What lies around the image stays zero from one to the next.
+            let rows = s.image.chunks_exact_mut(to).skip(padding.top);
+            for (to, from) in rows.zip(image.chunks_exact(from)) {
+                to[3 * padding.left..][..from.len()].copy_from_slice(from);
+            }
+        }
         let (mut channels, mut m) = (0, 0);
         for block in &self.blocks {
             m = block.to[0] * block.to[1];
             match &block.middle {
-                Some(middle) => middle.run::<K>(block, image, self.size[1], channels, s),
+                Some(middle) => middle.run::<K>(block, channels, s),
                 None => {
-                    let a = Rows { data: &s.input, pitch: channels };
+                    let a = plain(&s.input, channels);
                     block.projection.run::<K>(m, a, None, &mut s.output);
                 }
             }
@@ -372,6 +393,11 @@ impl Network {
         }
         K::mean(m, Rows { data: &s.input, pitch: channels }, &mut s.features);
     }
+}
+
+/// Rows in one piece.
+fn plain(data: &[f32], pitch: usize) -> Segmented<'_> {
+    Segmented { rows: Rows { data, pitch }, segment: pitch, jump: 0 }
 }
 
 /// How many output rows at once: as many as fit [`STRIP`], all if they do.
@@ -397,14 +423,7 @@ impl Middle {
         (first * self.taps.stride).saturating_sub(top)..(last - top).min(self.from[0])
     }
 
-    fn run<K: Kernels>(
-        &self,
-        block: &Block,
-        image: &[f32],
-        image_columns: usize,
-        channels: usize,
-        s: &mut Scratch,
-    ) {
+    fn run<K: Kernels>(&self, block: &Block, channels: usize, s: &mut Scratch) {
         let (columns, width, ring) = (self.from[1], padded(self.channels), self.ring());
         let [rows_out, columns_out] = block.to;
         let (mut first, mut have) = (0, 0);
@@ -412,12 +431,6 @@ impl Middle {
             let n = self.strip.min(rows_out - first);
             let need = self.under(first, n);
             have = have.max(need.start);
-            if let Hidden::Stem { stride, padding, .. } = &self.hidden {
-                let windows = s.windows.chunks_exact_mut(columns * WINDOW);
-                for (y, windows) in (have..need.end).zip(windows) {
-                    unroll(image, image_columns, y, *stride, *padding, windows);
-                }
-            }
             for start in (0..width).step_by(K::PANEL) {
                 let panel = K::PANEL.min(width - start);
                 // Panels of the ring lie one after another.
@@ -426,15 +439,18 @@ impl Middle {
                     let mut y = have;
                     while y < need.end {
                         let slot = y % ring;
-                        let run = (need.end - y).min(ring - slot);
+                        let mut run = (need.end - y).min(ring - slot);
                         let out = &mut s.hidden[base + slot * columns * panel..];
                         let (matrix, a) = match &self.hidden {
-                            Hidden::Stem { matrix, .. } => {
-                                let data = &s.windows[(y - have) * columns * WINDOW..];
-                                (matrix, Rows { data, pitch: WINDOW })
+                            Hidden::Stem { matrix, stride, .. } => {
+                                // A window is three runs of nine elements: three pixels in each of three rows.
+                                run = 1;
+                                let jump = s.image.len() / self.image_rows;
+                                let rows = Rows { data: &s.image[y * stride * jump..], pitch: 3 * stride };
+                                (matrix, Segmented { rows, segment: TAPS / 3, jump })
                             }
                             Hidden::Expansion(matrix) => {
-                                (matrix, Rows { data: &s.input[y * columns * channels..], pitch: channels })
+                                (matrix, plain(&s.input[y * columns * channels..], channels))
                             }
                             Hidden::Input => unreachable!(),
                         };
@@ -477,10 +493,10 @@ impl Middle {
                         left: self.taps.padding.left,
                         clamp: self.taps.clamp,
                         rows_out,
-                        row_pitch: columns_out * width,
+                        row_pitch: columns_out * K::PANEL,
                     };
-                    let out = &mut s.strip[y * columns_out * width + start..];
-                    K::depthwise(&depthwise, &mut RowsMut { data: out, pitch: width });
+                    let out = &mut s.strip[(start * n + y * K::PANEL) * columns_out..];
+                    K::depthwise(&depthwise, &mut RowsMut { data: out, pitch: K::PANEL });
                     y += rows_out;
                 }
             }
@@ -488,33 +504,10 @@ impl Middle {
             let pitch = block.projection.pitch();
             let offset = first * columns_out * pitch;
             let residual = block.residual.then(|| Rows { data: &s.input[offset..], pitch });
-            let a = Rows { data: &s.strip, pitch: width };
+            let rows = Rows { data: &s.strip, pitch: K::PANEL };
+            let a = Segmented { rows, segment: K::PANEL, jump: n * columns_out * K::PANEL };
             block.projection.run::<K>(n * columns_out, a, residual, &mut s.output[offset..]);
             first += n;
-        }
-    }
-}
-
-/// The 3x3 windows of one output row of the stem, [`WINDOW`] elements each: nine pixels, as they lie in the image.
-fn unroll(image: &[f32], columns: usize, y: usize, stride: usize, padding: Padding, windows: &mut [f32]) {
-    let rows = image.len() / (3 * columns);
-    for (x, window) in windows.as_chunks_mut::<WINDOW>().0.iter_mut().enumerate() {
-        for tap in 0..3 {
-            let into: &mut [f32; 9] = (&mut window[tap * 9..tap * 9 + 9]).try_into().expect("nine");
-            let row = (y * stride + tap).wrapping_sub(padding.top);
-            let column = (x * stride).wrapping_sub(padding.left);
-            if row < rows && column < columns && column + 3 <= columns {
-                // Of a length that is known: moves, not a call.
-                *into = image[(row * columns + column) * 3..][..9].try_into().expect("nine");
-                continue;
-            }
-            for (i, pixel) in into.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-                let column = column.wrapping_add(i);
-                *pixel = [0.0; 3];
-                if row < rows && column < columns {
-                    pixel.copy_from_slice(&image[(row * columns + column) * 3..][..3]);
-                }
-            }
         }
     }
 }

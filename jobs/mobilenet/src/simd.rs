@@ -19,8 +19,9 @@ pub(crate) trait Simd {
     /// `a * b + c`
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `v` within bounds that are not negative. Bits of such numbers are in the order of integers, and those of all
+    /// negative numbers below them: integer units do it, beside those that multiply.
+    unsafe fn clamp(v: Self::V, min: Self::V, max: Self::V) -> Self::V;
 }
 
 /// One number.
@@ -46,7 +47,7 @@ fn check(len: usize, at: usize, n: usize) {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! simd {
     ($name:ident, $doc:literal, $v:ty, $lanes:literal, $splat:path, $load:path, $store:path, $fma:path, $add:path,
-     $min:path, $max:path) => {
+     $clamp:path) => {
         #[doc = $doc]
         pub(crate) struct $name;
 
@@ -81,14 +82,9 @@ macro_rules! simd {
                 unsafe { $add(a, b) }
             }
             #[inline(always)]
-            unsafe fn min(a: $v, b: $v) -> $v {
+            unsafe fn clamp(v: $v, min: $v, max: $v) -> $v {
                 // SAFETY: see `splat`.
-                unsafe { $min(a, b) }
-            }
-            #[inline(always)]
-            unsafe fn max(a: $v, b: $v) -> $v {
-                // SAFETY: see `splat`.
-                unsafe { $max(a, b) }
+                unsafe { $clamp(v, min, max) }
             }
         }
     };
@@ -100,6 +96,28 @@ mod x86 {
 
     use super::{Simd, check};
 
+    /// # Safety
+    /// AVX-512F is there.
+    #[inline(always)]
+    unsafe fn clamp512(v: __m512, min: __m512, max: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let low = _mm512_max_epi32(_mm512_castps_si512(v), _mm512_castps_si512(min));
+            _mm512_castsi512_ps(_mm512_min_epi32(low, _mm512_castps_si512(max)))
+        }
+    }
+
+    /// # Safety
+    /// AVX2 is there.
+    #[inline(always)]
+    unsafe fn clamp256(v: __m256, min: __m256, max: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe {
+            let low = _mm256_max_epi32(_mm256_castps_si256(v), _mm256_castps_si256(min));
+            _mm256_castsi256_ps(_mm256_min_epi32(low, _mm256_castps_si256(max)))
+        }
+    }
+
     simd!(
         Avx512,
         "AVX-512F: 32 registers of 16.",
@@ -110,8 +128,7 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
-        _mm512_min_ps,
-        _mm512_max_ps
+        clamp512
     );
     simd!(
         Avx2,
@@ -123,8 +140,7 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
-        _mm256_min_ps,
-        _mm256_max_ps
+        clamp256
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -146,6 +162,17 @@ mod arm {
         unsafe { vfmaq_f32(c, a, b) }
     }
 
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn clamp(v: float32x4_t, min: float32x4_t, max: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe {
+            let low = vmaxq_s32(vreinterpretq_s32_f32(v), vreinterpretq_s32_f32(min));
+            vreinterpretq_f32_s32(vminq_s32(low, vreinterpretq_s32_f32(max)))
+        }
+    }
+
     simd!(
         Neon,
         "NEON: 32 registers of 4.",
@@ -156,8 +183,7 @@ mod arm {
         vst1q_f32,
         multiply_add,
         vaddq_f32,
-        vminq_f32,
-        vmaxq_f32
+        clamp
     );
 }
 #[cfg(target_arch = "aarch64")]
@@ -202,11 +228,7 @@ impl Simd for Portable {
         each(|i| a[i] + b[i])
     }
     #[inline(always)]
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
-        each(|i| if a[i] < b[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
-        each(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    unsafe fn clamp(v: Self::V, min: Self::V, max: Self::V) -> Self::V {
+        each(|i| v[i].max(min[i]).min(max[i]))
     }
 }

@@ -6,7 +6,6 @@ use crate::{Clamp, Isa, Layer, Network, Padding};
 const ONES: Padding = Padding { top: 1, left: 1, bottom: 1, right: 1 };
 /// TensorFlow's SAME with stride 2, on even sizes.
 const AFTER: Padding = Padding { top: 0, left: 0, bottom: 1, right: 1 };
-const RELU: Clamp = Clamp { min: 0.0, max: f32::INFINITY };
 
 /// Numbers that repeat themselves.
 struct Random(u64);
@@ -107,7 +106,10 @@ fn convolve(
                         }
                     }
                 }
-                data.push(sum.clamp(clamp.min.into(), clamp.max.into()));
+                data.push(match clamp {
+                    Clamp::None => sum,
+                    Clamp::Within { min, max } => sum.clamp(min.into(), max.into()),
+                });
             }
         }
     }
@@ -142,17 +144,17 @@ fn blocks_of_mobilenet_v2() {
         let layers = [
             r.stem(16, 2, padding),
             r.depthwise(16, 1, ONES),
-            r.pointwise(16, 8, Clamp::NONE),
+            r.pointwise(16, 8, Clamp::None),
             r.pointwise(8, 48, Clamp::RELU6),
             r.depthwise(48, 2, padding),
-            r.pointwise(48, 24, Clamp::NONE),
+            r.pointwise(48, 24, Clamp::None),
             r.pointwise(24, 144, Clamp::RELU6),
             r.depthwise(144, 1, ONES),
-            r.pointwise(144, 24, Clamp::NONE),
+            r.pointwise(144, 24, Clamp::None),
             Layer::Add(5),
-            r.pointwise(24, 30, RELU),
+            r.pointwise(24, 30, Clamp::RELU),
             r.depthwise(30, 2, padding),
-            r.pointwise(30, 13, Clamp::NONE),
+            r.pointwise(30, 13, Clamp::None),
             r.pointwise(13, 70, Clamp::RELU6),
         ];
         check(&layers, size);
@@ -165,11 +167,11 @@ fn blocks_of_mobilenet_v1() {
     let layers = [
         r.stem(20, 2, ONES),
         r.depthwise(20, 1, ONES),
-        r.pointwise(20, 40, RELU),
+        r.pointwise(20, 40, Clamp::RELU),
         r.depthwise(40, 2, ONES),
-        r.pointwise(40, 24, RELU),
+        r.pointwise(40, 24, Clamp::RELU),
         r.depthwise(24, 1, ONES),
-        r.pointwise(24, 5, RELU),
+        r.pointwise(24, 5, Clamp::RELU),
     ];
     check(&layers, [28, 28]);
     check(&layers, [5, 3]);
@@ -182,13 +184,13 @@ fn maps_of_many_strips() {
     let layers = [
         r.stem(32, 1, ONES),
         r.depthwise(32, 1, ONES),
-        r.pointwise(32, 16, Clamp::NONE),
+        r.pointwise(32, 16, Clamp::None),
         r.pointwise(16, 96, Clamp::RELU6),
         r.depthwise(96, 2, ONES),
-        r.pointwise(96, 16, Clamp::NONE),
+        r.pointwise(96, 16, Clamp::None),
         r.pointwise(16, 80, Clamp::RELU6),
         r.depthwise(80, 1, ONES),
-        r.pointwise(80, 16, Clamp::NONE),
+        r.pointwise(80, 16, Clamp::None),
         Layer::Add(5),
     ];
     check(&layers, if cfg!(miri) { [14, 20] } else { [70, 150] });
@@ -199,7 +201,7 @@ fn what_is_not_in_their_manner_is_told() {
     let mut r = Random(1);
     let stem = r.stem(16, 2, ONES);
     let depthwise = r.depthwise(16, 1, ONES);
-    let pointwise = r.pointwise(16, 16, Clamp::NONE);
+    let pointwise = r.pointwise(16, 16, Clamp::None);
     let why = |layers: &[&Layer]| {
         let layers: Vec<Layer> = layers.iter().map(|l| (*l).clone()).collect();
         Network::new(&layers, [32, 32], Isa::Portable).unwrap_err()

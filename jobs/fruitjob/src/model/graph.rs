@@ -104,16 +104,6 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
 }
 
-/// An attribute that is a list of integers.
-pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Ints as i32,
-        ints: values.to_vec(),
-        ..Default::default()
-    }
-}
-
 /// A float32 input or output; an axis is a number or, open, a name.
 pub fn value(name: &str, shape: &[Result<usize, &str>]) -> ValueInfoProto {
     let dim = |d: &Result<usize, &str>| pb::tensor_shape_proto::Dimension {

@@ -4,14 +4,12 @@ mod fused;
 mod graph;
 mod kernels;
 mod recognise;
-mod seeded;
 mod tract;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use object_store::ObjectStoreExt;
-use prost::Message;
 use serde::{Deserialize, Serialize};
 use tract_onnx::pb::ModelProto;
 
@@ -21,8 +19,11 @@ use crate::error::{Error, Result};
 use crate::preprocess::{Color, Layout, Preprocessing};
 use crate::storage::Location;
 
-/// The model used when none is named.
-pub const DEFAULT: &str = "seeded";
+/// The model used when none is named: the one inside.
+pub const DEFAULT: &str = "builtin";
+
+/// A small MobileNetV2, trained on fruit; see `jobs/fruitjob/training/MODEL_CARD.md`.
+const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
 
 /// The most features a backbone may have: the covariance of this many takes 512 MB.
 pub const MAX_FEATURES: usize = 8192;
@@ -116,7 +117,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model: `seeded`, a path, or a URI.
+    /// Loads a model: `builtin`, a path, or a URI.
     ///
     /// # Errors
     /// [`Error::Usage`] when it is not there, is no ONNX, maps no image to a vector, or does not say how its
@@ -128,18 +129,11 @@ impl Model {
     ) -> Result<Self> {
         let shown = display_name(name);
         let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
-        let (proto, bytes) = match name {
-            "seeded" => {
-                let proto = seeded::backbone();
-                let bytes = proto.encode_to_vec();
-                (proto, bytes)
-            }
-            _ => {
-                let bytes = read(name, runtime)?;
-                let proto = graph::parse(&bytes).map_err(&explain)?;
-                (proto, bytes)
-            }
+        let bytes = match name {
+            DEFAULT => BUILTIN.to_vec(),
+            _ => read(name, runtime)?,
         };
+        let proto = graph::parse(&bytes).map_err(&explain)?;
         let preprocessing = preprocessing(&proto, options).map_err(&explain)?;
         let fast = recognise::layers(&proto).and_then(|layers| kernels::compile(&layers, &preprocessing));
         let (backbone, not_fast): (Arc<dyn Backbone>, _) = match fast {
@@ -187,7 +181,7 @@ fn read(name: &str, runtime: &tokio::runtime::Handle) -> Result<Vec<u8>> {
     match &location {
         Location::Local(path) => std::fs::read(path).map_err(|e| {
             let why = crate::error::explain_io(&e);
-            Error::Usage(format!("{doing}: {why}; name an ONNX file or URI, or 'seeded' to try things out"))
+            Error::Usage(format!("{doing}: {why}; name an ONNX file or URI, or 'builtin' for the one inside"))
         }),
         Location::Remote(url) if url.scheme().starts_with("http") => {
             let get = async { reqwest::get(url.clone()).await?.error_for_status()?.bytes().await };
@@ -286,6 +280,8 @@ fn preprocessing(proto: &ModelProto, options: &PreprocessingOptions) -> Result<P
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
 
     fn load(name: &str, options: PreprocessingOptions) -> Result<Model> {
@@ -293,38 +289,89 @@ mod tests {
         Model::load(name, &options, runtime.handle())
     }
 
-    fn features(model: &Model) -> Vec<f32> {
-        let tensor: Vec<f32> = (0..model.preprocessing.len()).map(|i| (i % 97) as f32 / 48.0 - 1.0).collect();
-        let mut features = vec![f32::NAN; model.backbone.features()];
-        model.backbone.session().unwrap().run(&tensor, &mut features).unwrap();
+    fn builtin() -> ModelProto {
+        graph::parse(BUILTIN).unwrap()
+    }
+
+    /// A picture of stripes, in the order of axes that the backbone takes.
+    fn features_of(backbone: &dyn Backbone, preprocessing: &Preprocessing) -> Vec<f32> {
+        let pixels: Vec<u8> = (0..preprocessing.len()).map(|i| (i / 7 * 53 % 251) as u8).collect();
+        let mut tensor = vec![0.0; preprocessing.len()];
+        preprocessing.normalise(&pixels, backbone.layout(), &mut tensor);
+        let mut features = vec![f32::NAN; backbone.features()];
+        backbone.session().unwrap().run(&tensor, &mut features).unwrap();
         features
     }
 
+    fn features(model: &Model) -> Vec<f32> {
+        features_of(&*model.backbone, &model.preprocessing)
+    }
+
+    /// Largest difference, relative to the largest feature.
+    fn difference(a: &[f32], b: &[f32]) -> f32 {
+        let largest = a.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+    }
+
     #[test]
-    fn seeded_model_gives_vectors_that_differ_and_repeat() {
-        let model = load("seeded", Default::default()).unwrap();
-        assert_eq!(model.preprocessing.size, [96, 96]);
+    fn the_model_inside_runs_on_kernels_of_our_own() {
+        let model = load(DEFAULT, Default::default()).unwrap();
+        assert_eq!((model.preprocessing.size, model.preprocessing.resize), ([96, 96], 100));
+        assert_eq!(model.not_fast, None);
+        assert!(model.backbone.engine().starts_with("mobilenet-"));
         let first = features(&model);
-        assert!(first.iter().all(|x| x.is_finite()));
         assert!(first.iter().any(|x| *x != first[0]));
-        assert_eq!(first, features(&load("seeded", Default::default()).unwrap()));
+        assert_eq!(first, features(&load(DEFAULT, Default::default()).unwrap()));
+    }
+
+    #[test]
+    fn both_engines_give_the_same() {
+        for input_size in [96, 128, 224] {
+            let options = PreprocessingOptions { input_size: Some(input_size), ..Default::default() };
+            let mut proto = builtin();
+            // Rows and columns of any number.
+            proto.graph.as_mut().unwrap().input[0] = graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
+            let preprocessing = preprocessing(&proto, &options).unwrap();
+            let general = tract::compile(&proto, &preprocessing).unwrap();
+            let layers = recognise::layers(&proto).unwrap();
+            let fast = kernels::compile(&layers, &preprocessing).unwrap();
+            let (general, fast) = (features_of(&general, &preprocessing), features_of(&fast, &preprocessing));
+            assert!(difference(&general, &fast) < 1e-4, "{input_size}: {}", difference(&general, &fast));
+        }
+    }
+
+    #[test]
+    fn what_the_kernels_do_not_know_goes_through_the_general_engine() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.onnx");
+        let mut proto = builtin();
+        let graph = proto.graph.as_mut().unwrap();
+        let activation = graph.node.iter_mut().find(|n| n.op_type == "Clip").unwrap();
+        activation.op_type = "Sigmoid".into();
+        activation.input.truncate(1);
+        std::fs::write(&path, proto.encode_to_vec()).unwrap();
+        let model = load(path.to_str().unwrap(), Default::default()).unwrap();
+        assert_eq!(model.backbone.engine(), "tract");
+        let why = model.not_fast.as_deref().unwrap();
+        assert!(why.contains("Sigmoid"), "{why}");
+        assert!(features(&model).iter().all(|x| x.is_finite()));
     }
 
     #[test]
     fn other_preprocessing_is_another_key() {
-        let plain = load("seeded", Default::default()).unwrap().key();
+        let plain = load(DEFAULT, Default::default()).unwrap().key();
         let bgr = PreprocessingOptions { color: Some(Color::Bgr), ..Default::default() };
-        assert_ne!(plain, load("seeded", bgr).unwrap().key());
-        assert_eq!(plain, load("seeded", Default::default()).unwrap().key());
+        assert_ne!(plain, load(DEFAULT, bgr).unwrap().key());
+        assert_eq!(plain, load(DEFAULT, Default::default()).unwrap().key());
     }
 
     #[test]
     fn a_saved_model_loads_with_its_metadata() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.onnx");
-        std::fs::write(&path, seeded::backbone().encode_to_vec()).unwrap();
+        std::fs::write(&path, BUILTIN).unwrap();
         let from_file = load(path.to_str().unwrap(), Default::default()).unwrap();
-        let made = load("seeded", Default::default()).unwrap();
+        let made = load(DEFAULT, Default::default()).unwrap();
         assert_eq!(from_file.key(), made.key());
         assert_eq!(features(&from_file), features(&made));
     }
@@ -345,18 +392,18 @@ mod tests {
         let none = PreprocessingOptions::default;
         assert!(explain(None, none()).contains("not an ONNX file"));
         let size = PreprocessingOptions { input_size: Some(0), ..none() };
-        assert!(explain(Some(seeded::backbone()), size).contains("pixels"));
+        assert!(explain(Some(builtin()), size).contains("pixels"));
         let three = PreprocessingOptions { mean: Some(vec![1.0, 2.0]), ..none() };
-        assert!(explain(Some(seeded::backbone()), three).contains("one number or three"));
+        assert!(explain(Some(builtin()), three).contains("one number or three"));
 
-        let mut silent = seeded::backbone();
+        let mut silent = builtin();
         silent.metadata_props.clear();
         assert!(
             explain(Some(silent), PreprocessingOptions { input_size: Some(96), ..none() })
                 .contains("normalisation")
         );
 
-        let mut headless = seeded::backbone();
+        let mut headless = builtin();
         let graph = headless.graph.as_mut().unwrap();
         let pool = graph.node.iter().position(|n| n.op_type == "GlobalAveragePool").unwrap();
         let map = graph.node[pool].input[0].clone();
@@ -366,7 +413,7 @@ mod tests {
         let message = explain(Some(headless), none());
         assert!(message.contains("feature map"), "{message}");
 
-        let mut unknown = seeded::backbone();
+        let mut unknown = builtin();
         unknown.graph.as_mut().unwrap().node[0].op_type = "Teleport".into();
         let message = explain(Some(unknown), none());
         assert!(message.contains("Teleport"), "{message}");

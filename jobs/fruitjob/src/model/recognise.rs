@@ -76,7 +76,7 @@ impl Reader {
             },
             "Conv" => self.convolution(node)?,
             "BatchNormalization" => self.batch_norm(node)?,
-            "Relu" => self.clamp(Clamp { min: 0.0, max: f32::INFINITY })?,
+            "Relu" => self.clamp(Clamp::RELU)?,
             "Clip" => {
                 let bound = |name: &str, at: usize, none: f32| match node.input.get(at).map(String::as_str) {
                     None | Some("") => Ok(graph::attribute(node, name).map_or(none, |a| a.f)),
@@ -86,7 +86,7 @@ impl Reader {
                     },
                 };
                 let clamp =
-                    Clamp { min: bound("min", 1, f32::NEG_INFINITY)?, max: bound("max", 2, f32::INFINITY)? };
+                    Clamp::Within { min: bound("min", 1, f32::NEG_INFINITY)?, max: bound("max", 2, f32::INFINITY)? };
                 self.clamp(clamp)?;
             }
             "Add" => {
@@ -143,7 +143,7 @@ impl Reader {
             return Err("other strides down than across".into());
         }
         let stride = stride as usize;
-        let (weight, clamp) = (weight.data, Clamp::NONE);
+        let (weight, clamp) = (weight.data, Clamp::None);
         self.layers.push(match (h, w, group) {
             (1, 1, 1) if stride == 1 && pads == [0; 4] => Layer::Pointwise { weight, bias, clamp },
             (3, 3, _) if group == outputs && inputs == 1 => {
@@ -165,7 +165,7 @@ impl Reader {
                 Layer::Stem { weight, bias, clamp, .. }
                 | Layer::Depthwise { weight, bias, clamp, .. }
                 | Layer::Pointwise { weight, bias, clamp },
-            ) if *clamp == Clamp::NONE => Ok((weight, bias, clamp)),
+            ) if *clamp == Clamp::None => Ok((weight, bias, clamp)),
             _ => Err("it does not follow a convolution".into()),
         }
     }
