@@ -2,14 +2,14 @@
 
     python train.py --data fruits360 --out builtin.onnx --width 0.35 --embedding 256
 
-`--data` holds `Training/<Class>/*.jpg` of Fruits-360; `Test` is not looked at. HELD_OUT classes are never seen, so
-that `evaluate.py` can say what the vectors are worth on fruit that is new. One CPU thread and a seed: on one kind of
-machine the run repeats itself. What it prints is kept beside the model card.
+`--data` holds `Training/<Class>/*.jpg` of Fruits-360; `Test` is not looked at. The held-out classes are never seen, so
+that `evaluate.py` can say what the vectors are worth on fruit that is new. With `--teacher`, an ImageNet
+backbone shows, beside the labels, how alike the training images are (distillation). One CPU thread and a seed: on one
+kind of machine the run repeats itself. What it prints is kept beside the model card.
 """
 
 import argparse
 import math
-import random
 import time
 from pathlib import Path
 
@@ -18,32 +18,25 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from evaluate import featurize, held_out
 from export import export
 from network import Network
 
-# Drawn once by random.Random(360).sample(sorted(classes), 24), before anything was trained.
-HELD_OUT_SEED, HELD_OUT_COUNT = 360, 24
 CROP, IMAGE = 96, 100
-SCALE, MARGIN = 24.0, 0.2  # of the cosine classifier (CosFace)
+SCALE, MARGIN = 20.0, 0.1  # of the cosine classifier (CosFace)
 TEMPERATURE = 0.1  # of the contrastive loss
+TEACHING = 4.0  # the teacher's share of the loss
 PER_CLASS, CLASSES_A_BATCH = 4, 32
-# Each class in another order of its colours is a class of its own: fruit that nobody has seen, for vectors that
-# tell such apart.
-ORDERS = torch.tensor([[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1], [1, 2, 0], [2, 0, 1]])
 
 
-def held_out(classes: list[str]) -> list[str]:
-    """The classes that training does not see."""
-    return sorted(random.Random(HELD_OUT_SEED).sample(sorted(classes), HELD_OUT_COUNT))
-
-
-def load(root: Path) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """Images u8 [N, 3, 100, 100] and class numbers [N] of the classes that training may see."""
+def load(root: Path) -> tuple[list[Path], torch.Tensor, torch.Tensor, list[str]]:
+    """Files, images u8 [N, 3, 100, 100] and class numbers [N] of the classes that training may see."""
     classes = sorted(p.name for p in (root / "Training").iterdir() if p.is_dir())
     classes = [c for c in classes if c not in held_out(classes)]
     files = [(f, i) for i, c in enumerate(classes) for f in sorted((root / "Training" / c).glob("*.jpg"))]
     images = np.stack([np.asarray(Image.open(f).convert("RGB")) for f, _ in files])
-    return torch.from_numpy(images).permute(0, 3, 1, 2), torch.tensor([i for _, i in files]), classes
+    labels = torch.tensor([i for _, i in files])
+    return [f for f, _ in files], torch.from_numpy(images).permute(0, 3, 1, 2), labels, classes
 
 
 def uniform(n: int, low: float, high: float, *shape: int) -> torch.Tensor:
@@ -92,18 +85,18 @@ def augment(images: torch.Tensor, size: int) -> torch.Tensor:
     return (x.clamp(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def batches(labels: torch.Tensor, orders: int, generator: torch.Generator):
+def batches(labels: torch.Tensor, generator: torch.Generator):
     """One epoch of batches of CLASSES_A_BATCH classes, PER_CLASS images each."""
     by_class = [torch.nonzero(labels == c)[:, 0] for c in range(int(labels.max()) + 1)]
     for _ in range(len(labels) // (PER_CLASS * CLASSES_A_BATCH)):
         chosen = torch.randperm(len(by_class), generator=generator)[:CLASSES_A_BATCH]
-        rows = torch.cat([by_class[c][torch.randperm(len(by_class[c]), generator=generator)[:PER_CLASS]]
-                          for c in chosen])
-        # Half of the classes as they are.
-        order = torch.randint(1, orders, (CLASSES_A_BATCH,), generator=generator) if orders > 1 else torch.zeros(
-            CLASSES_A_BATCH, dtype=torch.int64)
-        order = torch.where(torch.rand(CLASSES_A_BATCH, generator=generator) < 0.5, 0, order)
-        yield rows, order.repeat_interleave(PER_CLASS)
+        yield torch.cat([by_class[c][torch.randperm(len(by_class[c]), generator=generator)[:PER_CLASS]]
+                         for c in chosen])
+
+
+def distil(features: torch.Tensor, projection: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """How far a linear map of the features is from the teacher's direction (Romero et al., FitNets, ICLR 2015)."""
+    return (1 - F.cosine_similarity(features @ projection, taught)).mean()
 
 
 def losses(features: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -112,8 +105,7 @@ def losses(features: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -
     length = features.norm(dim=1, keepdim=True)
     unit = features / (length + 1e-6)
     cosine = unit @ F.normalize(weight, dim=1).T
-    classifier = F.cross_entropy(SCALE * (cosine - MARGIN * F.one_hot(labels, len(weight))), labels,
-                                 label_smoothing=0.05)
+    classifier = F.cross_entropy(SCALE * (cosine - MARGIN * F.one_hot(labels, len(weight))), labels)
     same = labels[:, None] == labels[None, :]
     self_ = torch.eye(len(labels), dtype=torch.bool)
     similar = (unit @ unit.T / TEMPERATURE).masked_fill(self_, -1e9)
@@ -126,16 +118,19 @@ def train(args: argparse.Namespace) -> Network:
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(args.seed)
-    images, labels, classes = load(args.data)
+    files, images, labels, classes = load(args.data)
+    taught = torch.from_numpy(featurize(args.teacher, files)) if args.teacher else torch.zeros(len(files), 1)
+    taught = F.normalize(taught - taught.mean(0), dim=1)
     print(f"{len(images)} images of {len(classes)} classes; torch {torch.__version__}; {vars(args)}", flush=True)
     network = Network(args.width, args.embedding).to(memory_format=torch.channels_last)
-    weight = torch.nn.Parameter(torch.randn(len(classes) * args.orders, args.embedding) * 0.05)
+    weight = torch.nn.Parameter(torch.randn(len(classes), args.embedding) * 0.05)
+    projection = torch.nn.Parameter(torch.randn(args.embedding, taught.shape[1]) * args.embedding ** -0.5)
     print(f"{network.multiply_adds(CROP) / 1e6:.1f} M multiply-adds at {CROP}x{CROP}, "
           f"{sum(p.numel() for p in network.parameters()):,} parameters", flush=True)
-    decay = [p for p in network.parameters() if p.ndim > 1] + [weight]
+    decay = [p for p in network.parameters() if p.ndim > 1] + [weight, projection]
     rest = [p for p in network.parameters() if p.ndim == 1]
-    optimizer = torch.optim.SGD([{"params": decay, "weight_decay": 1e-4}, {"params": rest, "weight_decay": 0}],
-                                lr=args.rate, momentum=0.9, nesterov=True)
+    groups = [{"params": decay, "weight_decay": 1e-4}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=args.rate, momentum=0.9, nesterov=True)
     steps_an_epoch = len(labels) // (PER_CLASS * CLASSES_A_BATCH)
     steps = steps_an_epoch * args.epochs
     average = torch.optim.swa_utils.AveragedModel(
@@ -146,15 +141,17 @@ def train(args: argparse.Namespace) -> Network:
         size = CROP if epoch >= args.epochs - args.full_size_epochs else 64
         network.train()
         sum_ = 0.0
-        for batch, order in batches(labels, args.orders, generator):
+        for batch in batches(labels, generator):
             rate = args.rate * min(1, step / (2 * steps_an_epoch)) * (1 + math.cos(math.pi * step / steps)) / 2
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            pictures = images[batch].gather(1, ORDERS[order][:, :, None, None].expand(-1, -1, IMAGE, IMAGE))
-            loss = losses(network(augment(pictures, size)), weight, labels[batch] * args.orders + order)
+            features = network(augment(images[batch], size))
+            loss = losses(features, weight, labels[batch])
+            if args.teacher:
+                loss = loss + TEACHING * distil(features, projection, taught[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_([*network.parameters(), weight], 5.0)
+            torch.nn.utils.clip_grad_norm_([*network.parameters(), weight, projection], 5.0)
             optimizer.step()
             average.update_parameters(network)
             sum_ += loss.item()
@@ -167,12 +164,12 @@ def train(args: argparse.Namespace) -> Network:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--width", type=float, default=0.35)
     parser.add_argument("--embedding", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--full-size-epochs", type=int, default=10)
-    parser.add_argument("--orders", type=int, default=len(ORDERS))
     parser.add_argument("--rate", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

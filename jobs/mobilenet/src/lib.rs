@@ -9,12 +9,14 @@
 mod aligned;
 mod kernels;
 mod network;
+mod roof;
 mod simd;
 #[cfg(test)]
 mod tests;
 
 pub use kernels::Clamp;
 pub use network::{Network, Scratch};
+pub use roof::roof;
 
 /// Kinds of processors that there are kernels for, the fastest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use crate::aligned::Aligned;
 use crate::kernels::{Clamp, Depthwise, Kernels, NARROW, Panel, Product, Rows, RowsMut, Segmented, WIDE};
-use crate::simd::Portable;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
+use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::{Isa, Layer, Padding};
@@ -111,8 +111,14 @@ impl Matrix {
         let inputs = weight.len() / outputs;
         let mut padded = bias.to_vec();
         padded.resize(outputs.next_multiple_of(lane), 0.0);
-        let mut matrix =
-            Matrix { inputs, outputs, panel, weight: Aligned::default(), bias: Aligned::from(&padded), clamp };
+        let mut matrix = Matrix {
+            inputs,
+            outputs,
+            panel,
+            weight: Aligned::default(),
+            bias: Aligned::from(&padded),
+            clamp,
+        };
         let mut packed = Vec::with_capacity(inputs * padded.len());
         for (first, width) in matrix.cuts() {
             for i in 0..inputs {
@@ -188,7 +194,8 @@ impl Network {
     pub fn new(layers: &[Layer], size: [usize; 2], isa: Isa) -> Result<Self, String> {
         assert!(isa.is_here(), "{} is not here", isa.name());
         for layer in layers {
-            if let Layer::Stem { clamp, .. } | Layer::Depthwise { clamp, .. } | Layer::Pointwise { clamp, .. } = layer
+            if let Layer::Stem { clamp, .. } | Layer::Depthwise { clamp, .. } | Layer::Pointwise { clamp, .. } =
+                layer
                 && let Clamp::Within { min, max } = clamp
                 && !(*min >= 0.0 && min <= max)
             {
@@ -223,7 +230,9 @@ impl Network {
                     at += 1;
                     (Hidden::Stem { matrix, stride: *stride, padding: *padding }, to)
                 }
-                layer @ Layer::Pointwise { .. } if matches!(layers.get(at + 1), Some(Layer::Depthwise { .. })) => {
+                layer @ Layer::Pointwise { .. }
+                    if matches!(layers.get(at + 1), Some(Layer::Depthwise { .. })) =>
+                {
                     at += 1;
                     (Hidden::Expansion(matrix(layer, WIDE).expect("it is one")), map)
                 }
@@ -238,7 +247,10 @@ impl Network {
                 Some(Layer::Depthwise { weight, bias, stride, padding, clamp }) => {
                     check(*stride, *padding)?;
                     if bias.len() != channels || weight.len() != 9 * channels {
-                        return Err(format!("a depthwise convolution of {} channels on {channels}", bias.len()));
+                        return Err(format!(
+                            "a depthwise convolution of {} channels on {channels}",
+                            bias.len()
+                        ));
                     }
                     at += 1;
                     let to = convolved(from, *stride, *padding)?;
@@ -470,7 +482,9 @@ impl Middle {
                     // Rows above the first wrap around to a large number.
                     match y.wrapping_sub(self.taps.padding.top) {
                         y if y >= self.from[0] => &s.zeros,
-                        y if matches!(self.hidden, Hidden::Input) => &s.input[y * columns * channels + start..],
+                        y if matches!(self.hidden, Hidden::Input) => {
+                            &s.input[y * columns * channels + start..]
+                        }
                         y => &s.hidden[base + y % ring * columns * panel..],
                     }
                 };
