@@ -76,10 +76,14 @@ impl Pca {
                  ask for --components {most} or fewer, or for a share of the variance, --variance 0.95"
             )));
         }
-        let covariance = Mat::from_fn(d, d, |i, j| {
-            let (i, j) = if i >= j { (i, j) } else { (j, i) };
-            moments.cross[i * (i + 1) / 2 + j] / (n - 1) as f64
-        });
+        // The eigenvalues are found from the lower triangle alone.
+        let mut covariance = Mat::zeros(d, d);
+        let mut cross = moments.cross.iter();
+        for j in 0..d {
+            for (to, sum) in covariance.col_as_slice_mut(j)[j..].iter_mut().zip(&mut cross) {
+                *to = sum / (n - 1) as f64;
+            }
+        }
         let total = (0..d).map(|i| covariance[(i, i)]).sum::<f64>();
         // Below this, the variance is the rounding error of the features' own magnitude.
         let magnitude = moments.mean.iter().map(|m| m * m).sum::<f64>();

@@ -13,7 +13,8 @@ pub struct Moments {
     pub count: u64,
     /// `d` means.
     pub mean: Vec<f64>,
-    /// Lower triangle of `Σ (x - mean)(x - mean)ᵀ`, row after row: `d * (d + 1) / 2` elements.
+    /// Lower triangle of `Σ (x - mean)(x - mean)ᵀ`, column after column, each from the diagonal down, as it lies in
+    /// a matrix: `d * (d + 1) / 2` elements.
     pub cross: Vec<f64>,
 }
 
@@ -59,8 +60,11 @@ impl Moments {
                 Par::Seq,
             );
         }
-        let cross = (0..d).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| cross[(i, j)]).collect();
-        Moments { count: n as u64, mean, cross }
+        let mut packed = Vec::with_capacity(d * (d + 1) / 2);
+        for j in 0..d {
+            packed.extend_from_slice(&cross.col_as_slice(j)[j..]);
+        }
+        Moments { count: n as u64, mean, cross: packed }
     }
 
     /// Moments of both sets of vectors together.
@@ -77,12 +81,11 @@ impl Moments {
         let (a, b) = (self.count as f64, other.count as f64);
         let n = a + b;
         let delta: Vec<f64> = other.mean.iter().zip(&self.mean).map(|(y, x)| y - x).collect();
-        let mut at = 0;
-        for (i, di) in delta.iter().enumerate() {
-            let scaled = di * (a * b / n);
-            for dj in &delta[..=i] {
-                self.cross[at] += other.cross[at] + scaled * dj;
-                at += 1;
+        let mut columns = self.cross.iter_mut().zip(&other.cross);
+        for (j, dj) in delta.iter().enumerate() {
+            let scaled = dj * (a * b / n);
+            for (di, (sum, other)) in delta[j..].iter().zip(&mut columns) {
+                *sum += other + scaled * di;
             }
         }
         self.mean.iter_mut().zip(&delta).for_each(|(m, d)| *m += d * (b / n));
@@ -168,7 +171,7 @@ mod tests {
         let at = |r: usize, c: usize| f64::from(features[r * d + c]);
         let mean: Vec<f64> = (0..d).map(|c| (0..n).map(|r| at(r, c)).sum::<f64>() / n as f64).collect();
         let cross = (0..d)
-            .flat_map(|i| (0..=i).map(move |j| (i, j)))
+            .flat_map(|j| (j..d).map(move |i| (i, j)))
             .map(|(i, j)| (0..n).map(|r| (at(r, i) - mean[i]) * (at(r, j) - mean[j])).sum())
             .collect();
         Moments { count: n as u64, mean, cross }
