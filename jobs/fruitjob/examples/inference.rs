@@ -1,12 +1,15 @@
 //! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general]`. Prints milliseconds of
 //! CPU an image, a line a round; the input is noise.
 
+use fruitjob::model::Model;
+
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (general, args): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|a| a == "--general");
     let model = args.first().expect("a model");
     let rounds: usize = args.get(1).map_or(7, |n| n.parse().expect("a number of rounds"));
     let runtime = fruitjob::runtime().expect("a runtime");
-    let model = fruitjob::model::Model::load(model, &Default::default(), runtime.handle()).expect("a model");
+    let load = if general.is_empty() { Model::load } else { Model::load_general };
+    let model = load(model, &Default::default(), runtime.handle()).expect("a model");
     eprintln!("{} {:?}", model.backbone.engine(), model.not_fast);
     let tensor: Vec<f32> =
         (0..model.preprocessing.len()).map(|i| (i * 7919 % 255) as f32 / 127.5 - 1.0).collect();

@@ -9,7 +9,8 @@ use crate::preprocess::{Layout, Preprocessing};
 /// Names the kernels to use instead of the fastest that the processor has: for tests and measurements.
 const ISA: &str = "FRUITJOB_ISA";
 
-struct Kernels {
+/// A network and the name of its kernels.
+pub struct Kernels {
     network: Network,
     engine: String,
 }
@@ -18,7 +19,7 @@ struct Kernels {
 ///
 /// # Errors
 /// Why the general engine has to do it.
-pub fn compile(layers: &[Layer], preprocessing: &Preprocessing) -> Result<impl Backbone + use<>, String> {
+pub fn compile(layers: &[Layer], preprocessing: &Preprocessing) -> Result<Kernels, String> {
     if preprocessing.layout != Layout::Nchw {
         return Err("the input is NHWC".into());
     }

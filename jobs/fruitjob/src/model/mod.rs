@@ -122,10 +122,26 @@ impl Model {
     /// # Errors
     /// [`Error::Usage`] when it is not there, is no ONNX, maps no image to a vector, or does not say how its
     /// pixels are to be normalised.
-    pub fn load(
+    pub fn load(name: &str, options: &PreprocessingOptions, runtime: &tokio::runtime::Handle) -> Result<Self> {
+        Self::compile(name, options, runtime, |proto, preprocessing| {
+            recognise::layers(proto).and_then(|layers| kernels::compile(&layers, preprocessing))
+        })
+    }
+
+    /// The same, with the general engine whatever the model: to compare.
+    pub fn load_general(
         name: &str,
         options: &PreprocessingOptions,
         runtime: &tokio::runtime::Handle,
+    ) -> Result<Self> {
+        Self::compile(name, options, runtime, |_, _| Err::<kernels::Kernels, _>("it was asked for".into()))
+    }
+
+    fn compile<B: Backbone + 'static>(
+        name: &str,
+        options: &PreprocessingOptions,
+        runtime: &tokio::runtime::Handle,
+        fast: impl FnOnce(&ModelProto, &Preprocessing) -> Result<B, String>,
     ) -> Result<Self> {
         let shown = display_name(name);
         let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
@@ -135,8 +151,7 @@ impl Model {
         };
         let proto = graph::parse(&bytes).map_err(&explain)?;
         let preprocessing = preprocessing(&proto, options).map_err(&explain)?;
-        let fast = recognise::layers(&proto).and_then(|layers| kernels::compile(&layers, &preprocessing));
-        let (backbone, not_fast): (Arc<dyn Backbone>, _) = match fast {
+        let (backbone, not_fast): (Arc<dyn Backbone>, _) = match fast(&proto, &preprocessing) {
             Ok(fast) => (Arc::new(fast), None),
             Err(why) => (Arc::new(tract::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
