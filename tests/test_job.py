@@ -2,9 +2,11 @@
 
 import glob
 import json
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -71,22 +73,45 @@ def test_pca_agrees_with_scikit_learn(done, fruits, tmp_path):
 
 
 def test_fused_onnx_gives_the_vectors_of_the_results(tmp_path):
-    # PNGs of the model's own size: every program sees the same pixels.
+    # PNGs of the size that the model's input is cut from: every program sees the same pixels.
     rng = np.random.default_rng(3)
     (tmp_path / "in" / "noise").mkdir(parents=True)
     for i in range(70):
         low = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
-        Image.fromarray(low).resize((96, 96)).save(tmp_path / "in" / "noise" / f"{i:02}.png")
+        Image.fromarray(low).resize((100, 100)).save(tmp_path / "in" / "noise" / f"{i:02}.png")
     fruitctl("run", "-i", tmp_path / "in", "-o", tmp_path / "out", "-k", 16)
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model" / "model.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     mean, std = float(metadata["mean"].split(",")[0]), float(metadata["std"].split(",")[0])
-    assert metadata["input_size"] == "96" and metadata["layout"] == "NCHW"
+    assert metadata["input_size"] == "96" and metadata["resize"] == "100" and metadata["layout"] == "NCHW"
     for path, (_, vector) in results(tmp_path / "out").items():
-        pixels = np.asarray(Image.open(tmp_path / "in" / path), dtype=np.float32)
+        pixels = np.asarray(Image.open(tmp_path / "in" / path), dtype=np.float32)[2:98, 2:98]
         tensor = ((pixels - mean) / std).transpose(2, 0, 1)[None]
         [got] = session.run(["pca"], {session.get_inputs()[0].name: tensor})
         np.testing.assert_allclose(got[0], vector, atol=1e-3)
+
+
+def test_kernels_of_every_kind_of_processor_give_the_same(done, fruits, tmp_path):
+    want = features(done)
+    assert json.loads((done / "run.json").read_text())["model"]["engine"].startswith("mobilenet-")
+    flags = Path("/proc/cpuinfo").read_text()
+    for isa in ["portable", *["avx2"] * (" avx2 " in flags), *["avx512"] * (" avx512vl " in flags)]:
+        run = fruitctl("run", "-i", fruits, "-o", tmp_path / isa, env={**os.environ, "FRUITJOB_ISA": isa})
+        assert f"on mobilenet-{isa}" in run.stderr
+        error = np.abs(features(tmp_path / isa) - want).max()
+        assert error < 1e-4, f"{isa}: {error}"
+    refused = fruitctl("run", "-i", fruits, "-o", tmp_path / "none", env={**os.environ, "FRUITJOB_ISA": "z80"})
+    assert "general engine" in refused.stderr and "FRUITJOB_ISA=z80" in refused.stderr
+
+
+def test_a_model_of_another_manner_goes_through_the_general_engine(done, fruits, tmp_path):
+    # The fused model ends in a projection, which is no part of a MobileNet.
+    run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", done / "model" / "model.onnx", "-k", "8")
+    assert "on tract" in run.stderr and "it follows the global mean" in run.stderr
+    rows = results(done)
+    got = dict(zip(sorted(rows), features(tmp_path / "out")))
+    error = max(np.abs(got[path] - vector).max() for path, (_, vector) in rows.items())
+    assert error < 1e-3, "its features are the vectors of the run that it came from"
 
 
 def test_stage_by_stage_equals_run(fruits, done, tmp_path):
