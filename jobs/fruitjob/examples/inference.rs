@@ -1,15 +1,19 @@
-//! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general]`. Prints milliseconds of
+//! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general|--int8]`. Prints milliseconds of
 //! CPU an image, a line a round; the input is noise.
 
-use fruitjob::model::Model;
+use fruitjob::model::{Model, Precision};
 
 fn main() {
-    let (general, args): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|a| a == "--general");
-    let model = args.first().expect("a model");
+    let (flags, args): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|a| a.starts_with("--"));
+    let name = args.first().expect("a model");
     let rounds: usize = args.get(1).map_or(7, |n| n.parse().expect("a number of rounds"));
     let runtime = fruitjob::runtime().expect("a runtime");
-    let load = if general.is_empty() { Model::load } else { Model::load_general };
-    let model = load(model, &Default::default(), runtime.handle()).expect("a model");
+    let model = match flags.first().map(String::as_str) {
+        Some("--general") => Model::load_general(name, &Default::default(), runtime.handle()),
+        Some("--int8") => Model::load(name, &Default::default(), Precision::Int8, runtime.handle()),
+        _ => Model::load(name, &Default::default(), Precision::F32, runtime.handle()),
+    };
+    let model = model.expect("a model");
     eprintln!("{} {:?}", model.backbone.engine(), model.not_fast);
     let tensor: Vec<f32> =
         (0..model.preprocessing.len()).map(|i| (i * 7919 % 255) as f32 / 127.5 - 1.0).collect();

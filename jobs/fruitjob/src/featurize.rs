@@ -17,6 +17,12 @@ use crate::{count, layout, number, parquet_io};
 /// Computes what is not there yet, and counts.
 pub(crate) fn stage(session: &mut Session) -> Result<String> {
     let model = session.record_model()?;
+    if model.backbone.is_slow() {
+        session.warn(
+            "--precision int8 is faster with AVX-512 VNNI, which this processor does not have; without it,              leave the flag out"
+                .into(),
+        );
+    }
     let manifest = session.manifest()?;
     session.input()?;
     let total = manifest.entries.len() as u64;

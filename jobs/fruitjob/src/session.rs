@@ -307,7 +307,8 @@ impl Session {
     /// The backbone, compiled.
     pub(crate) fn model(&mut self) -> Result<Arc<Model>> {
         if self.model.is_none() {
-            let model = Model::load(&self.job.model, &self.job.preprocessing, &self.context.runtime)?;
+            let job = &self.job;
+            let model = Model::load(&job.model, &job.preprocessing, job.precision, &self.context.runtime)?;
             self.model = Some(Arc::new(model));
         }
         Ok(self.model.clone().expect("just set"))

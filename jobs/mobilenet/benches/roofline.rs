@@ -2,7 +2,7 @@
 //! multiplication allows: `cargo bench -p mobilenet`. Weights are noise; the time does not depend on them.
 
 use criterion::{Criterion, Throughput};
-use mobilenet::{Clamp, Isa, Layer, Network, Padding, roof};
+use mobilenet::{Clamp, Isa, Layer, Network, Padding, Precision, roof};
 
 const ONES: Padding = Padding { top: 1, left: 1, bottom: 1, right: 1 };
 
@@ -64,12 +64,15 @@ fn main() {
         let layers = mobilenet_v2(width, features);
         let mut group = criterion.benchmark_group(format!("MobileNetV2 {name}"));
         group.throughput(Throughput::Elements(1));
-        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
-            let network = Network::new(&layers, [size; 2], isa).expect("in MobileNet's manner");
+        let kinds = Isa::ALL.into_iter().filter(|isa| isa.is_here()).map(|isa| (isa, Precision::F32));
+        let bytes = Isa::ALL.into_iter().filter(|isa| isa.has_dot()).map(|isa| (isa, Precision::Int8));
+        for (isa, precision) in kinds.chain(bytes) {
+            let label = format!("{}{}", isa.name(), if precision == Precision::Int8 { " int8" } else { "" });
+            let network = Network::new(&layers, [size; 2], isa, precision).expect("in MobileNet's manner");
             let (mut scratch, image) = (network.scratch(), noise(size * size * 3, 1.0));
             let mut vector = vec![0.0; features];
             let mut fastest = f64::INFINITY;
-            group.bench_function(isa.name(), |bencher| {
+            group.bench_function(&label, |bencher| {
                 bencher.iter_custom(|times| {
                     let start = std::time::Instant::now();
                     (0..times).for_each(|_| network.forward(&image, &mut scratch, &mut vector));
@@ -79,20 +82,20 @@ fn main() {
                 });
             });
             if fastest.is_finite() {
-                shares.push((name, isa, network.multiply_adds(), fastest));
+                shares.push((name, label, isa, network.multiply_adds(), fastest));
             }
         }
         group.finish();
     }
     println!(
-        "\n{:<12} {:<9} {:>10} {:>12} {:>9} {:>7}",
+        "\n{:<12} {:<12} {:>10} {:>12} {:>9} {:>7}",
         "MobileNetV2", "kernels", "images/s", "multiply-adds", "GFLOP/s", "roof"
     );
-    for (name, isa, multiply_adds, seconds) in shares {
+    for (name, label, isa, multiply_adds, seconds) in shares {
         let rate = multiply_adds as f64 / seconds;
         println!(
-            "{name:<12} {:<9} {:>10.0} {:>11.1} M {:>9.1} {:>6.0}%",
-            isa.name(),
+            "{name:<12} {:<12} {:>10.0} {:>11.1} M {:>9.1} {:>6.0}%",
+            label,
             1.0 / seconds,
             multiply_adds as f64 / 1e6,
             2.0 * rate / 1e9,

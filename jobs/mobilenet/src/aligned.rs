@@ -2,45 +2,46 @@
 
 use std::ops::{Deref, DerefMut};
 
-const LINE: usize = 64 / size_of::<f32>();
+const LINE: usize = 64;
 
-/// A fixed number of f32, the first on a cache line.
+/// A fixed number of elements, the first on a cache line.
 #[derive(Debug, Default)]
-pub(crate) struct Aligned {
-    data: Vec<f32>,
+pub(crate) struct Aligned<T> {
+    data: Vec<T>,
     start: usize,
     len: usize,
 }
 
-impl Aligned {
+impl<T: Copy + Default> Aligned<T> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        let data = vec![0.0f32; len + LINE - 1];
+        let spare = LINE / size_of::<T>() - 1;
+        let data = vec![T::default(); len + spare];
         // An interpreter such as Miri may decline to align; that costs speed only.
-        let start = match data.as_ptr().align_offset(64) {
-            start if start < LINE => start,
+        let start = match data.as_ptr().align_offset(LINE) {
+            start if start <= spare => start,
             _ => 0,
         };
         Aligned { data, start, len }
     }
 
     /// A copy of `data`.
-    pub fn from(data: &[f32]) -> Self {
+    pub fn from(data: &[T]) -> Self {
         let mut copy = Aligned::zeros(data.len());
         copy.copy_from_slice(data);
         copy
     }
 }
 
-impl Deref for Aligned {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
         &self.data[self.start..self.start + self.len]
     }
 }
 
-impl DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         &mut self.data[self.start..self.start + self.len]
     }
 }

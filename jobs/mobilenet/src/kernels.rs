@@ -1,4 +1,4 @@
-//! The inner loops: matrix product of a panel of weights, depthwise 3x3, mean. Generic over [`Simd`]; compiled once a
+//! The inner loops: matrix product of a panel of weights, in f32 or of bytes, depthwise 3x3, mean. Generic over [`Simd`]; compiled once a
 //! kind of processor by [`Kernels`].
 //!
 //! Activations are `[row][column][channel]` f32, channels padded to a multiple of 16 or 8 (the padding is zero in weights
@@ -7,7 +7,7 @@
 // Indices, not iterators: closures would be functions of their own, compiled without the instructions.
 #![allow(clippy::needless_range_loop)]
 
-use crate::simd::{Portable, Simd, at};
+use crate::simd::{Dot, Portable, Simd, at};
 
 /// Least number of channels that go through a depthwise convolution together: the widest register.
 pub(crate) const WIDE: usize = 16;
@@ -98,6 +98,53 @@ impl Product<'_> {
     }
 }
 
+/// Rows of bytes, in segments as [`Segmented`].
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes<'a> {
+    pub data: &'a [u8],
+    pub pitch: usize,
+    pub segment: usize,
+    pub jump: usize,
+}
+
+/// Some columns of a matrix of weights as bytes, `[k / 4][width][4]`. A product is `scale * (start + sum of bytes' products)
+/// + bias`, column by column.
+#[derive(Clone, Copy)]
+pub(crate) struct BytePanel<'a> {
+    pub k: usize,
+    pub width: usize,
+    pub weight: &'a [i8],
+    pub start: &'a [i32],
+    pub scale: &'a [f32],
+    pub bias: &'a [f32],
+}
+
+/// As [`Product`], of bytes, into floats: sums are exact.
+pub(crate) struct ByteProduct<'a> {
+    pub m: usize,
+    pub a: Bytes<'a>,
+    pub panel: BytePanel<'a>,
+    pub clamp: Clamp,
+    pub residual: Option<Rows<'a>>,
+}
+
+impl ByteProduct<'_> {
+    /// Panics unless all that the kernel touches is there.
+    fn check(&self, out: &RowsMut, panel: usize) {
+        let last = self.m - 1;
+        let BytePanel { k, width, weight, start, scale, bias } = self.panel;
+        let Bytes { data, pitch, segment, jump } = self.a;
+        assert!(k.is_multiple_of(4) && segment.is_multiple_of(4));
+        let (whole, rest) = (k / segment, k % segment);
+        assert!(whole == 0 || last * pitch + (whole - 1) * jump + segment <= data.len());
+        assert!(rest == 0 || last * pitch + whole * jump + rest <= data.len());
+        assert!(width == panel || width == WIDE);
+        assert!(k * width <= weight.len() && width <= scale.len() && width <= start.len() && width <= bias.len());
+        assert!(last * out.pitch + width <= out.data.len());
+        assert!(self.residual.is_none_or(|r| last * r.pitch + width <= r.data.len()));
+    }
+}
+
 /// A depthwise 3x3 convolution of one or two neighbouring output rows.
 pub(crate) struct Depthwise<'a> {
     /// Input rows from the topmost that is needed; the fourth is used with stride 1 and two output rows only.
@@ -150,13 +197,19 @@ pub(crate) trait Kernels {
     /// Width of a panel of weights.
     const PANEL: usize;
     fn product(product: &Product, out: &mut RowsMut);
+    fn byte_product(product: &ByteProduct, out: &mut RowsMut);
+    /// Least and largest of some numbers and 0.
+    fn range(from: &[f32]) -> (f32, f32);
+    /// `x * factor + zero`, rounded, within 0..=255.
+    fn quantise(from: &[f32], factor: f32, zero: f32, to: &mut [u8]);
     fn depthwise(depthwise: &Depthwise, out: &mut RowsMut);
     /// Mean of `m` rows of `out.len()` elements.
     fn mean(m: usize, rows: Rows, out: &mut [f32]);
 }
 
 macro_rules! kernels {
-    ($simd:ty, $vectors:literal x $most:literal, $narrow:ty, $most_narrow:literal $(, $feature:literal)?) => {
+    ($simd:ty, $vectors:literal x $most:literal, $narrow:ty, $most_narrow:literal,
+     $dot:ty, $most_dot:literal $(, $dot_feature:literal)?; $($feature:literal)?) => {
         impl Kernels for $simd {
             const PANEL: usize = $vectors * <$simd as Simd>::LANES;
 
@@ -186,6 +239,45 @@ macro_rules! kernels {
                         _ => wide(product, out),
                     }
                 }
+            }
+
+            fn byte_product(product: &ByteProduct, out: &mut RowsMut) {
+                const FULL: usize = <$simd as Kernels>::PANEL / <$dot as Simd>::LANES;
+                const HALF: usize = WIDE / <$dot as Simd>::LANES;
+                $(#[target_feature(enable = $dot_feature)])?
+                unsafe fn full(product: &ByteProduct, out: &mut RowsMut) {
+                    // SAFETY: bounds are checked below; the instructions are there.
+                    unsafe { self::byte_product::<$dot, FULL, $most_dot>(product, out) }
+                }
+                $(#[target_feature(enable = $dot_feature)])?
+                unsafe fn half(product: &ByteProduct, out: &mut RowsMut) {
+                    // SAFETY: as above.
+                    unsafe { self::byte_product::<$dot, HALF, $most_dot>(product, out) }
+                }
+                product.check(out, Self::PANEL);
+                // SAFETY: bounds are checked; a network of bytes is made for processors that have the instructions.
+                unsafe {
+                    if product.panel.width == Self::PANEL { full(product, out) } else { half(product, out) }
+                }
+            }
+
+            fn range(from: &[f32]) -> (f32, f32) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn run(from: &[f32]) -> (f32, f32) {
+                    // SAFETY: the instructions are there.
+                    unsafe { self::range::<$simd>(from) }
+                }
+                // SAFETY: a network is made for processors that have the instructions.
+                unsafe { run(from) }
+            }
+
+            fn quantise(from: &[f32], factor: f32, zero: f32, to: &mut [u8]) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn run(from: &[f32], factor: f32, zero: f32, to: &mut [u8]) {
+                    self::quantise(from, factor, zero, to)
+                }
+                // SAFETY: a network is made for processors that have the instructions.
+                unsafe { run(from, factor, zero, to) }
             }
 
             fn depthwise(depthwise: &Depthwise, out: &mut RowsMut) {
@@ -222,12 +314,15 @@ macro_rules! kernels {
 
 // Registers hold `vectors x rows` sums, `vectors` weights and an activation. Eight channels fill half of AVX-512's.
 #[cfg(target_arch = "x86_64")]
-kernels!(crate::simd::Avx512, 2 x 14, crate::simd::Avx2, 14, "avx512f,avx512vl,avx2,fma");
+kernels!(
+    crate::simd::Avx512, 2 x 14, crate::simd::Avx2, 14,
+    crate::simd::Avx512, 14, "avx512f,avx512vl,avx512vnni"; "avx512f,avx512vl,avx512bw,avx2,fma"
+);
 #[cfg(target_arch = "x86_64")]
-kernels!(crate::simd::Avx2, 2 x 6, crate::simd::Avx2, 12, "avx2,fma");
+kernels!(crate::simd::Avx2, 2 x 6, crate::simd::Avx2, 12, Portable, 1, "avx2,fma"; "avx2,fma");
 #[cfg(target_arch = "aarch64")]
-kernels!(crate::simd::Neon, 4 x 6, crate::simd::Neon, 12, "neon");
-kernels!(Portable, 2 x 4, Portable, 8);
+kernels!(crate::simd::Neon, 4 x 6, crate::simd::Neon, 12, Portable, 1, "neon"; "neon");
+kernels!(Portable, 2 x 4, Portable, 8, Portable, 1;);
 
 /// Goes down the rows in tiles of at most `MOST`, as equal as they can be: a tile of few rows waits for its own sums.
 ///
@@ -309,6 +404,143 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(p: &Product, ro
                 S::store(out.data, (row + r) * out.pitch + v * S::LANES, sums[r][v]);
             }
         }
+    }
+}
+
+/// As [`product`].
+///
+/// # Safety
+/// [`ByteProduct::check`] has passed; the processor has the instructions of `S`; `MOST <= 14`.
+#[inline(always)]
+unsafe fn byte_product<S: Dot, const VECTORS: usize, const MOST: usize>(p: &ByteProduct, out: &mut RowsMut) {
+    let tiles = p.m.div_ceil(MOST);
+    let mut row = 0;
+    for t in 1..=tiles {
+        let end = p.m * t / tiles;
+        macro_rules! tile {
+            ($($rows:literal)*) => {
+                match end - row {
+                    // SAFETY: rows below `m`.
+                    $($rows if $rows <= MOST => unsafe { byte_tile::<S, $rows, VECTORS>(p, row, out) },)*
+                    n => unreachable!("a tile of {n}"),
+                }
+            };
+        }
+        tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        row = end;
+    }
+}
+
+/// As [`tile`].
+///
+/// # Safety
+/// As for [`byte_product`], and `row + ROWS <= m`.
+#[inline(always)]
+unsafe fn byte_tile<S: Dot, const ROWS: usize, const VECTORS: usize>(
+    p: &ByteProduct,
+    row: usize,
+    out: &mut RowsMut,
+) {
+    let BytePanel { k, weight, start: first, scale, bias, .. } = p.panel;
+    let Bytes { data, pitch, segment, jump } = p.a;
+    let width = VECTORS * S::LANES;
+    // SAFETY: see above.
+    unsafe {
+        let mut start = [S::sums(first, 0); VECTORS];
+        for v in 0..VECTORS {
+            start[v] = S::sums(first, v * S::LANES);
+        }
+        let mut acc = [start; ROWS];
+        let (mut done, mut from) = (0, row * pitch);
+        while done < k {
+            let n = segment.min(k - done);
+            for i in (0..n).step_by(4) {
+                let mut w = start;
+                for v in 0..VECTORS {
+                    w[v] = S::weights(weight, (done + i) * width + 4 * v * S::LANES);
+                }
+                for r in 0..ROWS {
+                    let x = S::four(data, from + r * pitch + i);
+                    for v in 0..VECTORS {
+                        acc[r][v] = S::dot(acc[r][v], x, w[v]);
+                    }
+                }
+            }
+            done += n;
+            from += jump;
+        }
+        let mut floats = [[S::splat(0.0); VECTORS]; ROWS];
+        for v in 0..VECTORS {
+            let (scale, bias) = (S::load(scale, v * S::LANES), S::load(bias, v * S::LANES));
+            for r in 0..ROWS {
+                floats[r][v] = S::fma(S::float(acc[r][v]), scale, bias);
+            }
+        }
+        if let Some((min, max)) = p.clamp.bounds() {
+            let (min, max) = (S::splat(min), S::splat(max));
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    floats[r][v] = S::clamp(floats[r][v], min, max);
+                }
+            }
+        }
+        if let Some(residual) = p.residual {
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    let x = S::load(residual.data, (row + r) * residual.pitch + v * S::LANES);
+                    floats[r][v] = S::add(floats[r][v], x);
+                }
+            }
+        }
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                S::store(out.data, (row + r) * out.pitch + v * S::LANES, floats[r][v]);
+            }
+        }
+    }
+}
+
+/// Least and largest of some numbers and 0.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn range<S: Simd>(from: &[f32]) -> (f32, f32) {
+    // Two registers of each, so that one comparison need not wait for the other.
+    let step = 2 * S::LANES;
+    let whole = from.len() / step * step;
+    let mut bounds = [[0.0; 32]; 2];
+    // SAFETY: see above; loads end at `whole`, and two registers hold at most 32 numbers.
+    unsafe {
+        let (mut least, mut most) = ([S::splat(0.0); 2], [S::splat(0.0); 2]);
+        for i in (0..whole).step_by(step) {
+            for v in 0..2 {
+                let x = S::load(from, i + v * S::LANES);
+                least[v] = S::min(least[v], x);
+                most[v] = S::max(most[v], x);
+            }
+        }
+        for v in 0..2 {
+            S::store(&mut bounds[0], v * S::LANES, least[v]);
+            S::store(&mut bounds[1], v * S::LANES, most[v]);
+        }
+    }
+    let rest = &from[whole..];
+    let least = bounds[0].iter().chain(rest).fold(0.0, |a: f32, b| a.min(*b));
+    (least, bounds[1].iter().chain(rest).fold(0.0, |a: f32, b| a.max(*b)))
+}
+
+/// Numbers to bytes, to the nearest.
+#[inline(always)]
+fn quantise(from: &[f32], factor: f32, zero: f32, to: &mut [u8]) {
+    // So large that the last bit of its fraction is worth 1: adding it rounds, and leaves an integer in the low bits.
+    // The compiler makes whole registers of this, and not of a conversion.
+    const LARGE: f32 = (1 << 23) as f32;
+    for (to, from) in to.iter_mut().zip(from) {
+        let x = from * factor + zero;
+        let x = if x > 0.0 { x } else { 0.0 };
+        let x = if x < 255.0 { x } else { 255.0 };
+        *to = (x + LARGE).to_bits() as u8;
     }
 }
 

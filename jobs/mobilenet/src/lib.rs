@@ -49,7 +49,7 @@ impl Isa {
     pub fn is_here(self) -> bool {
         match self {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Isa::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl"),
+            Isa::Avx512 => is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512bw"),
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(all(target_arch = "aarch64", not(miri)))]
@@ -59,10 +59,29 @@ impl Isa {
         }
     }
 
+    /// Whether this processor multiplies bytes faster than floats.
+    pub fn has_dot(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Isa::Avx512 && is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// The fastest one here.
     pub fn best() -> Isa {
         Isa::ALL.into_iter().find(|isa| isa.is_here()).expect("one is portable")
     }
+}
+
+/// What the 1x1 convolutions, which are nearly all of the work, compute with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// Bytes, summed exactly in 32 bits: weights with a scale an output; activations with a scale an image and block, from
+    /// their own least and largest, or from the activation function's bounds. Stem, depthwise convolutions and residuals
+    /// stay in f32. (Jacob et al., CVPR 2018.)
+    Int8,
 }
 
 /// Rows and columns of zeros that a 3x3 convolution adds around its input.

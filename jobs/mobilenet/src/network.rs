@@ -1,13 +1,13 @@
 //! Layers to blocks, blocks to features.
 
 use crate::aligned::Aligned;
-use crate::kernels::{Clamp, Depthwise, Kernels, NARROW, Panel, Product, Rows, RowsMut, Segmented, WIDE};
+use crate::kernels::{BytePanel, ByteProduct, Bytes, Clamp, Depthwise, Kernels, NARROW, Panel, Product, Rows, RowsMut, Segmented, WIDE};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 use crate::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
-use crate::{Isa, Layer, Padding};
+use crate::{Isa, Layer, Padding, Precision};
 
 /// A strip of the hidden tensor and its depthwise output: what stays in the second-level cache beside the weights.
 const STRIP: usize = 288 * 1024;
@@ -15,23 +15,46 @@ const STRIP: usize = 288 * 1024;
 /// Taps of the stem: three rows of nine elements.
 const TAPS: usize = 27;
 
-/// A 1x1 convolution, or the stem: panels of outputs, each `[inputs][width]`, one after another.
+/// A 1x1 convolution, or the stem: panels of outputs, one after another.
 #[derive(Debug)]
 struct Matrix {
     inputs: usize,
     outputs: usize,
     /// Most columns of a panel.
     panel: usize,
-    weight: Aligned,
-    bias: Aligned,
+    weights: Weights,
+    bias: Aligned<f32>,
     clamp: Clamp,
+}
+
+/// A matrix' weights, packed.
+#[derive(Debug)]
+enum Weights {
+    /// `[inputs][width]`
+    Floats(Aligned<f32>),
+    /// `[inputs / 4][width][4]`, inputs padded with zeros; what a byte is worth and the sum of the bytes, per output.
+    Bytes { weight: Aligned<i8>, scale: Aligned<f32>, sums: Aligned<i32> },
+}
+
+/// How bytes of activations enter a [`BytePanel`]: per output.
+#[derive(Debug, Default)]
+struct Entry {
+    start: Aligned<i32>,
+    scale: Aligned<f32>,
+}
+
+/// What a matrix is multiplied by.
+#[derive(Clone, Copy)]
+enum Operand<'a> {
+    Floats(Segmented<'a>),
+    Bytes(Bytes<'a>, &'a Entry),
 }
 
 /// A depthwise convolution: `[9][channels]`.
 #[derive(Debug)]
 struct Taps {
-    weight: Aligned,
-    bias: Aligned,
+    weight: Aligned<f32>,
+    bias: Aligned<f32>,
     stride: usize,
     padding: Padding,
     clamp: Clamp,
@@ -66,6 +89,8 @@ struct Middle {
 struct Block {
     middle: Option<Middle>,
     projection: Matrix,
+    /// How a strip's bytes enter the projection.
+    entry: Entry,
     residual: bool,
     /// Rows and columns of the output.
     to: [usize; 2],
@@ -80,23 +105,28 @@ pub struct Network {
     blocks: Vec<Block>,
     features: usize,
     multiply_adds: u64,
+    precision: Precision,
 }
 
 /// What one thread needs to run images through.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// A block's input, and its output.
-    input: Aligned,
-    output: Aligned,
+    input: Aligned<f32>,
+    output: Aligned<f32>,
     /// A ring of rows of the hidden tensor, panel after panel.
-    hidden: Aligned,
+    hidden: Aligned<f32>,
     /// A strip of the depthwise convolution's output, panel after panel.
-    strip: Aligned,
+    strip: Aligned<f32>,
     /// The image and its padding.
-    image: Aligned,
+    image: Aligned<f32>,
     /// A row of padding.
-    zeros: Aligned,
-    features: Aligned,
+    zeros: Aligned<f32>,
+    features: Aligned<f32>,
+    /// Of a network of bytes: a block's input, how it enters the first matrix, and a strip.
+    bytes: Aligned<u8>,
+    entry: Entry,
+    strip_bytes: Aligned<u8>,
 }
 
 /// Channels as a depthwise convolution takes them.
@@ -104,9 +134,15 @@ fn padded(channels: usize) -> usize {
     channels.next_multiple_of(WIDE)
 }
 
+impl Entry {
+    fn new(outputs: usize) -> Self {
+        Entry { start: Aligned::zeros(outputs), scale: Aligned::zeros(outputs) }
+    }
+}
+
 impl Matrix {
     /// `weight`: `[outputs][inputs]`; outputs are padded to a multiple of `lane`.
-    fn new(weight: &[f32], bias: &[f32], clamp: Clamp, panel: usize, lane: usize) -> Self {
+    fn new(weight: &[f32], bias: &[f32], clamp: Clamp, panel: usize, lane: usize, precision: Precision) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs;
         let mut padded = bias.to_vec();
@@ -115,18 +151,41 @@ impl Matrix {
             inputs,
             outputs,
             panel,
-            weight: Aligned::default(),
+            weights: Weights::Floats(Aligned::default()),
             bias: Aligned::from(&padded),
             clamp,
         };
-        let mut packed = Vec::with_capacity(inputs * padded.len());
-        for (first, width) in matrix.cuts() {
-            for i in 0..inputs {
-                let column = |o: usize| if o < outputs { weight[o * inputs + i] } else { 0.0 };
-                packed.extend((first..first + width).map(column));
+        let at = |o: usize, i: usize| if o < outputs && i < inputs { weight[o * inputs + i] } else { 0.0 };
+        matrix.weights = match precision {
+            Precision::F32 => {
+                let mut packed = Vec::with_capacity(inputs * padded.len());
+                for (first, width) in matrix.cuts() {
+                    for i in 0..inputs {
+                        packed.extend((first..first + width).map(|o| at(o, i)));
+                    }
+                }
+                Weights::Floats(Aligned::from(&packed))
             }
-        }
-        matrix.weight = Aligned::from(&packed);
+            Precision::Int8 => {
+                // The largest weight of an output is 127: symmetric, so that no zero point of the weights is needed.
+                let largest = |o: usize| (0..inputs).map(|i| at(o, i).abs()).fold(f32::MIN_POSITIVE, f32::max);
+                let scale: Vec<f32> = (0..padded.len()).map(|o| largest(o) / 127.0).collect();
+                let byte = |o: usize, i: usize| (at(o, i) / scale[o]).round() as i8;
+                let mut packed = Vec::with_capacity(inputs.next_multiple_of(4) * padded.len());
+                for (first, width) in matrix.cuts() {
+                    for i in (0..inputs).step_by(4) {
+                        packed.extend((first..first + width).flat_map(|o| (i..i + 4).map(move |i| byte(o, i))));
+                    }
+                }
+                let sum = |o: usize| (0..inputs).map(|i| i32::from(byte(o, i))).sum();
+                let sums: Vec<i32> = (0..padded.len()).map(sum).collect();
+                Weights::Bytes {
+                    weight: Aligned::from(&packed),
+                    scale: Aligned::from(&scale),
+                    sums: Aligned::from(&sums),
+                }
+            }
+        };
         matrix
     }
 
@@ -146,23 +205,51 @@ impl Matrix {
         })
     }
 
-    fn panel(&self, first: usize, width: usize) -> Panel<'_> {
-        Panel {
-            k: self.inputs,
-            width,
-            weight: &self.weight[first * self.inputs..],
-            bias: &self.bias[first..],
+    /// Says how bytes worth `scale * (byte - zero)` enter.
+    fn enter(&self, scale: f32, zero: i32, entry: &mut Entry) {
+        let Weights::Bytes { scale: own, sums, .. } = &self.weights else { return };
+        for (o, (own, sum)) in own.iter().zip(&**sums).enumerate() {
+            entry.start[o] = -zero * sum;
+            entry.scale[o] = own * scale;
+        }
+    }
+
+    /// Some outputs of `m` rows.
+    fn cut<K: Kernels>(
+        &self,
+        (first, width): (usize, usize),
+        m: usize,
+        a: Operand,
+        residual: Option<Rows>,
+        out: &mut RowsMut,
+    ) {
+        let (clamp, bias) = (self.clamp, &self.bias[first..]);
+        match (&self.weights, a) {
+            (Weights::Floats(weight), Operand::Floats(a)) => {
+                let panel = Panel { k: self.inputs, width, weight: &weight[first * self.inputs..], bias };
+                K::product(&Product { m, a, panel, clamp, residual }, out);
+            }
+            (Weights::Bytes { weight, .. }, Operand::Bytes(a, entry)) => {
+                let k = self.inputs.next_multiple_of(4);
+                let (weight, start, scale) = (&weight[first * k..], &entry.start[first..], &entry.scale[first..]);
+                let panel = BytePanel { k, width, weight, start, scale, bias };
+                K::byte_product(&ByteProduct { m, a, panel, clamp, residual }, out);
+            }
+            _ => unreachable!("weights and activations of one precision"),
         }
     }
 
     /// All outputs of `m` rows.
-    fn run<K: Kernels>(&self, m: usize, a: Segmented, residual: Option<Rows>, out: &mut [f32]) {
+    fn run<K: Kernels>(&self, m: usize, a: Operand, residual: Option<Rows>, out: &mut [f32]) {
         for (first, width) in self.cuts() {
-            let panel = self.panel(first, width);
             let residual = residual.map(|r| Rows { data: &r.data[first..], ..r });
-            let product = Product { m, a, panel, clamp: self.clamp, residual };
-            K::product(&product, &mut RowsMut { data: &mut out[first..], pitch: self.pitch() });
+            let mut out = RowsMut { data: &mut out[first..], pitch: self.pitch() };
+            self.cut::<K>((first, width), m, a, residual, &mut out);
         }
+    }
+
+    fn is_bytes(&self) -> bool {
+        matches!(self.weights, Weights::Bytes { .. })
     }
 }
 
@@ -191,8 +278,9 @@ impl Network {
     ///
     /// # Errors
     /// What is not in MobileNet's manner, in a few words.
-    pub fn new(layers: &[Layer], size: [usize; 2], isa: Isa) -> Result<Self, String> {
+    pub fn new(layers: &[Layer], size: [usize; 2], isa: Isa, precision: Precision) -> Result<Self, String> {
         assert!(isa.is_here(), "{} is not here", isa.name());
+        assert!(precision == Precision::F32 || isa != Isa::Avx512 || isa.has_dot(), "no VNNI here");
         for layer in layers {
             if let Layer::Stem { clamp, .. } | Layer::Depthwise { clamp, .. } | Layer::Pointwise { clamp, .. } =
                 layer
@@ -212,10 +300,14 @@ impl Network {
             _ => Portable::PANEL,
         };
         let matrix = |layer: &Layer, lane: usize| match layer {
-            Layer::Pointwise { weight, bias, clamp } => Some(Matrix::new(weight, bias, *clamp, panel, lane)),
+            Layer::Pointwise { weight, bias, clamp } => {
+                // Products of bytes have no narrow kind.
+                let lane = if precision == Precision::Int8 { WIDE } else { lane };
+                Some(Matrix::new(weight, bias, *clamp, panel, lane, precision))
+            }
             _ => None,
         };
-        let mut network = Network { isa, size, blocks: Vec::new(), features: 0, multiply_adds: 0 };
+        let mut network = Network { isa, size, blocks: Vec::new(), features: 0, multiply_adds: 0, precision };
         let (mut map, mut channels, mut at) = (size, 3, 0);
         while at < layers.len() {
             let first = at;
@@ -225,7 +317,7 @@ impl Network {
                     // From [output][colour][tap] to [output][tap][colour], as pixels lie.
                     let colour = |i: usize| i / TAPS * TAPS + i % 3 * 9 + i % TAPS / 3;
                     let weight: Vec<f32> = (0..weight.len()).map(|i| weight[colour(i)]).collect();
-                    let matrix = Matrix::new(&weight, bias, *clamp, panel, WIDE);
+                    let matrix = Matrix::new(&weight, bias, *clamp, panel, WIDE, Precision::F32);
                     let to = convolved(map, *stride, *padding)?;
                     at += 1;
                     (Hidden::Stem { matrix, stride: *stride, padding: *padding }, to)
@@ -287,6 +379,16 @@ impl Network {
             network.count(&projection, channels, map)?;
             channels = projection.outputs;
             at += 1;
+            let mut entry = Entry::default();
+            if let (Precision::Int8, Some(m)) = (precision, &middle) {
+                // A strip's bytes stand for what the activation lets through.
+                let max = match m.taps.clamp {
+                    Clamp::Within { max, .. } if max.is_finite() => max,
+                    _ => return Err("int8 needs a bounded activation, such as ReLU6, after a depthwise one".into()),
+                };
+                entry = Entry::new(projection.pitch());
+                projection.enter(max / 255.0, 0, &mut entry);
+            }
             let mut residual = false;
             if let Some(Layer::Add(from)) = layers.get(at) {
                 // The block's input is what the layer before its first one gave.
@@ -298,7 +400,7 @@ impl Network {
                 residual = true;
                 at += 1;
             }
-            network.blocks.push(Block { middle, projection, residual, to: map });
+            network.blocks.push(Block { middle, projection, entry, residual, to: map });
         }
         if network.blocks.is_empty() {
             return Err("no layers".into());
@@ -326,6 +428,11 @@ impl Network {
     /// Multiply-adds an image.
     pub fn multiply_adds(&self) -> u64 {
         self.multiply_adds
+    }
+
+    /// What activations and weights are.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The kernels in use.
@@ -357,6 +464,12 @@ impl Network {
         s.image = Aligned::zeros(image);
         s.zeros = Aligned::zeros(zeros);
         s.features = Aligned::zeros(padded(self.features));
+        if self.precision == Precision::Int8 {
+            let widest = |b: &Block| b.projection.pitch().max(b.middle.as_ref().map_or(0, |m| padded(m.channels)));
+            s.bytes = Aligned::zeros(map);
+            s.strip_bytes = Aligned::zeros(strip);
+            s.entry = Entry::new(self.blocks.iter().map(widest).max().unwrap_or_default());
+        }
         s
     }
 
@@ -395,8 +508,13 @@ impl Network {
             m = block.to[0] * block.to[1];
             match &block.middle {
                 Some(middle) => middle.run::<K>(block, channels, s),
+                None if block.projection.is_bytes() => {
+                    bytes_of::<K>(&s.input[..m * channels], &block.projection, &mut s.bytes, &mut s.entry);
+                    let a = Operand::Bytes(plain_bytes(&s.bytes, channels), &s.entry);
+                    block.projection.run::<K>(m, a, None, &mut s.output);
+                }
                 None => {
-                    let a = plain(&s.input, channels);
+                    let a = Operand::Floats(plain(&s.input, channels));
                     block.projection.run::<K>(m, a, None, &mut s.output);
                 }
             }
@@ -405,6 +523,20 @@ impl Network {
         }
         K::mean(m, Rows { data: &s.input, pitch: channels }, &mut s.features);
     }
+}
+
+/// Numbers to bytes, between the least and the largest of them; says how they enter `matrix`.
+fn bytes_of<K: Kernels>(from: &[f32], matrix: &Matrix, to: &mut [u8], entry: &mut Entry) {
+    let (least, most) = K::range(from);
+    let scale = ((most - least) / 255.0).max(f32::MIN_POSITIVE);
+    let zero = (-least / scale).round();
+    K::quantise(from, 1.0 / scale, zero, to);
+    matrix.enter(scale, zero as i32, entry);
+}
+
+/// Rows in one piece.
+fn plain_bytes(data: &[u8], pitch: usize) -> Bytes<'_> {
+    Bytes { data, pitch, segment: pitch, jump: 0 }
 }
 
 /// Rows in one piece.
@@ -438,6 +570,12 @@ impl Middle {
     fn run<K: Kernels>(&self, block: &Block, channels: usize, s: &mut Scratch) {
         let (columns, width, ring) = (self.from[1], padded(self.channels), self.ring());
         let [rows_out, columns_out] = block.to;
+        if let Hidden::Expansion(matrix) = &self.hidden
+            && matrix.is_bytes()
+        {
+            let from = &s.input[..self.from[0] * columns * channels];
+            bytes_of::<K>(from, matrix, &mut s.bytes, &mut s.entry);
+        }
         let (mut first, mut have) = (0, 0);
         while first < rows_out {
             let n = self.strip.min(rows_out - first);
@@ -459,21 +597,19 @@ impl Middle {
                                 run = 1;
                                 let jump = s.image.len() / self.image_rows;
                                 let rows = Rows { data: &s.image[y * stride * jump..], pitch: 3 * stride };
-                                (matrix, Segmented { rows, segment: TAPS / 3, jump })
+                                (matrix, Operand::Floats(Segmented { rows, segment: TAPS / 3, jump }))
+                            }
+                            Hidden::Expansion(matrix) if matrix.is_bytes() => {
+                                let a = plain_bytes(&s.bytes[y * columns * channels..], channels);
+                                (matrix, Operand::Bytes(a, &s.entry))
                             }
                             Hidden::Expansion(matrix) => {
-                                (matrix, plain(&s.input[y * columns * channels..], channels))
+                                (matrix, Operand::Floats(plain(&s.input[y * columns * channels..], channels)))
                             }
                             Hidden::Input => unreachable!(),
                         };
-                        let product = Product {
-                            m: run * columns,
-                            a,
-                            panel: matrix.panel(start, panel),
-                            clamp: matrix.clamp,
-                            residual: None,
-                        };
-                        K::product(&product, &mut RowsMut { data: out, pitch: panel });
+                        let mut out = RowsMut { data: out, pitch: panel };
+                        matrix.cut::<K>((start, panel), run * columns, a, None, &mut out);
                         y += run;
                     }
                 }
@@ -518,8 +654,16 @@ impl Middle {
             let pitch = block.projection.pitch();
             let offset = first * columns_out * pitch;
             let residual = block.residual.then(|| Rows { data: &s.input[offset..], pitch });
-            let rows = Rows { data: &s.strip, pitch: K::PANEL };
-            let a = Segmented { rows, segment: K::PANEL, jump: n * columns_out * K::PANEL };
+            let (segment, jump) = (K::PANEL, n * columns_out * K::PANEL);
+            let a = if block.projection.is_bytes() {
+                let used = jump * width.div_ceil(segment);
+                // The same scale as in the block's entry: what the activation lets through.
+                let Clamp::Within { max, .. } = self.taps.clamp else { unreachable!("bounded") };
+                K::quantise(&s.strip[..used], 255.0 / max, 0.0, &mut s.strip_bytes);
+                Operand::Bytes(Bytes { data: &s.strip_bytes, pitch: segment, segment, jump }, &block.entry)
+            } else {
+                Operand::Floats(Segmented { rows: Rows { data: &s.strip, pitch: segment }, segment, jump })
+            };
             block.projection.run::<K>(n * columns_out, a, residual, &mut s.output[offset..]);
             first += n;
         }

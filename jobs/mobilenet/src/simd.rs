@@ -1,7 +1,8 @@
 //! The vector instructions that the kernels are written in, once a kind of processor.
 //!
-//! Memory is touched by three functions only, [`load`](Simd::load), [`store`](Simd::store) and [`at`]; in tests each
-//! of their accesses is checked against its slice.
+//! Memory is touched by a few functions only: [`load`](Simd::load), [`store`](Simd::store) and [`at`], and, for bytes,
+//! [`sums`](Dot::sums), [`weights`](Dot::weights) and [`four`](Dot::four). In tests each of their accesses is checked
+//! against its slice.
 
 /// One kind of vector registers.
 ///
@@ -19,9 +20,30 @@ pub(crate) trait Simd {
     /// `a * b + c`
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `v` within bounds that are not negative. Bits of such numbers are in the order of integers, and those of all
     /// negative numbers below them: integer units do it, beside those that multiply.
     unsafe fn clamp(v: Self::V, min: Self::V, max: Self::V) -> Self::V;
+}
+
+/// Registers that multiply bytes.
+///
+/// # Safety
+/// As for [`Simd`]; loads only within their slices.
+pub(crate) trait Dot: Simd {
+    /// A register of [`LANES`](Simd::LANES) 32-bit integers, or of four bytes in place of each.
+    type I: Copy;
+    /// Integers.
+    unsafe fn sums(from: &[i32], at: usize) -> Self::I;
+    /// Four signed bytes a lane.
+    unsafe fn weights(from: &[i8], at: usize) -> Self::I;
+    /// The same four unsigned bytes in each lane.
+    unsafe fn four(from: &[u8], at: usize) -> Self::I;
+    /// `sum` and the four products of each lane.
+    unsafe fn dot(sum: Self::I, a: Self::I, w: Self::I) -> Self::I;
+    /// As floats.
+    unsafe fn float(sum: Self::I) -> Self::V;
 }
 
 /// One number.
@@ -47,7 +69,7 @@ fn check(len: usize, at: usize, n: usize) {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! simd {
     ($name:ident, $doc:literal, $v:ty, $lanes:literal, $splat:path, $load:path, $store:path, $fma:path, $add:path,
-     $clamp:path) => {
+     $min:path, $max:path, $clamp:path) => {
         #[doc = $doc]
         pub(crate) struct $name;
 
@@ -80,6 +102,16 @@ macro_rules! simd {
             unsafe fn add(a: $v, b: $v) -> $v {
                 // SAFETY: see `splat`.
                 unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn min(a: $v, b: $v) -> $v {
+                // SAFETY: see `splat`.
+                unsafe { $min(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn max(a: $v, b: $v) -> $v {
+                // SAFETY: see `splat`.
+                unsafe { $max(a, b) }
             }
             #[inline(always)]
             unsafe fn clamp(v: $v, min: $v, max: $v) -> $v {
@@ -128,6 +160,8 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
+        _mm512_min_ps,
+        _mm512_max_ps,
         clamp512
     );
     simd!(
@@ -140,11 +174,48 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
+        _mm256_min_ps,
+        _mm256_max_ps,
         clamp256
     );
 }
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
+
+/// With AVX-512 VNNI.
+#[cfg(target_arch = "x86_64")]
+impl Dot for Avx512 {
+    type I = std::arch::x86_64::__m512i;
+    #[inline(always)]
+    unsafe fn sums(from: &[i32], at: usize) -> Self::I {
+        check(from.len(), at, 16);
+        // SAFETY: the caller promises that the elements are within the slice, and has made sure of the
+        // instructions; so below.
+        unsafe { std::arch::x86_64::_mm512_loadu_si512(from.as_ptr().add(at).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: &[i8], at: usize) -> Self::I {
+        check(from.len(), at, 64);
+        // SAFETY: see `sums`.
+        unsafe { std::arch::x86_64::_mm512_loadu_si512(from.as_ptr().add(at).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn four(from: &[u8], at: usize) -> Self::I {
+        check(from.len(), at, 4);
+        // SAFETY: see `sums`.
+        unsafe { std::arch::x86_64::_mm512_set1_epi32(from.as_ptr().add(at).cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: Self::I, a: Self::I, w: Self::I) -> Self::I {
+        // SAFETY: see `sums`.
+        unsafe { std::arch::x86_64::_mm512_dpbusd_epi32(sum, a, w) }
+    }
+    #[inline(always)]
+    unsafe fn float(sum: Self::I) -> Self::V {
+        // SAFETY: see `sums`.
+        unsafe { std::arch::x86_64::_mm512_cvtepi32_ps(sum) }
+    }
+}
 
 #[cfg(target_arch = "aarch64")]
 mod arm {
@@ -183,6 +254,8 @@ mod arm {
         vst1q_f32,
         multiply_add,
         vaddq_f32,
+        vminq_f32,
+        vmaxq_f32,
         clamp
     );
 }
@@ -228,7 +301,40 @@ impl Simd for Portable {
         each(|i| a[i] + b[i])
     }
     #[inline(always)]
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+        each(|i| a[i].min(b[i]))
+    }
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        each(|i| a[i].max(b[i]))
+    }
+    #[inline(always)]
     unsafe fn clamp(v: Self::V, min: Self::V, max: Self::V) -> Self::V {
         each(|i| v[i].max(min[i]).min(max[i]))
+    }
+}
+
+impl Dot for Portable {
+    /// Bytes are held as integers, four registers of them.
+    type I = [[i32; 4]; PORTABLE];
+    #[inline(always)]
+    unsafe fn sums(from: &[i32], at: usize) -> Self::I {
+        std::array::from_fn(|i| [from[at + i], 0, 0, 0])
+    }
+    #[inline(always)]
+    unsafe fn weights(from: &[i8], at: usize) -> Self::I {
+        std::array::from_fn(|i| std::array::from_fn(|j| i32::from(from[at + 4 * i + j])))
+    }
+    #[inline(always)]
+    unsafe fn four(from: &[u8], at: usize) -> Self::I {
+        [std::array::from_fn(|j| i32::from(from[at + j])); PORTABLE]
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: Self::I, a: Self::I, w: Self::I) -> Self::I {
+        std::array::from_fn(|i| std::array::from_fn(|j| sum[i][j] + a[i][j] * w[i][j]))
+    }
+    #[inline(always)]
+    unsafe fn float(sum: Self::I) -> Self::V {
+        each(|i| sum[i].iter().sum::<i32>() as f32)
     }
 }

@@ -1,7 +1,7 @@
 //! Networks of many shapes, on every kind of kernels that this processor has, against the definition of a convolution
 //! in f64. Compiled for tests, each access to memory by the kernels is checked.
 
-use crate::{Clamp, Isa, Layer, Network, Padding};
+use crate::{Clamp, Isa, Layer, Network, Padding, Precision};
 
 const ONES: Padding = Padding { top: 1, left: 1, bottom: 1, right: 1 };
 /// TensorFlow's SAME with stride 2, on even sizes.
@@ -119,7 +119,7 @@ fn convolve(
 /// All kernels against the definition; two images one after the other, so that nothing stays behind in a scratch.
 fn check(layers: &[Layer], size: [usize; 2]) {
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
-        let network = Network::new(layers, size, isa).unwrap();
+        let network = Network::new(layers, size, isa, Precision::F32).unwrap();
         let mut scratch = network.scratch();
         for seed in [1, 2] {
             let image = Random(seed).list(size[0] * size[1] * 3, 1.0);
@@ -204,7 +204,7 @@ fn what_is_not_in_their_manner_is_told() {
     let pointwise = r.pointwise(16, 16, Clamp::None);
     let why = |layers: &[&Layer]| {
         let layers: Vec<Layer> = layers.iter().map(|l| (*l).clone()).collect();
-        Network::new(&layers, [32, 32], Isa::Portable).unwrap_err()
+        Network::new(&layers, [32, 32], Isa::Portable, Precision::F32).unwrap_err()
     };
     assert!(why(&[]).contains("no layers"));
     assert!(why(&[&stem]).contains("without a depthwise"));
@@ -216,4 +216,57 @@ fn what_is_not_in_their_manner_is_told() {
     assert!(why(&[&stem, &other, &pointwise]).contains("24 channels on 16"));
     let far = r.depthwise(16, 1, AFTER);
     assert!(why(&[&stem, &far, &pointwise]).contains("padding"));
+}
+
+#[test]
+fn bytes_come_close_to_floats_and_are_the_same_everywhere() {
+    let mut r = Random(11);
+    let layers = [
+        r.stem(16, 2, ONES),
+        r.depthwise(16, 1, ONES),
+        r.pointwise(16, 24, Clamp::None),
+        r.pointwise(24, 144, Clamp::RELU6),
+        r.depthwise(144, 1, ONES),
+        r.pointwise(144, 24, Clamp::None),
+        Layer::Add(2),
+        r.pointwise(24, 80, Clamp::RELU6),
+        r.depthwise(80, 2, ONES),
+        r.pointwise(80, 13, Clamp::None),
+        r.pointwise(13, 70, Clamp::RELU6),
+    ];
+    let size = if cfg!(miri) { [12, 10] } else { [66, 90] };
+    let image = Random(4).list(size[0] * size[1] * 3, 1.0);
+    let run = |isa: Isa, precision| {
+        let network = Network::new(&layers, size, isa, precision).unwrap();
+        let mut features = vec![f32::NAN; network.features()];
+        let mut scratch = network.scratch();
+        network.forward(&image, &mut scratch, &mut features);
+        let first = features.clone();
+        network.forward(&image, &mut scratch, &mut features);
+        assert_eq!(first, features);
+        features
+    };
+    let distance = |a: &[f32], b: &[f32]| {
+        let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| x * x).sum::<f32>().sqrt();
+        norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut a.iter().copied())
+    };
+    let floats = run(Isa::Portable, Precision::F32);
+    let portable = run(Isa::Portable, Precision::Int8);
+    assert!(distance(&floats, &portable) < 0.02, "{}", distance(&floats, &portable));
+    assert_ne!(floats, portable);
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_here() && (*isa != Isa::Avx512 || isa.has_dot())) {
+        // Sums of bytes are exact; a depthwise sum that differs in its last bit may round to the next byte.
+        let far = distance(&portable, &run(isa, Precision::Int8));
+        assert!(far < 2e-3, "{}: {far}", isa.name());
+    }
+}
+
+#[test]
+fn bytes_need_bounded_activations() {
+    let mut r = Random(1);
+    let mut layers = [r.stem(16, 2, ONES), r.depthwise(16, 1, ONES), r.pointwise(16, 16, Clamp::None)];
+    let Layer::Depthwise { clamp, .. } = &mut layers[1] else { unreachable!() };
+    *clamp = Clamp::RELU;
+    let why = Network::new(&layers, [32, 32], Isa::Portable, Precision::Int8).unwrap_err();
+    assert!(why.contains("ReLU6"), "{why}");
 }

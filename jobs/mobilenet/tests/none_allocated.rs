@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mobilenet::{Clamp, Isa, Layer, Network, Padding};
+use mobilenet::{Clamp, Isa, Layer, Network, Padding, Precision};
 
 struct Counting;
 
@@ -34,7 +34,7 @@ fn none_allocated() {
         Layer::Depthwise { weight: vec![0.1; 144], bias: vec![0.0; 16], stride: 1, padding, clamp },
         Layer::Pointwise { weight: vec![0.1; 512], bias: vec![0.0; 32], clamp },
     ];
-    let network = Network::new(&layers, [64, 64], Isa::best()).unwrap();
+    let network = Network::new(&layers, [64, 64], Isa::best(), Precision::F32).unwrap();
     let (mut scratch, image, mut features) = (network.scratch(), vec![0.5; 64 * 64 * 3], vec![0.0; 32]);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     network.forward(&image, &mut scratch, &mut features);

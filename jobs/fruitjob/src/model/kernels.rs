@@ -2,7 +2,7 @@
 
 use mobilenet::{Isa, Layer, Network, Scratch};
 
-use super::{Backbone, MAX_FEATURES, Session};
+use super::{Backbone, MAX_FEATURES, Precision, Session};
 use crate::error::Result;
 use crate::preprocess::{Layout, Preprocessing};
 
@@ -19,7 +19,11 @@ pub struct Kernels {
 ///
 /// # Errors
 /// Why the general engine has to do it.
-pub fn compile(layers: &[Layer], preprocessing: &Preprocessing) -> Result<Kernels, String> {
+pub fn compile(
+    layers: &[Layer],
+    preprocessing: &Preprocessing,
+    precision: Precision,
+) -> Result<Kernels, String> {
     if preprocessing.layout != Layout::Nchw {
         return Err("the input is NHWC".into());
     }
@@ -30,11 +34,17 @@ pub fn compile(layers: &[Layer], preprocessing: &Preprocessing) -> Result<Kernel
             .ok_or(format!("{ISA}={name} is not to be had here"))?,
         Err(_) => Isa::best(),
     };
-    let network = Network::new(layers, preprocessing.size.map(|s| s as usize), isa)?;
+    let (isa, precision, suffix) = match precision {
+        Precision::F32 => (isa, mobilenet::Precision::F32, ""),
+        // AVX-512 without its products of bytes has nothing over AVX2.
+        Precision::Int8 if isa == Isa::Avx512 && !isa.has_dot() => (Isa::Avx2, mobilenet::Precision::Int8, "-int8"),
+        Precision::Int8 => (isa, mobilenet::Precision::Int8, "-int8"),
+    };
+    let network = Network::new(layers, preprocessing.size.map(|s| s as usize), isa, precision)?;
     if !(2..=MAX_FEATURES).contains(&network.features()) {
         return Err(format!("{} features", network.features()));
     }
-    let kernels = Kernels { network, engine: format!("mobilenet-{}", isa.name()) };
+    let kernels = Kernels { network, engine: format!("mobilenet-{}{suffix}", isa.name()) };
     let mut vector = vec![0.0; kernels.features()];
     let plain = vec![0.0; preprocessing.len()];
     kernels.session().and_then(|mut s| s.run(&plain, &mut vector)).map_err(|e| e.to_string())?;
@@ -55,6 +65,10 @@ impl Backbone for Kernels {
 
     fn layout(&self) -> Layout {
         Layout::Nhwc
+    }
+
+    fn is_slow(&self) -> bool {
+        self.network.precision() == mobilenet::Precision::Int8 && !self.network.isa().has_dot()
     }
 
     fn session(&self) -> Result<Box<dyn Session + '_>> {
