@@ -1,6 +1,6 @@
 """Holds fruitjob against its peers on this machine: the same images, the same weights, rounds in turn.
 
-    bench/run [--rounds N] [inference] [job] [builtin] [threads] [pca]      all parts, where none is named
+    bench/run [--rounds N] [inference] [int8] [job] [builtin] [threads] [pca]      all parts, where none is named
 
 Prints a table a part: the median, the range, and how many times fruitjob's that is. What a quantity is, and what
 the figures mean: docs/performance.md.
@@ -35,7 +35,7 @@ def run(*command: object, **env: str) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
     done = subprocess.run([str(c) for c in command], env=clean | env, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stderr[-3000:]}")
+        raise RuntimeError(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout
 
 
@@ -54,15 +54,23 @@ def compare(title: str, unit: str, entrants: Entrants, rounds: int, digits: int 
     for number in range(rounds):
         for name, sample in entrants.items():
             print(f"\r\033[K{title}: round {number + 1} of {rounds}, {name}", end="", file=sys.stderr, flush=True)
-            samples[name] += sample()
+            try:
+                samples[name] += sample()
+            except RuntimeError as error:
+                # A peer's crash is a result too: the others' rounds go on.
+                print(f"\n{name}, round {number + 1}: {error}", file=sys.stderr)
     print("\r\033[K", end="", file=sys.stderr)
     ours = statistics.median(next(iter(samples.values())))
     width = max(map(len, entrants))
     print(f"\n{title} ({unit})")
     for name, values in samples.items():
+        if not values:
+            print(f"  {name:<{width}} failed in every round")
+            continue
+        failed = f"   of {len(values)} rounds that did not fail" if len(values) < rounds else ""
         middle = statistics.median(values)
         print(f"  {name:<{width}} {middle:>10.{digits}f}   {min(values):.{digits}f} to {max(values):.{digits}f}"
-              f"   {middle / ours:>6.2f}x", flush=True)
+              f"   {middle / ours:>6.2f}x{failed}", flush=True)
 
 
 class Bench:
@@ -108,6 +116,17 @@ class Bench:
         entrants["tract"] = lambda: [float(x) for x in run(INFERENCE, self.model, 3, "--general").split()]
         compare("Inference alone, MobileNetV2 1.0 at 224", "ms of CPU an image, one thread", entrants, self.rounds)
 
+    def int8(self) -> None:
+        quantised = WORK / "mobilenet_v2_int8.onnx"
+        if not quantised.exists():
+            run(sys.executable, HERE / "peers" / "int8.py", self.model, self.some, quantised)
+        ours = lambda *flags: [float(x) for x in run(INFERENCE, self.model, 3, *flags).split()]
+        compare("Inference alone in int8, MobileNetV2 1.0 at 224", "ms of CPU an image, one thread", {
+            "fruitjob, int8": lambda: ours("--int8"),
+            "fruitjob, f32": ours,
+            "onnxruntime, int8": lambda: peer("bare.py", quantised, 224, 3),
+        }, self.rounds)
+
     def whole(self) -> None:
         compare(f"The whole job, MobileNetV2 1.0 at 224, {SMALL} images", "seconds of CPU", {
             "fruitjob": lambda: self.job("cpu", self.some, "-m", self.model),
@@ -150,7 +169,7 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"inference": Bench.inference, "job": Bench.whole, "builtin": Bench.builtin, "threads": Bench.threads,
+    parts = {"inference": Bench.inference, "int8": Bench.int8, "job": Bench.whole, "builtin": Bench.builtin, "threads": Bench.threads,
              "pca": Bench.pca}
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--rounds", type=int, default=5)
