@@ -129,3 +129,9 @@ def test_quality_pca_and_thousands_of_real_photographs(fruits360, model, referen
     print(f"builtin: percent correct on 64 components: {builtin}")
     assert builtin["all"] >= 98.0
     assert builtin["unseen"] >= accuracy["unseen"]
+
+    for name, f32, args in [("mobilenet", accuracy, ["-m", model]), ("builtin", builtin, [])]:
+        fruitctl("run", "-i", tmp_path / "in", "-o", tmp_path / name / "int8", "--precision", "int8", *args)
+        int8 = nearest_neighbours(tmp_path / name / "int8")
+        print(f"{name} in int8: percent correct on 64 components: {int8}")
+        assert int8["all"] >= f32["all"] - 0.5

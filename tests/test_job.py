@@ -104,6 +104,17 @@ def test_kernels_of_every_kind_of_processor_give_the_same(done, fruits, tmp_path
     assert "general engine" in refused.stderr and "FRUITJOB_ISA=z80" in refused.stderr
 
 
+def test_int8_comes_close_to_f32(done, fruits, tmp_path):
+    want = features(done)
+    run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "--precision", "int8")
+    assert re.search(r"on mobilenet-\w+-int8", run.stderr)
+    got = features(tmp_path / "out")
+    cosine = (got * want).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want, axis=1)
+    assert cosine.min() > 0.99 and not np.array_equal(got, want)
+    refused = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", done / "model" / "model.onnx", "--precision", "int8", code=2)
+    assert "--precision int8 is not possible" in refused.stderr and "leave it out" in refused.stderr
+
+
 def test_a_model_of_another_manner_goes_through_the_general_engine(done, fruits, tmp_path):
     # The fused model ends in a projection, which is no part of a MobileNet.
     run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", done / "model" / "model.onnx", "-k", "8")

@@ -324,28 +324,32 @@ kernels!(crate::simd::Avx2, 2 x 6, crate::simd::Avx2, 12, Portable, 1, "avx2,fma
 kernels!(crate::simd::Neon, 4 x 6, crate::simd::Neon, 12, Portable, 1, "neon"; "neon");
 kernels!(Portable, 2 x 4, Portable, 8, Portable, 1;);
 
-/// Goes down the rows in tiles of at most `MOST`, as equal as they can be: a tile of few rows waits for its own sums.
-///
+/// Goes down `m` rows in tiles of at most `MOST`, as equal as they can be: a tile of few rows waits for its own sums.
+macro_rules! tiles {
+    ($tile:ident::<$simd:ty, $vectors:ident>, $most:ident, $product:ident, $out:ident) => {{
+        let tiles = $product.m.div_ceil($most);
+        let mut row = 0;
+        for t in 1..=tiles {
+            let end = $product.m * t / tiles;
+            tiles!(@rows end - row, $most, $tile::<$simd, $vectors>($product, row, $out); 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            row = end;
+        }
+    }};
+    (@rows $n:expr, $most:ident, $tile:ident::<$simd:ty, $vectors:ident>($product:ident, $row:ident, $out:ident);
+     $($rows:literal)*) => {
+        match $n {
+            // SAFETY: rows below `m`; for the rest, see the function.
+            $($rows if $rows <= $most => unsafe { $tile::<$simd, $rows, $vectors>($product, $row, $out) },)*
+            n => unreachable!("a tile of {n}"),
+        }
+    };
+}
+
 /// # Safety
 /// [`Product::check`] has passed; the processor has the instructions of `S`; `MOST <= 14`.
 #[inline(always)]
 unsafe fn product<S: Simd, const VECTORS: usize, const MOST: usize>(p: &Product, out: &mut RowsMut) {
-    let tiles = p.m.div_ceil(MOST);
-    let mut row = 0;
-    for t in 1..=tiles {
-        let end = p.m * t / tiles;
-        macro_rules! tile {
-            ($($rows:literal)*) => {
-                match end - row {
-                    // SAFETY: rows below `m`.
-                    $($rows if $rows <= MOST => unsafe { tile::<S, $rows, VECTORS>(p, row, out) },)*
-                    n => unreachable!("a tile of {n}"),
-                }
-            };
-        }
-        tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-        row = end;
-    }
+    tiles!(tile::<S, VECTORS>, MOST, p, out);
 }
 
 /// `ROWS` rows of the product, from `row`: all sums stay in registers.
@@ -382,8 +386,26 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(p: &Product, ro
             done += n;
             from += jump;
         }
-        // Three small loops, not one: each is unrolled, so that the sums are registers and no array in memory.
-        if let Some((min, max)) = p.clamp.bounds() {
+        finish_tile::<S, ROWS, VECTORS>(sums, p.clamp, p.residual, row, out);
+    }
+}
+
+/// Activation and residual, and off to memory. Three small loops, not one: each is unrolled, so that the sums are registers
+/// and no array in memory.
+///
+/// # Safety
+/// As for [`product`], and `row + ROWS <= m`.
+#[inline(always)]
+unsafe fn finish_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    mut sums: [[S::V; VECTORS]; ROWS],
+    clamp: Clamp,
+    residual: Option<Rows>,
+    row: usize,
+    out: &mut RowsMut,
+) {
+    // SAFETY: see above.
+    unsafe {
+        if let Some((min, max)) = clamp.bounds() {
             let (min, max) = (S::splat(min), S::splat(max));
             for r in 0..ROWS {
                 for v in 0..VECTORS {
@@ -391,7 +413,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(p: &Product, ro
                 }
             }
         }
-        if let Some(residual) = p.residual {
+        if let Some(residual) = residual {
             for r in 0..ROWS {
                 for v in 0..VECTORS {
                     let x = S::load(residual.data, (row + r) * residual.pitch + v * S::LANES);
@@ -407,28 +429,11 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(p: &Product, ro
     }
 }
 
-/// As [`product`].
-///
 /// # Safety
 /// [`ByteProduct::check`] has passed; the processor has the instructions of `S`; `MOST <= 14`.
 #[inline(always)]
 unsafe fn byte_product<S: Dot, const VECTORS: usize, const MOST: usize>(p: &ByteProduct, out: &mut RowsMut) {
-    let tiles = p.m.div_ceil(MOST);
-    let mut row = 0;
-    for t in 1..=tiles {
-        let end = p.m * t / tiles;
-        macro_rules! tile {
-            ($($rows:literal)*) => {
-                match end - row {
-                    // SAFETY: rows below `m`.
-                    $($rows if $rows <= MOST => unsafe { byte_tile::<S, $rows, VECTORS>(p, row, out) },)*
-                    n => unreachable!("a tile of {n}"),
-                }
-            };
-        }
-        tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-        row = end;
-    }
+    tiles!(byte_tile::<S, VECTORS>, MOST, p, out);
 }
 
 /// As [`tile`].
@@ -476,27 +481,7 @@ unsafe fn byte_tile<S: Dot, const ROWS: usize, const VECTORS: usize>(
                 floats[r][v] = S::fma(S::float(acc[r][v]), scale, bias);
             }
         }
-        if let Some((min, max)) = p.clamp.bounds() {
-            let (min, max) = (S::splat(min), S::splat(max));
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    floats[r][v] = S::clamp(floats[r][v], min, max);
-                }
-            }
-        }
-        if let Some(residual) = p.residual {
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    let x = S::load(residual.data, (row + r) * residual.pitch + v * S::LANES);
-                    floats[r][v] = S::add(floats[r][v], x);
-                }
-            }
-        }
-        for r in 0..ROWS {
-            for v in 0..VECTORS {
-                S::store(out.data, (row + r) * out.pitch + v * S::LANES, floats[r][v]);
-            }
-        }
+        finish_tile::<S, ROWS, VECTORS>(floats, p.clamp, p.residual, row, out);
     }
 }
 
