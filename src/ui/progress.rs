@@ -59,7 +59,9 @@ impl Observer for Progress {
                     count(*threads as u64, "thread")
                 ));
                 if let Some(why) = not_fast {
-                    self.line(&format!("{DIM}the general engine runs the model, and not the fast one: {why}{DIM:#}"));
+                    self.line(&format!(
+                        "{DIM}the general engine runs the model, and not the fast one: {why}{DIM:#}"
+                    ));
                 }
             }
             Event::StageStarted { stage, total, unit } => {

@@ -4,7 +4,8 @@
 use fruitjob::model::{Model, Precision};
 
 fn main() {
-    let (flags, args): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|a| a.starts_with("--"));
+    let (flags, args): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|a| a.starts_with("--"));
     let name = args.first().expect("a model");
     let rounds: usize = args.get(1).map_or(7, |n| n.parse().expect("a number of rounds"));
     let runtime = fruitjob::runtime().expect("a runtime");

@@ -134,9 +134,12 @@ pub(crate) fn resize(
     }
     let source = ImageRef::new(image.width, image.height, &image.pixels, PixelType::U8x3)
         .map_err(|e| format!("cannot resize: {e}"))?;
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .crop(left.max(0.0), top.max(0.0), part_w.min(w), part_h.min(h));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        left.max(0.0),
+        top.max(0.0),
+        part_w.min(w),
+        part_h.min(h),
+    );
     resizer.resize(&source, target, &options).map_err(|e| format!("cannot resize: {e}"))
 }
 
@@ -184,7 +187,8 @@ mod tests {
     #[test]
     fn a_margin_is_cut_off_without_resizing_where_it_can_be() {
         let image = Rgb { width: 4, height: 4, pixels: (0..48).collect() };
-        let spec = Preprocessing { resize: 4, mean: [0.0; 3], std: [1.0; 3], ..spec(Color::Rgb, Layout::Nhwc) };
+        let spec =
+            Preprocessing { resize: 4, mean: [0.0; 3], std: [1.0; 3], ..spec(Color::Rgb, Layout::Nhwc) };
         let middle = [15u8, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32].map(f32::from);
         assert_eq!(tensor(spec.clone(), &image), middle);
         // Twice as large, each pixel four times: the same picture, resized.

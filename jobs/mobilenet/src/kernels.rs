@@ -139,7 +139,9 @@ impl ByteProduct<'_> {
         assert!(whole == 0 || last * pitch + (whole - 1) * jump + segment <= data.len());
         assert!(rest == 0 || last * pitch + whole * jump + rest <= data.len());
         assert!(width == panel || width == WIDE);
-        assert!(k * width <= weight.len() && width <= scale.len() && width <= start.len() && width <= bias.len());
+        assert!(
+            k * width <= weight.len() && width <= scale.len() && width <= start.len() && width <= bias.len()
+        );
         assert!(last * out.pitch + width <= out.data.len());
         assert!(self.residual.is_none_or(|r| last * r.pitch + width <= r.data.len()));
     }

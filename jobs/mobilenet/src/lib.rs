@@ -8,6 +8,7 @@
 
 mod aligned;
 mod kernels;
+mod matrix;
 mod network;
 mod roof;
 mod simd;
@@ -62,7 +63,9 @@ impl Isa {
     /// Whether this processor multiplies bytes faster than floats.
     pub fn has_dot(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self == Isa::Avx512 && is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw");
+        return self == Isa::Avx512
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("avx512bw");
         #[cfg(not(target_arch = "x86_64"))]
         false
     }

@@ -1,7 +1,8 @@
 //! Layers to blocks, blocks to features.
 
 use crate::aligned::Aligned;
-use crate::kernels::{BytePanel, ByteProduct, Bytes, Clamp, Depthwise, Kernels, NARROW, Panel, Product, Rows, RowsMut, Segmented, WIDE};
+use crate::kernels::{Bytes, Clamp, Depthwise, Kernels, NARROW, Rows, RowsMut, Segmented, WIDE};
+use crate::matrix::{Entry, Matrix, Operand, bytes_of, plain, plain_bytes};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 use crate::simd::Portable;
@@ -14,41 +15,6 @@ const STRIP: usize = 288 * 1024;
 
 /// Taps of the stem: three rows of nine elements.
 const TAPS: usize = 27;
-
-/// A 1x1 convolution, or the stem: panels of outputs, one after another.
-#[derive(Debug)]
-struct Matrix {
-    inputs: usize,
-    outputs: usize,
-    /// Most columns of a panel.
-    panel: usize,
-    weights: Weights,
-    bias: Aligned<f32>,
-    clamp: Clamp,
-}
-
-/// A matrix' weights, packed.
-#[derive(Debug)]
-enum Weights {
-    /// `[inputs][width]`
-    Floats(Aligned<f32>),
-    /// `[inputs / 4][width][4]`, inputs padded with zeros; what a byte is worth and the sum of the bytes, per output.
-    Bytes { weight: Aligned<i8>, scale: Aligned<f32>, sums: Aligned<i32> },
-}
-
-/// How bytes of activations enter a [`BytePanel`]: per output.
-#[derive(Debug, Default)]
-struct Entry {
-    start: Aligned<i32>,
-    scale: Aligned<f32>,
-}
-
-/// What a matrix is multiplied by.
-#[derive(Clone, Copy)]
-enum Operand<'a> {
-    Floats(Segmented<'a>),
-    Bytes(Bytes<'a>, &'a Entry),
-}
 
 /// A depthwise convolution: `[9][channels]`.
 #[derive(Debug)]
@@ -134,125 +100,6 @@ fn padded(channels: usize) -> usize {
     channels.next_multiple_of(WIDE)
 }
 
-impl Entry {
-    fn new(outputs: usize) -> Self {
-        Entry { start: Aligned::zeros(outputs), scale: Aligned::zeros(outputs) }
-    }
-}
-
-impl Matrix {
-    /// `weight`: `[outputs][inputs]`; outputs are padded to a multiple of `lane`.
-    fn new(weight: &[f32], bias: &[f32], clamp: Clamp, panel: usize, lane: usize, precision: Precision) -> Self {
-        let outputs = bias.len();
-        let inputs = weight.len() / outputs;
-        let mut padded = bias.to_vec();
-        padded.resize(outputs.next_multiple_of(lane), 0.0);
-        let mut matrix = Matrix {
-            inputs,
-            outputs,
-            panel,
-            weights: Weights::Floats(Aligned::default()),
-            bias: Aligned::from(&padded),
-            clamp,
-        };
-        let at = |o: usize, i: usize| if o < outputs && i < inputs { weight[o * inputs + i] } else { 0.0 };
-        matrix.weights = match precision {
-            Precision::F32 => {
-                let mut packed = Vec::with_capacity(inputs * padded.len());
-                for (first, width) in matrix.cuts() {
-                    for i in 0..inputs {
-                        packed.extend((first..first + width).map(|o| at(o, i)));
-                    }
-                }
-                Weights::Floats(Aligned::from(&packed))
-            }
-            Precision::Int8 => {
-                // The largest weight of an output is 127: symmetric, so that no zero point of the weights is needed.
-                let largest = |o: usize| (0..inputs).map(|i| at(o, i).abs()).fold(f32::MIN_POSITIVE, f32::max);
-                let scale: Vec<f32> = (0..padded.len()).map(|o| largest(o) / 127.0).collect();
-                let byte = |o: usize, i: usize| (at(o, i) / scale[o]).round() as i8;
-                let mut packed = Vec::with_capacity(inputs.next_multiple_of(4) * padded.len());
-                for (first, width) in matrix.cuts() {
-                    for i in (0..inputs).step_by(4) {
-                        packed.extend((first..first + width).flat_map(|o| (i..i + 4).map(move |i| byte(o, i))));
-                    }
-                }
-                let sum = |o: usize| (0..inputs).map(|i| i32::from(byte(o, i))).sum();
-                let sums: Vec<i32> = (0..padded.len()).map(sum).collect();
-                Weights::Bytes {
-                    weight: Aligned::from(&packed),
-                    scale: Aligned::from(&scale),
-                    sums: Aligned::from(&sums),
-                }
-            }
-        };
-        matrix
-    }
-
-    /// Elements from one row of the outputs to the next.
-    fn pitch(&self) -> usize {
-        self.bias.len()
-    }
-
-    /// First column and width of each panel: as wide as can be, then 16, then 8.
-    fn cuts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (pitch, panel) = (self.pitch(), self.panel);
-        let mut first = 0;
-        std::iter::from_fn(move || {
-            let width = [panel, WIDE, NARROW].into_iter().find(|width| first + width <= pitch)?;
-            first += width;
-            Some((first - width, width))
-        })
-    }
-
-    /// Says how bytes worth `scale * (byte - zero)` enter.
-    fn enter(&self, scale: f32, zero: i32, entry: &mut Entry) {
-        let Weights::Bytes { scale: own, sums, .. } = &self.weights else { return };
-        for (o, (own, sum)) in own.iter().zip(&**sums).enumerate() {
-            entry.start[o] = -zero * sum;
-            entry.scale[o] = own * scale;
-        }
-    }
-
-    /// Some outputs of `m` rows.
-    fn cut<K: Kernels>(
-        &self,
-        (first, width): (usize, usize),
-        m: usize,
-        a: Operand,
-        residual: Option<Rows>,
-        out: &mut RowsMut,
-    ) {
-        let (clamp, bias) = (self.clamp, &self.bias[first..]);
-        match (&self.weights, a) {
-            (Weights::Floats(weight), Operand::Floats(a)) => {
-                let panel = Panel { k: self.inputs, width, weight: &weight[first * self.inputs..], bias };
-                K::product(&Product { m, a, panel, clamp, residual }, out);
-            }
-            (Weights::Bytes { weight, .. }, Operand::Bytes(a, entry)) => {
-                let k = self.inputs.next_multiple_of(4);
-                let (weight, start, scale) = (&weight[first * k..], &entry.start[first..], &entry.scale[first..]);
-                let panel = BytePanel { k, width, weight, start, scale, bias };
-                K::byte_product(&ByteProduct { m, a, panel, clamp, residual }, out);
-            }
-            _ => unreachable!("weights and activations of one precision"),
-        }
-    }
-
-    /// All outputs of `m` rows.
-    fn run<K: Kernels>(&self, m: usize, a: Operand, residual: Option<Rows>, out: &mut [f32]) {
-        for (first, width) in self.cuts() {
-            let residual = residual.map(|r| Rows { data: &r.data[first..], ..r });
-            let mut out = RowsMut { data: &mut out[first..], pitch: self.pitch() };
-            self.cut::<K>((first, width), m, a, residual, &mut out);
-        }
-    }
-
-    fn is_bytes(&self) -> bool {
-        matches!(self.weights, Weights::Bytes { .. })
-    }
-}
-
 /// Rows and columns that a 3x3 convolution makes of these.
 fn convolved(from: [usize; 2], stride: usize, p: Padding) -> Result<[usize; 2], String> {
     let side = |n: usize, pad: usize| (n + pad).checked_sub(3).map(|n| n / stride + 1);
@@ -273,6 +120,34 @@ fn check(stride: usize, p: Padding) -> Result<(), String> {
     }
 }
 
+/// The kernels clamp to bounds that are not negative.
+fn check_clamp(layer: &Layer) -> Result<(), String> {
+    match layer {
+        Layer::Stem { clamp: Clamp::Within { min, max }, .. }
+        | Layer::Depthwise { clamp: Clamp::Within { min, max }, .. }
+        | Layer::Pointwise { clamp: Clamp::Within { min, max }, .. }
+            if !(*min >= 0.0 && min <= max) =>
+        {
+            Err(format!("an activation that clamps to {min}..{max}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Taps {
+    /// `weight`: `[channels][9]`.
+    fn new(weight: &[f32], bias: &[f32], stride: usize, padding: Padding, clamp: Clamp) -> Self {
+        let (channels, width) = (bias.len(), padded(bias.len()));
+        let mut taps =
+            Taps { weight: Aligned::zeros(9 * width), bias: Aligned::zeros(width), stride, padding, clamp };
+        taps.bias[..channels].copy_from_slice(bias);
+        for (i, w) in weight.iter().enumerate() {
+            taps.weight[i % 9 * width + i / 9] = *w;
+        }
+        taps
+    }
+}
+
 impl Network {
     /// Groups layers into blocks and packs their weights.
     ///
@@ -281,15 +156,7 @@ impl Network {
     pub fn new(layers: &[Layer], size: [usize; 2], isa: Isa, precision: Precision) -> Result<Self, String> {
         assert!(isa.is_here(), "{} is not here", isa.name());
         assert!(precision == Precision::F32 || isa != Isa::Avx512 || isa.has_dot(), "no VNNI here");
-        for layer in layers {
-            if let Layer::Stem { clamp, .. } | Layer::Depthwise { clamp, .. } | Layer::Pointwise { clamp, .. } =
-                layer
-                && let Clamp::Within { min, max } = clamp
-                && !(*min >= 0.0 && min <= max)
-            {
-                return Err(format!("an activation that clamps to {min}..{max}"));
-            }
-        }
+        layers.iter().try_for_each(check_clamp)?;
         let panel = match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::PANEL,
@@ -347,20 +214,9 @@ impl Network {
                     at += 1;
                     let to = convolved(from, *stride, *padding)?;
                     network.multiply_adds += (to[0] * to[1] * channels * 9) as u64;
-                    let width = padded(channels);
-                    let mut taps = Taps {
-                        weight: Aligned::zeros(9 * width),
-                        bias: Aligned::zeros(width),
-                        stride: *stride,
-                        padding: *padding,
-                        clamp: *clamp,
-                    };
-                    taps.bias[..channels].copy_from_slice(bias);
-                    for (i, w) in weight.iter().enumerate() {
-                        taps.weight[i % 9 * width + i / 9] = *w;
-                    }
+                    let taps = Taps::new(weight, bias, *stride, *padding, *clamp);
                     map = to;
-                    let strip = strip(&hidden, from, to, width, *stride);
+                    let strip = strip(&hidden, from, to, padded(channels), *stride);
                     let image_rows = match hidden {
                         Hidden::Stem { padding, .. } => size[0] + padding.top + padding.bottom,
                         _ => 0,
@@ -384,7 +240,11 @@ impl Network {
                 // A strip's bytes stand for what the activation lets through.
                 let max = match m.taps.clamp {
                     Clamp::Within { max, .. } if max.is_finite() => max,
-                    _ => return Err("int8 needs a bounded activation, such as ReLU6, after a depthwise one".into()),
+                    _ => {
+                        return Err(
+                            "int8 needs a bounded activation, such as ReLU6, after a depthwise one".into()
+                        );
+                    }
                 };
                 entry = Entry::new(projection.pitch());
                 projection.enter(max / 255.0, 0, &mut entry);
@@ -465,7 +325,8 @@ impl Network {
         s.zeros = Aligned::zeros(zeros);
         s.features = Aligned::zeros(padded(self.features));
         if self.precision == Precision::Int8 {
-            let widest = |b: &Block| b.projection.pitch().max(b.middle.as_ref().map_or(0, |m| padded(m.channels)));
+            let widest =
+                |b: &Block| b.projection.pitch().max(b.middle.as_ref().map_or(0, |m| padded(m.channels)));
             s.bytes = Aligned::zeros(map);
             s.strip_bytes = Aligned::zeros(strip);
             s.entry = Entry::new(self.blocks.iter().map(widest).max().unwrap_or_default());
@@ -523,25 +384,6 @@ impl Network {
         }
         K::mean(m, Rows { data: &s.input, pitch: channels }, &mut s.features);
     }
-}
-
-/// Numbers to bytes, between the least and the largest of them; says how they enter `matrix`.
-fn bytes_of<K: Kernels>(from: &[f32], matrix: &Matrix, to: &mut [u8], entry: &mut Entry) {
-    let (least, most) = K::range(from);
-    let scale = ((most - least) / 255.0).max(f32::MIN_POSITIVE);
-    let zero = (-least / scale).round();
-    K::quantise(from, 1.0 / scale, zero, to);
-    matrix.enter(scale, zero as i32, entry);
-}
-
-/// Rows in one piece.
-fn plain_bytes(data: &[u8], pitch: usize) -> Bytes<'_> {
-    Bytes { data, pitch, segment: pitch, jump: 0 }
-}
-
-/// Rows in one piece.
-fn plain(data: &[f32], pitch: usize) -> Segmented<'_> {
-    Segmented { rows: Rows { data, pitch }, segment: pitch, jump: 0 }
 }
 
 /// How many output rows at once: as many as fit [`STRIP`], all if they do.

@@ -37,7 +37,9 @@ pub fn compile(
     let (isa, precision, suffix) = match precision {
         Precision::F32 => (isa, mobilenet::Precision::F32, ""),
         // AVX-512 without its products of bytes has nothing over AVX2.
-        Precision::Int8 if isa == Isa::Avx512 && !isa.has_dot() => (Isa::Avx2, mobilenet::Precision::Int8, "-int8"),
+        Precision::Int8 if isa == Isa::Avx512 && !isa.has_dot() => {
+            (Isa::Avx2, mobilenet::Precision::Int8, "-int8")
+        }
         Precision::Int8 => (isa, mobilenet::Precision::Int8, "-int8"),
     };
     let network = Network::new(layers, preprocessing.size.map(|s| s as usize), isa, precision)?;

@@ -183,14 +183,7 @@ impl Model {
             Ok(fast) => (Arc::new(fast), None),
             Err(why) => (Arc::new(tract::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
-        Ok(Model {
-            name: shown,
-            sha256: crate::hex_sha256(&bytes),
-            preprocessing,
-            backbone,
-            not_fast,
-            proto,
-        })
+        Ok(Model { name: shown, sha256: crate::hex_sha256(&bytes), preprocessing, backbone, not_fast, proto })
     }
 
     /// The key of this model's features in the cache: whatever changes a feature changes it.
@@ -292,7 +285,9 @@ fn preprocessing(proto: &ModelProto, options: &PreprocessingOptions) -> Result<P
     });
     let resize = options.resize.or(stated).unwrap_or(shorter);
     if !(shorter..=4096).contains(&resize) {
-        return Err(format!("an image resized to {resize} pixels, of which {shorter} are used; give --resize"));
+        return Err(format!(
+            "an image resized to {resize} pixels, of which {shorter} are used; give --resize"
+        ));
     }
     let channels = |flag: &str, option: &Option<Vec<f32>>| {
         let stated = metadata
@@ -373,7 +368,8 @@ mod tests {
             let options = PreprocessingOptions { input_size: Some(input_size), ..Default::default() };
             let mut proto = builtin();
             // Rows and columns of any number.
-            proto.graph.as_mut().unwrap().input[0] = graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
+            proto.graph.as_mut().unwrap().input[0] =
+                graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
             let preprocessing = preprocessing(&proto, &options).unwrap();
             let general = tract::compile(&proto, &preprocessing).unwrap();
             let layers = recognise::layers(&proto).unwrap();

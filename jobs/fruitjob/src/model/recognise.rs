@@ -53,7 +53,8 @@ impl Reader {
         let input = node.input.first().map_or("", String::as_str);
         match node.op_type.as_str() {
             "Constant" => {
-                let tensor = graph::attribute(node, "value").and_then(|a| a.t.as_ref()).and_then(graph::floats);
+                let tensor =
+                    graph::attribute(node, "value").and_then(|a| a.t.as_ref()).and_then(graph::floats);
                 // Integers, such as the shape of a Reshape, are not needed to understand a graph of this kind.
                 if let Some(floats) = tensor {
                     self.constants.insert(output.clone(), floats);
@@ -85,8 +86,10 @@ impl Reader {
                         _ => Err(format!("its bound {name} is not known")),
                     },
                 };
-                let clamp =
-                    Clamp::Within { min: bound("min", 1, f32::NEG_INFINITY)?, max: bound("max", 2, f32::INFINITY)? };
+                let clamp = Clamp::Within {
+                    min: bound("min", 1, f32::NEG_INFINITY)?,
+                    max: bound("max", 2, f32::INFINITY)?,
+                };
                 self.clamp(clamp)?;
             }
             "Add" => {
@@ -122,6 +125,9 @@ impl Reader {
             3 => self.constant(node, 2)?.data.clone(),
             _ => vec![0.0; outputs],
         };
+        if outputs == 0 || inputs == 0 || bias.len() != outputs {
+            return Err(format!("{} biases for {outputs} channels", bias.len()));
+        }
         let ints = |name: &str, default: &[i64]| {
             graph::attribute(node, name).map_or(default.to_vec(), |a| a.ints.clone())
         };
@@ -152,7 +158,11 @@ impl Reader {
             (3, 3, 1) if inputs == 3 && self.layers.is_empty() => {
                 Layer::Stem { weight, bias, stride, padding, clamp }
             }
-            _ => return Err(format!("{h}x{w}, {inputs} to {outputs} channels in {group} groups, stride {stride}")),
+            _ => {
+                return Err(format!(
+                    "{h}x{w}, {inputs} to {outputs} channels in {group} groups, stride {stride}"
+                ));
+            }
         });
         Ok(())
     }
@@ -177,6 +187,9 @@ impl Reader {
         let epsilon = graph::attribute(node, "epsilon").map_or(1e-5, |a| a.f);
         let (weight, bias, _) = self.convolution_before()?;
         let each = weight.len() / bias.len();
+        if [&scale, &shift, &mean, &variance].iter().any(|list| list.len() != bias.len()) {
+            return Err(format!("not over the {} channels before it", bias.len()));
+        }
         for (o, bias) in bias.iter_mut().enumerate() {
             let factor = scale[o] / (variance[o] + epsilon).sqrt();
             *bias = (*bias - mean[o]) * factor + shift[o];
@@ -195,5 +208,88 @@ impl Reader {
             [output] if self.pooled && output.name == self.last => Ok(self.layers),
             _ => Err("it does not end in a global mean".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::pb::{AttributeProto, attribute_proto::AttributeType};
+
+    use super::*;
+    use crate::model::graph::{int, node, tensor, value};
+
+    fn ints(name: &str, values: &[i64]) -> AttributeProto {
+        let r#type = AttributeType::Ints as i32;
+        AttributeProto { name: name.into(), r#type, ints: values.to_vec(), ..Default::default() }
+    }
+
+    /// Stem with batch norm and ReLU6, depthwise with ReLU, 1x1, global mean; weights of ones, `change` applied.
+    fn network(change: impl FnOnce(&mut GraphProto)) -> Result<Vec<Layer>, String> {
+        let mut graph = GraphProto::default();
+        graph.input.push(value("image", &[Err("N"), Ok(3), Ok(8), Ok(8)]));
+        graph.output.push(value("mean", &[Err("N"), Ok(2)]));
+        for (name, dims, x) in [
+            ("stem", &[4, 3, 3, 3][..], 1.0),
+            ("scale", &[4], 3.0),
+            ("shift", &[4], 0.5),
+            ("average", &[4], 2.0),
+            ("variance", &[4], 4.0 - 1e-5),
+            ("depthwise", &[4, 1, 3, 3], 1.0),
+            ("pointwise", &[2, 4, 1, 1], 1.0),
+            ("zero", &[], 0.0),
+            ("six", &[], 6.0),
+        ] {
+            let n = dims.iter().product();
+            graph.initializer.push(tensor(name, dims, &vec![x; n]));
+        }
+        let conv = |input, weight, output, more| {
+            node("Conv", &[input, weight], output, [vec![ints("pads", &[1; 4])], more].concat())
+        };
+        graph.node = vec![
+            conv("image", "stem", "a", vec![ints("strides", &[2, 2])]),
+            node("BatchNormalization", &["a", "scale", "shift", "average", "variance"], "b", vec![]),
+            node("Clip", &["b", "zero", "six"], "c", vec![]),
+            conv("c", "depthwise", "d", vec![int("group", 4)]),
+            node("Relu", &["d"], "e", vec![]),
+            node("Conv", &["e", "pointwise"], "f", vec![]),
+            node("GlobalAveragePool", &["f"], "mean", vec![]),
+        ];
+        change(&mut graph);
+        layers(&ModelProto { graph: Some(graph), ..Default::default() })
+    }
+
+    #[test]
+    fn batch_norm_and_activations_are_folded() {
+        let layers = network(|_| {}).unwrap();
+        let [Layer::Stem { weight, bias, clamp, stride: 2, .. }, Layer::Depthwise { clamp: relu, .. }, last] =
+            &layers[..]
+        else {
+            panic!("{layers:?}")
+        };
+        assert_eq!((*clamp, *relu), (Clamp::RELU6, Clamp::RELU));
+        assert!(weight.iter().all(|w| (w - 1.5).abs() < 1e-6), "{weight:?}");
+        assert!(bias.iter().all(|b| (b - (0.5 - 2.0 * 1.5)).abs() < 1e-6), "{bias:?}");
+        assert!(matches!(last, Layer::Pointwise { clamp: Clamp::None, .. }));
+    }
+
+    #[test]
+    fn what_is_no_part_of_such_a_network_is_named() {
+        let why = |change: fn(&mut GraphProto)| network(change).unwrap_err();
+        let five = why(|g| g.node[3].attribute.push(ints("dilations", &[2, 2])));
+        assert!(five.contains("dilated"), "{five}");
+        let add = why(|g| g.node.insert(5, node("Add", &["e", "b"], "e", vec![])));
+        assert!(add.contains("Add") && add.contains("block's input"), "{add}");
+        let twice = why(|g| g.node.insert(3, node("Relu", &["c"], "c", vec![])));
+        assert!(twice.contains("does not follow a convolution"), "{twice}");
+        let short = why(|g| g.initializer[1] = tensor("scale", &[3], &[1.0; 3]));
+        assert!(short.contains("4 channels"), "{short}");
+        let bias = why(|g| g.node[0].input.push("zero".into()));
+        assert!(bias.contains("1 biases for 4"), "{bias}");
+        let behind = why(|g| g.node.push(node("Sigmoid", &["mean"], "mean", vec![])));
+        assert!(behind.contains("follows the global mean"), "{behind}");
+        let headless = why(|g| drop(g.node.pop()));
+        assert!(headless.contains("global mean"), "{headless}");
+        let aside = why(|g| g.node.insert(1, node("Relu", &["image"], "x", vec![])));
+        assert!(aside.contains("in line"), "{aside}");
     }
 }
