@@ -179,6 +179,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
     small, large = peak(50), peak(200)
     print(f"peak memory: {small} KB for 10,000 images, {large} KB for 40,000")
-    # The listing, some 300 bytes an image, is held in memory; features, 1 KB an image here, are not.
-    assert large < 1.15 * small + 30_000 * 0.3, f"{small} KB -> {large} KB"
+    # The listing and the report's points, some 600 bytes an image, are held in memory; features, 1 KB an image here, are
+    # not.
+    assert large < 1.15 * small + 30_000 * 0.6, f"{small} KB -> {large} KB"
     assert large < 300_000
