@@ -164,7 +164,7 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
     let mut featurizer = Featurizer::new(&worker.model)?;
     for i in todo {
         worker.context.check()?;
-        let outcome = match images.blocking_recv().ok_or_else(|| Error::Bug("the reader went away".into()))? {
+        let outcome = match images.next().ok_or_else(|| Error::Bug("the reader went away".into()))? {
             Ok(bytes) => {
                 done.bytes += bytes.len() as u64;
                 counters.read(bytes.len() as u64);

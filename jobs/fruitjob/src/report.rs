@@ -175,7 +175,7 @@ fn thumbnails(
     let mut thumbnails: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (label, _) in chosen {
         session.context.check()?;
-        let Some(Ok(bytes)) = images.blocking_recv() else { continue };
+        let Some(Ok(bytes)) = images.next() else { continue };
         let Ok(image) = decode::decode(&bytes) else { continue };
         if preprocess::resize(&mut resizer, &image, 1.0, &mut small).is_err() {
             continue;

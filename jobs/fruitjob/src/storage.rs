@@ -192,45 +192,80 @@ impl Input {
         Ok(Input { location: location.clone(), source })
     }
 
-    /// Reads one image. The error's message does not name it.
-    pub(crate) async fn read(&self, path: &str) -> Result<Bytes> {
+    /// Reads some images. The errors' messages do not name them.
+    async fn read(&self, paths: Vec<String>) -> Vec<Result<Bytes>> {
         const DOING: &str = "cannot be read";
         match &self.source {
             Source::Directory(root) => {
-                let file = root.join(path);
-                match tokio::task::spawn_blocking(move || std::fs::read(file)).await {
-                    Ok(read) => read.map(Into::into).map_err(|e| Error::io(DOING, e)),
-                    Err(e) => Err(Error::Bug(format!("{DOING}: {e}"))),
+                let files: Vec<PathBuf> = paths.iter().map(|path| root.join(path)).collect();
+                let read = |file| std::fs::read(file).map(Into::into).map_err(|e| Error::io(DOING, e));
+                match tokio::task::spawn_blocking(move || files.into_iter().map(read).collect()).await {
+                    Ok(read) => read,
+                    Err(e) => paths.iter().map(|_| Err(Error::Bug(format!("{DOING}: {e}")))).collect(),
                 }
             }
             Source::Store(store, prefix) => {
-                let key = Key::from_iter(prefix.parts().chain(Key::from(path).parts()));
-                let read = async { store.get(&key).await?.bytes().await };
-                read.await.map_err(|e| Error::store(DOING, e))
+                let mut read = Vec::with_capacity(paths.len());
+                for path in paths {
+                    let key = Key::from_iter(prefix.parts().chain(Key::from(path).parts()));
+                    let get = async { store.get(&key).await?.bytes().await };
+                    read.push(get.await.map_err(|e| Error::store(DOING, e)));
+                }
+                read
             }
         }
     }
 
     /// Reads images in the order of `paths`, a few ahead of whoever takes them; to be called from outside the
     /// runtime.
-    pub(crate) fn read_ahead(&self, paths: Vec<String>, runtime: &Handle) -> mpsc::Receiver<Result<Bytes>> {
-        let (sender, receiver) = mpsc::channel(1);
+    pub(crate) fn read_ahead(&self, paths: Vec<String>, runtime: &Handle) -> ReadAhead {
+        // A store answers slowly, and many requests at once; a file costs less than it takes to pass it from thread to
+        // thread, so several are read at a time.
+        let (together, ahead) = match &self.source {
+            Source::Directory(_) => (READ_AHEAD, 2),
+            Source::Store(..) => (1, READ_AHEAD),
+        };
+        let (sender, batches) = mpsc::channel(1);
         let input = self.clone();
         runtime.spawn(async move {
-            let reads = stream::iter(paths).map(|path| {
-                let input = input.clone();
+            let reads = stream::iter(paths.chunks(together).map(<[String]>::to_vec)).map(|paths| {
+                let (input, expected) = (input.clone(), paths.len());
                 // A task of its own each, so that it goes on while nobody asks for it.
-                tokio::spawn(async move { input.read(&path).await })
+                let task = tokio::spawn(async move { input.read(paths).await });
+                async move {
+                    let failed =
+                        |e: &tokio::task::JoinError| Err(Error::Bug(format!("a reading task failed: {e}")));
+                    task.await.unwrap_or_else(|e| (0..expected).map(|_| failed(&e)).collect())
+                }
             });
-            let mut reads = reads.buffered(READ_AHEAD);
-            while let Some(read) = reads.next().await {
-                let read = read.unwrap_or_else(|e| Err(Error::Bug(format!("a reading task failed: {e}"))));
-                if sender.send(read).await.is_err() {
+            let mut reads = reads.buffered(ahead);
+            while let Some(batch) = reads.next().await {
+                if sender.send(batch).await.is_err() {
                     break;
                 }
             }
         });
-        receiver
+        ReadAhead { batches, batch: Vec::new().into_iter() }
+    }
+}
+
+/// Images that are being read.
+pub(crate) struct ReadAhead {
+    batches: mpsc::Receiver<Vec<Result<Bytes>>>,
+    batch: std::vec::IntoIter<Result<Bytes>>,
+}
+
+impl Iterator for ReadAhead {
+    type Item = Result<Bytes>;
+
+    /// The next image's bytes; waits for them.
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(image) = self.batch.next() {
+                return Some(image);
+            }
+            self.batch = self.batches.blocking_recv()?.into_iter();
+        }
     }
 }
 
