@@ -121,7 +121,8 @@ def train(args: argparse.Namespace) -> Network:
     files, images, labels, classes = load(args.data)
     taught = torch.from_numpy(featurize(args.teacher, files)) if args.teacher else torch.zeros(len(files), 1)
     taught = F.normalize(taught - taught.mean(0), dim=1)
-    print(f"{len(images)} images of {len(classes)} classes; torch {torch.__version__}; {vars(args)}", flush=True)
+    numbers = {k: v for k, v in vars(args).items() if not isinstance(v, Path)}
+    print(f"{len(images)} images of {len(classes)} classes; torch {torch.__version__}; {numbers}", flush=True)
     network = Network(args.width, args.embedding).to(memory_format=torch.channels_last)
     weight = torch.nn.Parameter(torch.randn(len(classes), args.embedding) * 0.05)
     projection = torch.nn.Parameter(torch.randn(args.embedding, taught.shape[1]) * args.embedding ** -0.5)
@@ -175,7 +176,7 @@ def main() -> None:
     args = parser.parse_args()
     network = train(args)
     export(network, CROP, IMAGE, args.out, f"trained from scratch on Fruits-360 (MIT); seed {args.seed}")
-    print(f"{args.out}: {args.out.stat().st_size:,} bytes")
+    print(f"{args.out.name}: {args.out.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
