@@ -56,6 +56,9 @@ def export(network: Network, crop: int, image: int, path: Path, source: str) -> 
             x = graph.node("Add", [entry, x], f"block{number}")
     x = graph.conv(x, network.head, "head")
     x = graph.node("GlobalAveragePool", [x], "pool")
+    # Square roots, so that the few largest features do not decide distances alone (power normalisation: Perronnin et al.,
+    # ECCV 2010).
+    x = graph.node("Sqrt", [x], "root")
     graph.node("Flatten", [x], "features", axis=1)
     embedding = network.head[0].out_channels
     model = helper.make_model(

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
+from onnx import numpy_helper
 from PIL import Image
 
 from evaluate import featurize, held_out
@@ -114,9 +116,31 @@ def losses(features: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -
     return classifier + 0.5 * contrastive + 0.5 * (length / features.shape[1] ** 0.5 - 1).square().mean()
 
 
+@torch.no_grad()
+def go_on_from(path: Path, network: Network, images: torch.Tensor) -> None:
+    """Takes the weights of an exported model: batch norm, which is folded in there, is made anew from what it sees."""
+    weights = {t.name: numpy_helper.to_array(t).astype(np.float32) for t in onnx.load(path).graph.initializer}
+    names = [name[: -len(".weight.f16")] for name in weights if name.endswith(".weight.f16")]
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.Sequential) and isinstance(m[0], torch.nn.Conv2d)]
+    seen: dict[int, torch.Tensor] = {}
+    for i, (name, layer) in enumerate(zip(names, layers, strict=True)):
+        layer[0].weight.copy_(torch.from_numpy(weights[f"{name}.weight.f16"]))
+        layer[1].bias.copy_(torch.from_numpy(weights[f"{name}.bias.f16"]))
+        torch.nn.init.constant_(layer[1].running_var, 1 - layer[1].eps)
+        layer[0].register_forward_hook(lambda _m, _i, output, i=i: seen.__setitem__(i, output))
+    network.eval()(augment(images[torch.randperm(len(images))[:512]], CROP))
+    for i, layer in enumerate(layers):
+        norm, mean, variance = layer[1], seen[i].mean((0, 2, 3)), seen[i].var((0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_(torch.sqrt(variance + norm.eps))
+        norm.bias.add_(mean)
+        layer[0]._forward_hooks.clear()
+
+
 def train(args: argparse.Namespace) -> Network:
     torch.manual_seed(args.seed)
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     generator = torch.Generator().manual_seed(args.seed)
     files, images, labels, classes = load(args.data)
     taught = torch.from_numpy(featurize(args.teacher, files)) if args.teacher else torch.zeros(len(files), 1)
@@ -124,6 +148,8 @@ def train(args: argparse.Namespace) -> Network:
     numbers = {k: v for k, v in vars(args).items() if not isinstance(v, Path)}
     print(f"{len(images)} images of {len(classes)} classes; torch {torch.__version__}; {numbers}", flush=True)
     network = Network(args.width, args.embedding).to(memory_format=torch.channels_last)
+    if args.start:
+        go_on_from(args.start, network, images)
     weight = torch.nn.Parameter(torch.randn(len(classes), args.embedding) * 0.05)
     projection = torch.nn.Parameter(torch.randn(args.embedding, taught.shape[1]) * args.embedding ** -0.5)
     print(f"{network.multiply_adds(CROP) / 1e6:.1f} M multiply-adds at {CROP}x{CROP}, "
@@ -167,6 +193,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--teacher", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="an exported model to go on from")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--width", type=float, default=0.35)
     parser.add_argument("--embedding", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=60)

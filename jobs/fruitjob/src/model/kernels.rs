@@ -1,7 +1,8 @@
 //! The fast engine: MobileNet-like graphs, on kernels of our own.
 
-use mobilenet::{Isa, Layer, Network, Scratch};
+use mobilenet::{Isa, Network, Scratch};
 
+use super::recognise::Recognised;
 use super::{Backbone, MAX_FEATURES, Precision, Session};
 use crate::error::Result;
 use crate::preprocess::{Layout, Preprocessing};
@@ -12,6 +13,7 @@ const ISA: &str = "FRUITJOB_ISA";
 /// A network and the name of its kernels.
 pub struct Kernels {
     network: Network,
+    root: bool,
     engine: String,
 }
 
@@ -20,7 +22,7 @@ pub struct Kernels {
 /// # Errors
 /// Why the general engine has to do it.
 pub fn compile(
-    layers: &[Layer],
+    recognised: &Recognised,
     preprocessing: &Preprocessing,
     precision: Precision,
 ) -> Result<Kernels, String> {
@@ -42,11 +44,12 @@ pub fn compile(
         }
         Precision::Int8 => (isa, mobilenet::Precision::Int8, "-int8"),
     };
-    let network = Network::new(layers, preprocessing.size.map(|s| s as usize), isa, precision)?;
+    let network = Network::new(&recognised.layers, preprocessing.size.map(|s| s as usize), isa, precision)?;
     if !(2..=MAX_FEATURES).contains(&network.features()) {
         return Err(format!("{} features", network.features()));
     }
-    let kernels = Kernels { network, engine: format!("mobilenet-{}{suffix}", isa.name()) };
+    let kernels =
+        Kernels { network, root: recognised.root, engine: format!("mobilenet-{}{suffix}", isa.name()) };
     let mut vector = vec![0.0; kernels.features()];
     let plain = vec![0.0; preprocessing.len()];
     kernels.session().and_then(|mut s| s.run(&plain, &mut vector)).map_err(|e| e.to_string())?;
@@ -74,18 +77,26 @@ impl Backbone for Kernels {
     }
 
     fn session(&self) -> Result<Box<dyn Session + '_>> {
-        Ok(Box::new(KernelsSession { network: &self.network, scratch: self.network.scratch() }))
+        Ok(Box::new(KernelsSession {
+            network: &self.network,
+            root: self.root,
+            scratch: self.network.scratch(),
+        }))
     }
 }
 
 struct KernelsSession<'a> {
     network: &'a Network,
+    root: bool,
     scratch: Scratch,
 }
 
 impl Session for KernelsSession<'_> {
     fn run(&mut self, tensor: &[f32], features: &mut [f32]) -> Result<()> {
         self.network.forward(tensor, &mut self.scratch, features);
+        if self.root {
+            features.iter_mut().for_each(|x| *x = x.sqrt());
+        }
         Ok(())
     }
 }

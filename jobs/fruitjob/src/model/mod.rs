@@ -145,7 +145,8 @@ impl Model {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
         let model = Self::compile(name, options, runtime, |proto, preprocessing| {
-            recognise::layers(proto).and_then(|layers| kernels::compile(&layers, preprocessing, precision))
+            recognise::recognise(proto)
+                .and_then(|network| kernels::compile(&network, preprocessing, precision))
         })?;
         match (&model.not_fast, precision) {
             (Some(why), Precision::Int8) => Err(Error::Usage(format!(
@@ -372,8 +373,8 @@ mod tests {
                 graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
             let preprocessing = preprocessing(&proto, &options).unwrap();
             let general = tract::compile(&proto, &preprocessing).unwrap();
-            let layers = recognise::layers(&proto).unwrap();
-            let fast = kernels::compile(&layers, &preprocessing, Precision::F32).unwrap();
+            let network = recognise::recognise(&proto).unwrap();
+            let fast = kernels::compile(&network, &preprocessing, Precision::F32).unwrap();
             let (general, fast) = (features_of(&general, &preprocessing), features_of(&fast, &preprocessing));
             assert!(difference(&general, &fast) < 1e-4, "{input_size}: {}", difference(&general, &fast));
         }

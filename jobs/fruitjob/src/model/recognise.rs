@@ -11,11 +11,20 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::graph::{self, Floats};
 
-/// The layers, in order.
+/// A network as the kernels take it.
+#[derive(Debug)]
+pub struct Recognised {
+    /// In order.
+    pub layers: Vec<Layer>,
+    /// Whether the features are the square roots of the means.
+    pub root: bool,
+}
+
+/// Layers and what follows them.
 ///
 /// # Errors
 /// The first thing that is not in MobileNet's manner, in a few words.
-pub fn layers(proto: &ModelProto) -> Result<Vec<Layer>, String> {
+pub fn recognise(proto: &ModelProto) -> Result<Recognised, String> {
     let input = graph::input(proto)?;
     let graph = proto.graph.as_ref().ok_or("no graph")?;
     let mut reader = Reader {
@@ -24,6 +33,7 @@ pub fn layers(proto: &ModelProto) -> Result<Vec<Layer>, String> {
         layers: Vec::new(),
         last: input.name.clone(),
         pooled: false,
+        root: false,
     };
     for tensor in &graph.initializer {
         if let Some(floats) = graph::floats(tensor) {
@@ -45,6 +55,7 @@ struct Reader {
     /// The value at the end of the chain.
     last: String,
     pooled: bool,
+    root: bool,
 }
 
 impl Reader {
@@ -73,6 +84,7 @@ impl Reader {
         match node.op_type.as_str() {
             _ if self.pooled => match node.op_type.as_str() {
                 "Flatten" | "Reshape" | "Squeeze" | "Identity" => {}
+                "Sqrt" if !self.root => self.root = true,
                 _ => return Err("it follows the global mean".into()),
             },
             "Conv" => self.convolution(node)?,
@@ -203,9 +215,11 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(self, graph: &GraphProto) -> Result<Vec<Layer>, String> {
+    fn finish(self, graph: &GraphProto) -> Result<Recognised, String> {
         match &graph.output[..] {
-            [output] if self.pooled && output.name == self.last => Ok(self.layers),
+            [output] if self.pooled && output.name == self.last => {
+                Ok(Recognised { layers: self.layers, root: self.root })
+            }
             _ => Err("it does not end in a global mean".into()),
         }
     }
@@ -255,7 +269,7 @@ mod tests {
             node("GlobalAveragePool", &["f"], "mean", vec![]),
         ];
         change(&mut graph);
-        layers(&ModelProto { graph: Some(graph), ..Default::default() })
+        recognise(&ModelProto { graph: Some(graph), ..Default::default() }).map(|r| r.layers)
     }
 
     #[test]
