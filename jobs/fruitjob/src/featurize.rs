@@ -19,7 +19,8 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     let model = session.record_model()?;
     if model.backbone.is_slow() {
         session.warn(
-            "--precision int8 is faster with AVX-512 VNNI, which this processor does not have; without it,              leave the flag out"
+            "--precision int8 is faster with AVX-512 VNNI, which this processor does not have; without it, \
+             leave the flag out"
                 .into(),
         );
     }

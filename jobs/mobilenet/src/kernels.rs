@@ -1,5 +1,5 @@
-//! The inner loops: matrix product of a panel of weights, in f32 or of bytes, depthwise 3x3, mean. Generic over [`Simd`]; compiled once a
-//! kind of processor by [`Kernels`].
+//! The inner loops: matrix product of a panel of weights, in f32 or of bytes, depthwise 3x3, mean. Generic over
+//! [`Simd`]; compiled once a kind of processor by [`Kernels`].
 //!
 //! Activations are `[row][column][channel]` f32, channels padded to a multiple of 16 or 8 (the padding is zero in weights
 //! and biases, so it stays out of all sums).
@@ -45,23 +45,59 @@ impl Clamp {
 
 /// Rows of a matrix in memory, `pitch` elements from one to the next.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    pub data: &'a [f32],
+pub(crate) struct Rows<'a, T = f32> {
+    pub data: &'a [T],
     pub pitch: usize,
 }
 
 /// The same, a row lying in segments of so many columns (the last may have fewer), `jump` elements from one to the next.
 #[derive(Clone, Copy)]
-pub(crate) struct Segmented<'a> {
-    pub rows: Rows<'a>,
+pub(crate) struct Segmented<'a, T = f32> {
+    pub rows: Rows<'a, T>,
     pub segment: usize,
     pub jump: usize,
+}
+
+impl<'a, T: Copy> Rows<'a, T> {
+    /// Rows in one piece.
+    pub fn whole(self) -> Segmented<'a, T> {
+        Segmented { rows: self, segment: self.pitch, jump: 0 }
+    }
+
+    /// Panics unless `m` rows of `width` elements are there.
+    fn check(&self, m: usize, width: usize) {
+        assert!((m - 1) * self.pitch + width <= self.data.len());
+    }
+}
+
+impl<T: Copy> Segmented<'_, T> {
+    /// Panics unless `m` rows of `k` elements are there.
+    fn check(&self, m: usize, k: usize) {
+        let Segmented { rows, segment, jump } = *self;
+        let (whole, rest) = (k / segment, k % segment);
+        if whole > 0 {
+            rows.check(m, (whole - 1) * jump + segment);
+        }
+        if rest > 0 {
+            rows.check(m, whole * jump + rest);
+        }
+    }
 }
 
 /// The same, to be written.
 pub(crate) struct RowsMut<'a> {
     pub data: &'a mut [f32],
     pub pitch: usize,
+}
+
+impl RowsMut<'_> {
+    /// Panics unless `m` rows of `width` elements are there, and in a residual too.
+    fn check(&self, m: usize, width: usize, residual: Option<Rows>) {
+        Rows { data: &*self.data, pitch: self.pitch }.check(m, width);
+        if let Some(residual) = residual {
+            residual.check(m, width);
+        }
+    }
 }
 
 /// Some columns of a matrix of weights, `[k][width]`, and their biases.
@@ -85,26 +121,12 @@ pub(crate) struct Product<'a> {
 impl Product<'_> {
     /// Panics unless all that the kernel touches is there.
     fn check(&self, out: &RowsMut, panel: usize) {
-        let last = self.m - 1;
         let Panel { k, width, weight, bias } = self.panel;
-        let Segmented { rows, segment, jump } = self.a;
-        let (whole, rest) = (k / segment, k % segment);
-        assert!(whole == 0 || last * rows.pitch + (whole - 1) * jump + segment <= rows.data.len());
-        assert!(rest == 0 || last * rows.pitch + whole * jump + rest <= rows.data.len());
         assert!(width == panel || width == WIDE || width == NARROW);
         assert!(k * width <= weight.len() && width <= bias.len());
-        assert!(last * out.pitch + width <= out.data.len());
-        assert!(self.residual.is_none_or(|r| last * r.pitch + width <= r.data.len()));
+        self.a.check(self.m, k);
+        out.check(self.m, width, self.residual);
     }
-}
-
-/// Rows of bytes, in segments as [`Segmented`].
-#[derive(Clone, Copy)]
-pub(crate) struct Bytes<'a> {
-    pub data: &'a [u8],
-    pub pitch: usize,
-    pub segment: usize,
-    pub jump: usize,
 }
 
 /// Some columns of a matrix of weights as bytes, `[k / 4][width][4]`. A product is `scale * (start + sum of bytes' products)
@@ -122,7 +144,7 @@ pub(crate) struct BytePanel<'a> {
 /// As [`Product`], of bytes, into floats: sums are exact.
 pub(crate) struct ByteProduct<'a> {
     pub m: usize,
-    pub a: Bytes<'a>,
+    pub a: Segmented<'a, u8>,
     pub panel: BytePanel<'a>,
     pub clamp: Clamp,
     pub residual: Option<Rows<'a>>,
@@ -131,19 +153,13 @@ pub(crate) struct ByteProduct<'a> {
 impl ByteProduct<'_> {
     /// Panics unless all that the kernel touches is there.
     fn check(&self, out: &RowsMut, panel: usize) {
-        let last = self.m - 1;
         let BytePanel { k, width, weight, start, scale, bias } = self.panel;
-        let Bytes { data, pitch, segment, jump } = self.a;
-        assert!(k.is_multiple_of(4) && segment.is_multiple_of(4));
-        let (whole, rest) = (k / segment, k % segment);
-        assert!(whole == 0 || last * pitch + (whole - 1) * jump + segment <= data.len());
-        assert!(rest == 0 || last * pitch + whole * jump + rest <= data.len());
+        assert!(k.is_multiple_of(4) && self.a.segment.is_multiple_of(4));
         assert!(width == panel || width == WIDE);
-        assert!(
-            k * width <= weight.len() && width <= scale.len() && width <= start.len() && width <= bias.len()
-        );
-        assert!(last * out.pitch + width <= out.data.len());
-        assert!(self.residual.is_none_or(|r| last * r.pitch + width <= r.data.len()));
+        assert!(k * width <= weight.len() && width <= bias.len());
+        assert!(width <= scale.len() && width <= start.len());
+        self.a.check(self.m, k);
+        out.check(self.m, width, self.residual);
     }
 }
 
@@ -449,7 +465,7 @@ unsafe fn byte_tile<S: Dot, const ROWS: usize, const VECTORS: usize>(
     out: &mut RowsMut,
 ) {
     let BytePanel { k, weight, start: first, scale, bias, .. } = p.panel;
-    let Bytes { data, pitch, segment, jump } = p.a;
+    let Segmented { rows: Rows { data, pitch }, segment, jump } = p.a;
     let width = VECTORS * S::LANES;
     // SAFETY: see above.
     unsafe {

@@ -50,7 +50,12 @@ impl Isa {
     pub fn is_here(self) -> bool {
         match self {
             #[cfg(all(target_arch = "x86_64", not(miri)))]
-            Isa::Avx512 => is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512bw"),
+            Isa::Avx512 => {
+                Isa::Avx2.is_here()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512bw")
+            }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(all(target_arch = "aarch64", not(miri)))]
@@ -63,9 +68,7 @@ impl Isa {
     /// Whether this processor multiplies bytes faster than floats.
     pub fn has_dot(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self == Isa::Avx512
-            && is_x86_feature_detected!("avx512vnni")
-            && is_x86_feature_detected!("avx512bw");
+        return self == Isa::Avx512 && self.is_here() && is_x86_feature_detected!("avx512vnni");
         #[cfg(not(target_arch = "x86_64"))]
         false
     }

@@ -3,7 +3,7 @@
 use crate::Precision;
 use crate::aligned::Aligned;
 use crate::kernels::{
-    BytePanel, ByteProduct, Bytes, Clamp, Kernels, NARROW, Panel, Product, Rows, RowsMut, Segmented, WIDE,
+    BytePanel, ByteProduct, Clamp, Kernels, NARROW, Panel, Product, Rows, RowsMut, Segmented, WIDE,
 };
 
 /// A 1x1 convolution, or the stem: panels of outputs, one after another.
@@ -38,7 +38,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy)]
 pub(crate) enum Operand<'a> {
     Floats(Segmented<'a>),
-    Bytes(Bytes<'a>, &'a Entry),
+    Bytes(Segmented<'a, u8>, &'a Entry),
 }
 
 impl Entry {
@@ -177,14 +177,4 @@ pub(crate) fn bytes_of<K: Kernels>(from: &[f32], matrix: &Matrix, to: &mut [u8],
     let zero = (-least / scale).round();
     K::quantise(from, 1.0 / scale, zero, to);
     matrix.enter(scale, zero as i32, entry);
-}
-
-/// Rows in one piece.
-pub(crate) fn plain_bytes(data: &[u8], pitch: usize) -> Bytes<'_> {
-    Bytes { data, pitch, segment: pitch, jump: 0 }
-}
-
-/// Rows in one piece.
-pub(crate) fn plain(data: &[f32], pitch: usize) -> Segmented<'_> {
-    Segmented { rows: Rows { data, pitch }, segment: pitch, jump: 0 }
 }

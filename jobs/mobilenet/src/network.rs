@@ -1,8 +1,8 @@
 //! Layers to blocks, blocks to features.
 
 use crate::aligned::Aligned;
-use crate::kernels::{Bytes, Clamp, Depthwise, Kernels, NARROW, Rows, RowsMut, Segmented, WIDE};
-use crate::matrix::{Entry, Matrix, Operand, bytes_of, plain, plain_bytes};
+use crate::kernels::{Clamp, Depthwise, Kernels, NARROW, Rows, RowsMut, Segmented, WIDE};
+use crate::matrix::{Entry, Matrix, Operand, bytes_of};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 use crate::simd::Portable;
@@ -29,8 +29,8 @@ struct Taps {
 /// Where the hidden tensor comes from.
 #[derive(Debug)]
 enum Hidden {
-    /// 3x3 convolution of the image.
-    Stem { matrix: Matrix, stride: usize, padding: Padding },
+    /// 3x3 convolution of the image; elements from one row to the next, of the image with its padding.
+    Stem { matrix: Matrix, stride: usize, padding: Padding, jump: usize },
     /// 1x1 convolution of the block's input.
     Expansion(Matrix),
     /// It is the block's input.
@@ -46,8 +46,6 @@ struct Middle {
     channels: usize,
     /// Output rows that are computed at once.
     strip: usize,
-    /// Rows of the image with its padding, for a stem.
-    image_rows: usize,
 }
 
 /// Depthwise separable convolution, or a plain 1x1 convolution.
@@ -146,6 +144,14 @@ impl Taps {
         }
         taps
     }
+
+    /// What one step of an output's byte is worth: bytes span what the activation lets through.
+    fn byte(&self) -> Result<f32, String> {
+        match self.clamp {
+            Clamp::Within { max, .. } if max.is_finite() => Ok(max / 255.0),
+            _ => Err("int8 needs a bounded activation, such as ReLU6, after a depthwise convolution".into()),
+        }
+    }
 }
 
 impl Network {
@@ -187,7 +193,8 @@ impl Network {
                     let matrix = Matrix::new(&weight, bias, *clamp, panel, WIDE, Precision::F32);
                     let to = convolved(map, *stride, *padding)?;
                     at += 1;
-                    (Hidden::Stem { matrix, stride: *stride, padding: *padding }, to)
+                    let jump = 3 * (size[1] + padding.left + padding.right);
+                    (Hidden::Stem { matrix, stride: *stride, padding: *padding, jump }, to)
                 }
                 layer @ Layer::Pointwise { .. }
                     if matches!(layers.get(at + 1), Some(Layer::Depthwise { .. })) =>
@@ -217,11 +224,7 @@ impl Network {
                     let taps = Taps::new(weight, bias, *stride, *padding, *clamp);
                     map = to;
                     let strip = strip(&hidden, from, to, padded(channels), *stride);
-                    let image_rows = match hidden {
-                        Hidden::Stem { padding, .. } => size[0] + padding.top + padding.bottom,
-                        _ => 0,
-                    };
-                    Some(Middle { hidden, taps, from, channels, strip, image_rows })
+                    Some(Middle { hidden, taps, from, channels, strip })
                 }
                 _ if matches!(hidden, Hidden::Input) => None,
                 _ => return Err("a stem or an expansion without a depthwise convolution behind it".into()),
@@ -237,17 +240,8 @@ impl Network {
             at += 1;
             let mut entry = Entry::default();
             if let (Precision::Int8, Some(m)) = (precision, &middle) {
-                // A strip's bytes stand for what the activation lets through.
-                let max = match m.taps.clamp {
-                    Clamp::Within { max, .. } if max.is_finite() => max,
-                    _ => {
-                        return Err(
-                            "int8 needs a bounded activation, such as ReLU6, after a depthwise one".into()
-                        );
-                    }
-                };
                 entry = Entry::new(projection.pitch());
-                projection.enter(max / 255.0, 0, &mut entry);
+                projection.enter(m.taps.byte()?, 0, &mut entry);
             }
             let mut residual = false;
             if let Some(Layer::Add(from)) = layers.get(at) {
@@ -313,8 +307,8 @@ impl Network {
             if !matches!(m.hidden, Hidden::Input) {
                 hidden = hidden.max(m.ring() * columns * width);
             }
-            if let Hidden::Stem { padding: p, .. } = m.hidden {
-                image = 3 * (self.size[0] + p.top + p.bottom) * (self.size[1] + p.left + p.right);
+            if let Hidden::Stem { padding, jump, .. } = m.hidden {
+                image = (self.size[0] + padding.top + padding.bottom) * jump;
             }
         }
         s.input = Aligned::zeros(map);
@@ -356,11 +350,10 @@ impl Network {
     }
 
     fn run<K: Kernels>(&self, image: &[f32], s: &mut Scratch) {
-        if let Some(Middle { hidden: Hidden::Stem { padding, .. }, .. }) = &self.blocks[0].middle {
-            let (from, to) = (3 * self.size[1], 3 * (self.size[1] + padding.left + padding.right));
+        if let Some(Middle { hidden: Hidden::Stem { padding, jump, .. }, .. }) = &self.blocks[0].middle {
             // What lies around the image stays zero from one to the next.
-            let rows = s.image.chunks_exact_mut(to).skip(padding.top);
-            for (to, from) in rows.zip(image.chunks_exact(from)) {
+            let rows = s.image.chunks_exact_mut(*jump).skip(padding.top);
+            for (to, from) in rows.zip(image.chunks_exact(3 * self.size[1])) {
                 to[3 * padding.left..][..from.len()].copy_from_slice(from);
             }
         }
@@ -371,11 +364,11 @@ impl Network {
                 Some(middle) => middle.run::<K>(block, channels, s),
                 None if block.projection.is_bytes() => {
                     bytes_of::<K>(&s.input[..m * channels], &block.projection, &mut s.bytes, &mut s.entry);
-                    let a = Operand::Bytes(plain_bytes(&s.bytes, channels), &s.entry);
+                    let a = Operand::Bytes(Rows { data: &s.bytes, pitch: channels }.whole(), &s.entry);
                     block.projection.run::<K>(m, a, None, &mut s.output);
                 }
                 None => {
-                    let a = Operand::Floats(plain(&s.input, channels));
+                    let a = Operand::Floats(Rows { data: &s.input, pitch: channels }.whole());
                     block.projection.run::<K>(m, a, None, &mut s.output);
                 }
             }
@@ -434,19 +427,22 @@ impl Middle {
                         let mut run = (need.end - y).min(ring - slot);
                         let out = &mut s.hidden[base + slot * columns * panel..];
                         let (matrix, a) = match &self.hidden {
-                            Hidden::Stem { matrix, stride, .. } => {
+                            Hidden::Stem { matrix, stride, jump, .. } => {
                                 // A window is three runs of nine elements: three pixels in each of three rows.
                                 run = 1;
-                                let jump = s.image.len() / self.image_rows;
+                                let jump = *jump;
                                 let rows = Rows { data: &s.image[y * stride * jump..], pitch: 3 * stride };
                                 (matrix, Operand::Floats(Segmented { rows, segment: TAPS / 3, jump }))
                             }
                             Hidden::Expansion(matrix) if matrix.is_bytes() => {
-                                let a = plain_bytes(&s.bytes[y * columns * channels..], channels);
+                                let a = Rows { data: &s.bytes[y * columns * channels..], pitch: channels }
+                                    .whole();
                                 (matrix, Operand::Bytes(a, &s.entry))
                             }
                             Hidden::Expansion(matrix) => {
-                                (matrix, Operand::Floats(plain(&s.input[y * columns * channels..], channels)))
+                                let a = Rows { data: &s.input[y * columns * channels..], pitch: channels }
+                                    .whole();
+                                (matrix, Operand::Floats(a))
                             }
                             Hidden::Input => unreachable!(),
                         };
@@ -499,10 +495,10 @@ impl Middle {
             let (segment, jump) = (K::PANEL, n * columns_out * K::PANEL);
             let a = if block.projection.is_bytes() {
                 let used = jump * width.div_ceil(segment);
-                // The same scale as in the block's entry: what the activation lets through.
-                let Clamp::Within { max, .. } = self.taps.clamp else { unreachable!("bounded") };
-                K::quantise(&s.strip[..used], 255.0 / max, 0.0, &mut s.strip_bytes);
-                Operand::Bytes(Bytes { data: &s.strip_bytes, pitch: segment, segment, jump }, &block.entry)
+                let byte = self.taps.byte().expect("it was asked when the network was made");
+                K::quantise(&s.strip[..used], 1.0 / byte, 0.0, &mut s.strip_bytes);
+                let rows = Rows { data: &s.strip_bytes, pitch: segment };
+                Operand::Bytes(Segmented { rows, segment, jump }, &block.entry)
             } else {
                 Operand::Floats(Segmented { rows: Rows { data: &s.strip, pitch: segment }, segment, jump })
             };

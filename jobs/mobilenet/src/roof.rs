@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Clamp, Kernels, Panel, Product, Rows, RowsMut, Segmented};
+use crate::kernels::{Clamp, Kernels, Panel, Product, Rows, RowsMut};
 use crate::{Isa, simd};
 
 /// Rows and inputs of the product: with its panel of weights, within the nearest cache.
@@ -30,7 +30,7 @@ fn best<K: Kernels>() -> f64 {
     let (weight, bias) = (Aligned::zeros(INPUTS * K::PANEL), Aligned::zeros(K::PANEL));
     let product = Product {
         m: ROWS,
-        a: Segmented { rows: Rows { data: &a, pitch: INPUTS }, segment: INPUTS, jump: 0 },
+        a: Rows { data: &a, pitch: INPUTS }.whole(),
         panel: Panel { k: INPUTS, width: K::PANEL, weight: &weight, bias: &bias },
         clamp: Clamp::None,
         residual: None,

@@ -150,7 +150,7 @@ impl Model {
         })?;
         match (&model.not_fast, precision) {
             (Some(why), Precision::Int8) => Err(Error::Usage(format!(
-                "model {}: --precision int8 is not possible for it: {why}; leave it out",
+                "model {}: --precision int8 is not possible for it ({why}); leave it out",
                 model.name
             ))),
             _ => Ok(model),
