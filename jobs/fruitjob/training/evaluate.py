@@ -13,7 +13,6 @@ import random
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 from PIL import Image
 
@@ -40,13 +39,13 @@ def choose(root: Path) -> list[tuple[Path, str, bool]]:
 
 def featurize(model: Path, files: list[Path]) -> np.ndarray:
     """Features [N, D]: Pillow's bilinear resize, centre crop, the model's own normalisation."""
-    meta = {p.key: p.value for p in onnx.load(model).metadata_props}
-    size = int(meta.get("input_size", 224))
-    resize = int(meta.get("resize", size))
-    mean, std = (float(meta[key].split(",")[0]) if key in meta else 127.5 for key in ("mean", "std"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model), options)
+    meta = session.get_modelmeta().custom_metadata_map
+    size = int(meta.get("input_size", 224))
+    resize = int(meta.get("resize", size))
+    mean, std = (float(meta[key].split(",")[0]) if key in meta else 127.5 for key in ("mean", "std"))
     name = session.get_inputs()[0].name
     features = []
     for file in files:
