@@ -1,4 +1,4 @@
-//! Runs the tasks of a stage, one a partition, and brings back their results in order.
+//! Runs the tasks of a stage and brings back their results in order.
 //!
 //! A task is a plain value, and so is its result: they can cross a pipe as well as a call. All image and
 //! feature data goes through the store.
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::session::Worker;
-use crate::{featurize, project};
+use crate::{featurize, fit, project};
 
-/// One partition's share of a stage.
+/// A share of a stage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
 pub enum Task {
@@ -22,6 +22,20 @@ pub enum Task {
         partition: usize,
         /// Keys of partitions of earlier listings that may hold features of the same images.
         reuse: Vec<String>,
+    },
+    /// Add up the moments of some consecutive partitions' features.
+    Sum {
+        /// Its place among these tasks.
+        node: usize,
+    },
+    /// Merge the moments of some consecutive nodes of the level below.
+    Merge {
+        /// Of the tree; 0 is that of [`Task::Sum`].
+        level: usize,
+        /// Its place in the level.
+        node: usize,
+        /// How many nodes the level below has.
+        below: usize,
     },
     /// Write a partition's part of the results.
     Project {
@@ -33,7 +47,7 @@ pub enum Task {
 /// What a task reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// Images of the partition, or rows of the part.
+    /// Images of the partition, or rows of the part or under the node.
     pub rows: u64,
     /// Images that were computed, not found.
     pub computed: u64,
@@ -101,6 +115,8 @@ impl Engine for Threads {
 pub fn execute(worker: &Worker, task: &Task) -> Result<Done> {
     match task {
         Task::Featurize { partition, reuse } => featurize::task(worker, *partition, reuse),
+        Task::Sum { node } => fit::sum(worker, *node),
+        Task::Merge { level, node, below } => fit::merge(worker, *level, *node, *below),
         Task::Project { partition } => project::task(worker, *partition),
     }
 }

@@ -1,5 +1,4 @@
-//! Features of one partition as they are kept: a Parquet file with a row per image, and the moments beside it
-//! where those are the smaller.
+//! Features of one partition as they are kept: a Parquet file with a row per image.
 
 use std::sync::Arc;
 
@@ -13,8 +12,6 @@ use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::manifest::Partition;
-use crate::moments::Moments;
 use crate::parquet_io::Writer;
 use crate::storage::Output;
 use crate::{layout, parquet_io};
@@ -64,49 +61,41 @@ impl Summary {
 
 const SUMMARY: &str = "fruitjob.summary";
 
-/// Keeps a partition's features, moments first: where there is a part, all is there.
-pub fn save(output: &Output, model_key: &str, partition_key: &str, rows: &[Row], d: usize) -> Result<()> {
-    let usable = rows.iter().filter(|r| r.outcome.is_ok()).count();
-    if are_moments_kept(usable, d) {
-        output.put(&layout::moments(model_key, partition_key), moments_of(rows, d).to_npy())?;
-    }
+/// Keeps a partition's features.
+pub fn save(output: &Output, model_key: &str, partition_key: &str, rows: &[Row]) -> Result<()> {
     let bytes = encode(rows).map_err(|e| Error::Bug(e.to_string()))?;
     output.put(&layout::features(model_key, partition_key), bytes)
-}
-
-/// Moments of fewer rows than `d` are larger than the rows: they are computed again when they are wanted.
-fn are_moments_kept(rows: usize, d: usize) -> bool {
-    rows >= d
-}
-
-/// The moments of a partition whose features are kept.
-pub fn moments(output: &Output, model_key: &str, partition: &Partition, d: usize) -> Result<Moments> {
-    let kept = layout::moments(model_key, &partition.key);
-    if are_moments_kept(partition.range.len(), d)
-        && let Some(moments) = output.get(&kept)?.and_then(|bytes| Moments::from_npy(&bytes, d))
-    {
-        return Ok(moments);
-    }
-    Ok(moments_of(&load(output, model_key, &partition.key)?, d))
-}
-
-fn moments_of(rows: &[Row], d: usize) -> Moments {
-    let usable: Vec<&[f32]> = rows.iter().filter_map(|r| r.outcome.as_deref().ok()).collect();
-    Moments::of(&usable, d)
 }
 
 /// The counts of a partition, when its features are kept and whole.
 pub fn summary(output: &Output, model_key: &str, partition_key: &str) -> Result<Option<Summary>> {
     let Some(bytes) = output.get(&layout::features(model_key, partition_key))? else { return Ok(None) };
     let Ok(part) = parquet_io::open(bytes) else { return Ok(None) };
-    Ok(parquet_io::metadata(&part, SUMMARY).and_then(|text| serde_json::from_str(text).ok()))
+    Ok(parquet_io::metadata(part.metadata(), SUMMARY).and_then(|text| serde_json::from_str(text).ok()))
 }
 
-/// The features of a partition.
+/// What is known of a partition's images.
 ///
 /// # Errors
 /// [`Error::Usage`] when they were not computed, [`Error::Failed`] when the file is damaged.
 pub fn load(output: &Output, model_key: &str, partition_key: &str) -> Result<Vec<Row>> {
+    read(output, model_key, partition_key, decode)
+}
+
+/// The features of a partition's images that have some, one after another, and nothing else of them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_vectors(output: &Output, model_key: &str, partition_key: &str) -> Result<Vec<f32>> {
+    read(output, model_key, partition_key, decode_vectors)
+}
+
+fn read<T>(
+    output: &Output,
+    model_key: &str,
+    partition_key: &str,
+    decode: fn(Bytes) -> parquet::errors::Result<T>,
+) -> Result<T> {
     let name = layout::features(model_key, partition_key);
     let bytes = output.get(&name)?.ok_or_else(|| layout::missing(output, &name, "featurize"))?;
     decode(bytes).map_err(|e| {
@@ -173,6 +162,17 @@ fn decode(bytes: Bytes) -> parquet::errors::Result<Vec<Row>> {
     Ok(rows)
 }
 
+fn decode_vectors(bytes: Bytes) -> parquet::errors::Result<Vec<f32>> {
+    let mut vectors = Vec::new();
+    for batch in parquet_io::read_column(bytes, "features")? {
+        let batch = batch?;
+        // Lists that are null hold nothing.
+        let lists = batch.column(0).as_list::<i32>();
+        vectors.extend_from_slice(lists.values().as_primitive::<Float32Type>().values());
+    }
+    Ok(vectors)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +198,7 @@ mod tests {
         ];
         let bytes = encode(&rows).unwrap();
         assert_eq!(bytes, encode(&rows).unwrap());
+        assert_eq!(decode_vectors(bytes.clone().into()).unwrap(), [1.0, -0.0, f32::MIN_POSITIVE]);
         assert_eq!(decode(bytes.into()).unwrap(), rows);
         assert_eq!(Summary::of(&rows), Summary { rows: 3, rejected: 2, retry: 1 });
     }

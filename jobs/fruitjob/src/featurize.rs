@@ -9,7 +9,9 @@ use crate::error::{Error, Result};
 use crate::event::Stage;
 use crate::features::{self, Reject, Row};
 use crate::listing::Entry;
+use crate::manifest::Partition;
 use crate::model::{self, Model};
+use crate::parquet_io::Span;
 use crate::preprocess::Preprocessor;
 use crate::session::{Session, Worker};
 use crate::{count, layout, number, parquet_io};
@@ -26,14 +28,11 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     }
     let manifest = session.manifest()?;
     session.input()?;
-    let total = manifest.entries.len() as u64;
+    let total = manifest.images;
     session.begin(Stage::Featurize, Some(total), "images");
     let old = Old::find(session, &model.key())?;
-    let task = |partition: usize| {
-        let entries = manifest.entries(partition);
-        let (first, last) = (entries[0].path.as_str(), entries[entries.len() - 1].path.as_str());
-        Task::Featurize { partition, reuse: old.overlapping(first, last) }
-    };
+    let task =
+        |partition: usize| Task::Featurize { partition, reuse: old.overlapping(manifest.span(partition)) };
     let done = session.map((0..manifest.partitions.len()).map(task).collect())?;
     let sum = |count: fn(&Done) -> u64| done.iter().map(count).sum::<u64>();
     let images = &mut session.record.images;
@@ -51,7 +50,7 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
         number(images.rejected)
     );
     if images.rejected > 0 {
-        crate::project::collect_rejects(session)?;
+        crate::project::collect_rejects(session, &done)?;
         let (rejected, most) = (session.record.images.rejected, session.job.max_rejects);
         if most.exceeded(rejected, total) {
             let reasons: Vec<String> =
@@ -66,9 +65,6 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     }
     Ok(message)
 }
-
-/// First and last path of a part, as bytes.
-type Span = (Vec<u8>, Vec<u8>);
 
 /// Features that earlier listings left: their keys, and the paths that they span.
 struct Old {
@@ -89,24 +85,19 @@ impl Old {
                 session.context.check()?;
                 let Some(bytes) = session.output.get(&layout::features(model_key, key))? else { continue };
                 let Ok(part) = parquet_io::open(bytes) else { continue };
-                let groups = part.metadata().row_groups();
-                let statistics = groups.first().and_then(|g| g.column(0).statistics());
-                let span =
-                    statistics.and_then(|s| Some((s.min_bytes_opt()?.to_vec(), s.max_bytes_opt()?.to_vec())));
-                parts.push((key.to_owned(), span));
+                parts.push((key.to_owned(), parquet_io::span(part.metadata(), 0)));
             }
         }
         Ok(Old { parts })
     }
 
-    /// Keys of the parts that may hold paths between two.
-    fn overlapping(&self, first: &str, last: &str) -> Vec<String> {
-        let overlaps = |span: &Option<Span>| {
-            span.as_ref().is_none_or(|(min, max)| {
-                min.as_slice() <= last.as_bytes() && max.as_slice() >= first.as_bytes()
-            })
+    /// Keys of the parts that may hold a path of these.
+    fn overlapping(&self, paths: Option<Span>) -> Vec<String> {
+        let apart = |part: &Option<Span>| {
+            let (Some((min, max)), Some((first, last))) = (part, &paths) else { return false };
+            max < first || last < min
         };
-        self.parts.iter().filter(|(_, span)| overlaps(span)).map(|(key, _)| key.clone()).collect()
+        self.parts.iter().filter(|(_, span)| !apart(span)).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -114,10 +105,9 @@ impl Old {
 pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Result<Done> {
     worker.context.check()?;
     let (output, counters) = (&worker.output, &worker.counters);
-    let (model_key, d) = (worker.model.key(), worker.model.backbone.features());
-    let key = &worker.manifest.partitions[partition].key;
-    let entries = worker.manifest.entries(partition);
-    let kept = features::summary(output, &model_key, key)?.filter(|s| s.rows == entries.len() as u64);
+    let model_key = worker.model.key();
+    let Partition { images, key } = &worker.manifest.partitions[partition];
+    let kept = features::summary(output, &model_key, key)?.filter(|s| s.rows == *images);
     if let Some(summary) = kept
         && summary.retry == 0
     {
@@ -126,6 +116,7 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
         return Ok(Done { rows: summary.rows, rejected: summary.rejected, ..Default::default() });
     }
 
+    let entries = worker.manifest.entries(partition)?;
     let wanted: HashMap<&str, usize> =
         entries.iter().enumerate().map(|(i, e)| (e.path.as_str(), i)).collect();
     let mut outcomes: Vec<Option<Result<Vec<f32>, Reject>>> = vec![None; entries.len()];
@@ -186,7 +177,7 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
     };
     let rows: Vec<Row> = entries.iter().zip(outcomes).filter_map(row).collect();
     done.rejected = features::Summary::of(&rows).rejected;
-    features::save(output, &model_key, key, &rows, d)?;
+    features::save(output, &model_key, key, &rows)?;
     Ok(done)
 }
 
@@ -224,7 +215,7 @@ impl<'a> Featurizer<'a> {
 /// Ends the job when more images cannot be read than may be rejected: the store is gone, or closed to us, and
 /// asking for the rest would take hours to say the same.
 fn give_up(worker: &Worker, path: &str, error: &Error) -> Result<()> {
-    let (unreadable, total) = (worker.counters.unreadable(), worker.manifest.entries.len() as u64);
+    let (unreadable, total) = (worker.counters.unreadable(), worker.manifest.images);
     if !worker.max_rejects.exceeded(unreadable, total) {
         return Ok(());
     }

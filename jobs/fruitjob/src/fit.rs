@@ -1,13 +1,16 @@
 //! The fit stage: the principal components of all features, from their merged moments.
 
+use std::ops::Range;
+
 use faer::{Mat, Side};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::{Done, Task};
 use crate::error::{Error, Result};
-use crate::moments::{Moments, Tree};
+use crate::moments::{Moments, Sum};
 use crate::npy;
 use crate::record::PcaRecord;
-use crate::session::Session;
+use crate::session::{Session, Worker};
 use crate::storage::Output;
 use crate::{features, layout, model};
 
@@ -155,23 +158,35 @@ impl Pca {
     }
 }
 
-/// Merges the partitions' moments, fits, and saves the model: PCA and fused graph.
+/// Partitions under a leaf of the tree of moments: some four thousand images, so that what a leaf costs to keep and
+/// to merge is little beside what it costs to add up.
+const LEAF: usize = 16;
+/// Nodes under a node, and so the most that are merged in one place.
+const FAN: usize = 64;
+
+/// Adds up moments, as a tree over the partitions' order that is the same wherever its nodes are worked out; fits,
+/// and saves the model: PCA and fused graph.
 pub(crate) fn stage(session: &mut Session) -> Result<String> {
     let model = session.model()?;
     let manifest = session.manifest()?;
     let d = model.backbone.features();
     session.begin(crate::Stage::Fit, Some(manifest.partitions.len() as u64), "partitions");
-    let mut tree = Tree::default();
-    for partition in &manifest.partitions {
-        session.context.check()?;
-        tree.push(features::moments(&session.output, &model.key(), partition, d)?);
-        session.counters.done(1);
+    let (mut level, mut nodes) = (0, manifest.partitions.len().div_ceil(LEAF));
+    session.map((0..nodes).map(|node| Task::Sum { node }).collect())?;
+    while nodes > FAN {
+        let below = nodes;
+        (level, nodes) = (level + 1, below.div_ceil(FAN));
+        session.map((0..nodes).map(|node| Task::Merge { level, node, below }).collect())?;
     }
-    let moments = tree.finish().unwrap_or_else(|| Moments::empty(d));
+    let moments = merged(&session.output, level, 0..nodes, d)?;
+    session.context.check()?;
     let pca = Pca::fit(&moments, session.job.keep)?;
     session.context.check()?;
     pca.save(&session.output, layout::STAGED_MODEL)?;
     session.output.put(&format!("{}/model.onnx", layout::STAGED_MODEL), model::fuse(&model, &pca))?;
+    for name in session.output.list(layout::MOMENTS)? {
+        session.output.delete(&name)?;
+    }
     let ratio = pca.explained_variance_ratio();
     let explained: f64 = ratio.iter().sum();
     let k = pca.components_len();
@@ -185,12 +200,53 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     Ok(format!("{k} components of {d} features explain {:.1} % of the variance", explained * 100.0))
 }
 
+/// Works out a leaf of the tree.
+pub(crate) fn sum(worker: &Worker, node: usize) -> Result<Done> {
+    let (model_key, d) = (worker.model.key(), worker.model.backbone.features());
+    let partitions = &worker.manifest.partitions;
+    let mut sum = Sum::new(d);
+    for partition in &partitions[node * LEAF..partitions.len().min((node + 1) * LEAF)] {
+        worker.context.check()?;
+        sum.add(&features::load_vectors(&worker.output, &model_key, &partition.key)?);
+        worker.counters.done(1);
+    }
+    keep(worker, 0, node, &sum.finish())
+}
+
+/// Works out a node above the leaves.
+pub(crate) fn merge(worker: &Worker, level: usize, node: usize, below: usize) -> Result<Done> {
+    worker.context.check()?;
+    let children = node * FAN..below.min((node + 1) * FAN);
+    let d = worker.model.backbone.features();
+    keep(worker, level, node, &merged(&worker.output, level - 1, children, d)?)
+}
+
+fn keep(worker: &Worker, level: usize, node: usize, moments: &Moments) -> Result<Done> {
+    worker.output.put(&layout::moments(level, node), moments.to_npy())?;
+    Ok(Done { rows: moments.count, ..Default::default() })
+}
+
+/// Some nodes of a level together, folded from the first to the last.
+fn merged(output: &Output, level: usize, nodes: Range<usize>, d: usize) -> Result<Moments> {
+    let mut all = Moments::empty(d);
+    for node in nodes {
+        let name = layout::moments(level, node);
+        let bytes = output.get(&name)?.ok_or_else(|| layout::missing(output, &name, "fit"))?;
+        let moments = Moments::from_npy(&bytes, d)
+            .ok_or_else(|| Error::Failed(format!("{} is damaged; run fit again", output.path(&name))))?;
+        all = all.merge(&moments);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn moments(rows: &[[f32; 3]]) -> Moments {
-        Moments::of(&rows.iter().map(|r| r.as_slice()).collect::<Vec<_>>(), 3)
+        let mut sum = Sum::new(3);
+        sum.add(rows.as_flattened());
+        sum.finish()
     }
 
     /// Points along (3, 4) / 5 with a little spread along (4, -3) / 5, in the plane z = 7.

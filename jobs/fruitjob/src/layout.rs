@@ -20,6 +20,9 @@ pub const STAGED_MODEL: &str = ".fruitjob/staging/model";
 /// The rejects, not published yet.
 pub const STAGED_REJECTS: &str = ".fruitjob/staging/rejects.parquet";
 
+/// The tree of the fit stage; gone when that ends.
+pub const MOMENTS: &str = ".fruitjob/moments";
+
 /// Published parts of the results.
 pub const RESULTS: &str = "results";
 /// Published last: whoever finds it finds everything.
@@ -37,9 +40,9 @@ pub fn features(model_key: &str, partition_key: &str) -> String {
     format!(".fruitjob/features/{model_key}/{partition_key}.parquet")
 }
 
-/// Moments of one partition's features.
-pub fn moments(model_key: &str, partition_key: &str) -> String {
-    format!(".fruitjob/features/{model_key}/{partition_key}.moments.npy")
+/// Moments of features, on their way through the fit stage: a node of its tree.
+pub fn moments(level: usize, node: usize) -> String {
+    format!("{MOMENTS}/{level}-{node}.npy")
 }
 
 /// Name of a part of the results.

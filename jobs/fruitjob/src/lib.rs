@@ -5,8 +5,8 @@
 //! | stage | reads | leaves |
 //! |---|---|---|
 //! | [`list`](listing) | the input's names | the [manifest](mod@manifest): images, labels, partitions |
-//! | [`featurize`] | images | [features] per partition, and their [moments] |
-//! | [`fit`] | moments | the PCA, and backbone + PCA as one ONNX graph |
+//! | [`featurize`] | images | [features] per partition |
+//! | [`fit`] | features, by way of their [moments] | the PCA, and backbone + PCA as one ONNX graph |
 //! | [`project`] | features, PCA | the parts of the results, and the rejects |
 //! | [`report`] | results, a few images | `report.html`; publishes everything |
 //!

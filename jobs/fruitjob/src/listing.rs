@@ -1,17 +1,14 @@
-//! The list stage: finds the images below a place, labels each by its folder, and cuts the listing into
-//! partitions.
+//! The list stage: finds the images below a place, in the order of their paths, and labels each by its folder.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::StreamExt;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::count;
 use crate::error::{Error, Result};
-use crate::partition;
 use crate::session::Context;
 use crate::storage::{Input, Location, Source};
 
@@ -34,26 +31,28 @@ pub struct Entry {
     pub problem: Option<String>,
 }
 
-/// Everything found below an input, sorted by path.
+/// What was found besides images, and how.
 #[derive(Debug, Default)]
-pub struct Listing {
-    /// The images.
-    pub entries: Vec<Entry>,
-    /// Files that were passed over, counted by extension.
-    pub ignored: BTreeMap<String, u64>,
+pub struct Listed {
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Whether the images came in the order of their paths. Where they did not, they have to be listed again,
+    /// [`Order::Sorted`].
+    pub in_order: bool,
 }
 
-impl Listing {
-    /// Ranges of `entries`, one a partition.
-    pub fn partitions(&self) -> Vec<std::ops::Range<usize>> {
-        let paths = self.entries.iter().map(|e| e.path.as_str());
-        partition::cut(paths, partition::target_len(self.entries.len()))
-    }
+/// How images are put in the order of their paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// They are found in it, and none is held in memory. Object stores list so, but for the odd one; directories
+    /// are walked so, but for names that are not UTF-8.
+    Found,
+    /// They are sorted, in memory.
+    Sorted,
 }
 
-/// Lists the images below `input`, but for what lies below `output`: results of an earlier run are no input.
+/// Lists the images below `input`, but for what lies below `output`: results of an earlier run are no input. Each
+/// is given to `add` in turn.
 ///
 /// # Errors
 /// [`Error::Usage`] when there is no image, or when `output` is the input itself;
@@ -63,8 +62,9 @@ pub fn list(
     input: &Input,
     output: &Location,
     context: &Context,
-    mut found: impl FnMut(u64),
-) -> Result<Listing> {
+    order: Order,
+    mut add: impl FnMut(Entry) -> Result<()>,
+) -> Result<Listed> {
     let skip = output.below(&input.location);
     if skip.as_deref() == Some("") {
         return Err(Error::Usage(format!(
@@ -73,65 +73,78 @@ pub fn list(
     }
     let default_label = input.location.name();
     let mut last_label = Arc::from("");
-    let mut listing = Listing::default();
-    let mut add = |path: String, size: u64, tag: String, problem: Option<String>| {
+    let mut last_path = String::new();
+    let mut ignored = BTreeMap::<String, u64>::new();
+    let mut sorted = Vec::new();
+    let mut images = 0u64;
+    let mut in_order = true;
+    let mut found = |Found { path, size, tag, problem }: Found| {
+        context.check()?;
         if hidden(&path) || skip.as_deref().is_some_and(|skip| is_below(&path, skip)) {
-            return;
+            return Ok(());
         }
         let extension = extension(&path);
         if !matches!(extension.as_str(), "jpg" | "jpeg" | "png") {
-            *listing.ignored.entry(extension).or_default() += 1;
-            return;
+            *ignored.entry(extension).or_default() += 1;
+            return Ok(());
         }
         let problem = problem.or_else(|| match size {
             0 => Some("empty file".into()),
             1..=MAX_FILE_BYTES => None,
             _ => Some(format!("file of {} MB; the limit is {} MB", size >> 20, MAX_FILE_BYTES >> 20)),
         });
+        images += 1;
         let label = share(&mut last_label, path.rsplit('/').nth(1).unwrap_or(&default_label));
-        listing.entries.push(Entry { path, label, size, tag, problem });
-        found(listing.entries.len() as u64);
-    };
-    let warnings = match &input.source {
-        Source::Directory(root) => walk(root, context, &mut add)?,
-        Source::Store(store, prefix) => context.runtime.block_on(async {
-            let failed = |e| Error::store(&format!("cannot list {}", input.location), e);
-            let mut objects = store.list(Some(prefix));
-            while let Some(object) = objects.next().await {
-                context.check()?;
-                let object = object.map_err(failed)?;
-                let Some(rest) = object.location.prefix_match(prefix) else { continue };
-                let path = rest.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
-                let tag = object.e_tag.unwrap_or_else(|| object.last_modified.timestamp_micros().to_string());
-                add(path, object.size, tag, None);
+        match order {
+            Order::Found => {
+                in_order &= last_path < path;
+                last_path.clone_from(&path);
+                add(Entry { path, label, size, tag, problem })
             }
-            Ok::<_, Error>(Vec::new())
-        })?,
+            Order::Sorted => {
+                sorted.push(Entry { path, label, size, tag, problem });
+                Ok(())
+            }
+        }
     };
-    listing.warnings = warnings;
+    let mut warnings = match &input.source {
+        Source::Directory(root) => walk(root, &mut found)?,
+        Source::Store(..) => {
+            for object in input.objects(&context.runtime) {
+                found(object?)?;
+            }
+            Vec::new()
+        }
+    };
     // Unstable: no two have the same path, and a stable sort takes half as much memory again.
-    listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    if listing.entries.is_empty() {
-        let others: u64 = listing.ignored.values().sum();
+    sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    sorted.into_iter().try_for_each(add)?;
+    let others: u64 = ignored.values().sum();
+    if images == 0 {
         return Err(Error::Usage(format!(
             "no image below {}: {}; expected FOLDER/IMAGE.jpg, .jpeg or .png, one folder a label",
             input.location,
             if others == 0 {
                 "it is empty".into()
             } else {
-                format!("{} ({})", count(others, "other file"), counts(&listing.ignored))
+                format!("{} ({})", count(others, "other file"), counts(&ignored))
             },
         )));
     }
-    if !listing.ignored.is_empty() {
-        let n: u64 = listing.ignored.values().sum();
-        listing.warnings.push(format!(
-            "{} passed over, not .jpg, .jpeg or .png: {}",
-            count(n, "file"),
-            counts(&listing.ignored)
-        ));
+    if others > 0 {
+        let others = count(others, "file");
+        warnings.push(format!("{others} passed over, not .jpg, .jpeg or .png: {}", counts(&ignored)));
     }
-    Ok(listing)
+    Ok(Listed { warnings, in_order })
+}
+
+/// A file, image or not.
+pub(crate) struct Found {
+    /// See [`Entry`], as for the rest.
+    pub path: String,
+    pub size: u64,
+    pub tag: String,
+    pub problem: Option<String>,
 }
 
 /// A label, shared with the entry before where that has the same: a folder's images come one after another.
@@ -142,15 +155,19 @@ pub(crate) fn share(last: &mut Arc<str>, label: &str) -> Arc<str> {
     last.clone()
 }
 
-/// Walks a directory, through symlinks; returns warnings.
-fn walk(
-    root: &Path,
-    context: &Context,
-    add: &mut impl FnMut(String, u64, String, Option<String>),
-) -> Result<Vec<String>> {
+/// Walks a directory, through symlinks, in the order of the paths; returns warnings.
+fn walk(root: &Path, found: &mut impl FnMut(Found) -> Result<()>) -> Result<Vec<String>> {
+    // What lies in a folder comes where the folder's name and a slash would.
+    let by_path = |a: &DirEntry, b: &DirEntry| {
+        let slash = |entry: &DirEntry| {
+            let link = entry.path_is_symlink();
+            (entry.file_type().is_dir() || link && entry.path().is_dir()).then_some(b'/')
+        };
+        let name = |entry| DirEntry::file_name(entry).as_encoded_bytes().iter().copied().chain(slash(entry));
+        name(a).cmp(name(b))
+    };
     let mut warnings = Vec::new();
-    for entry in WalkDir::new(root).min_depth(1).follow_links(true) {
-        context.check()?;
+    for entry in WalkDir::new(root).min_depth(1).follow_links(true).sort_by(by_path) {
         let (path, meta) = match entry {
             Ok(entry) => {
                 let meta = entry.metadata().map_err(|e| e.into());
@@ -172,19 +189,23 @@ fn walk(
             }
         };
         let below = path.strip_prefix(root).expect("walkdir yields paths below its root");
-        let name = below.to_string_lossy().into_owned();
         let unspeakable = below.to_str().is_none().then(|| "file name is not UTF-8".to_owned());
+        let path = below.to_string_lossy().into_owned();
         match meta {
             Ok(meta) if meta.is_dir() => {}
             Ok(meta) if meta.is_file() => {
                 let tag = format!("{}-{}.{:09}", meta.size(), meta.mtime(), meta.mtime_nsec());
-                add(name, meta.size(), tag, unspeakable);
+                found(Found { path, size: meta.size(), tag, problem: unspeakable })?;
             }
-            Ok(_) => add(name, 0, "special".into(), Some("not a regular file".into())),
-            Err(_) => add(name, 0, "dangling".into(), Some("symlink to nothing".into())),
+            Ok(_) => found(odd(path, "special", "not a regular file"))?,
+            Err(_) => found(odd(path, "dangling", "symlink to nothing"))?,
         }
     }
     Ok(warnings)
+}
+
+fn odd(path: String, tag: &str, problem: &str) -> Found {
+    Found { path, size: 0, tag: tag.into(), problem: Some(problem.into()) }
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -220,11 +241,17 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn list_dir(dir: &Path, output: &str) -> Result<Listing> {
+    fn list_dir(dir: &Path, output: &str, order: Order) -> Result<(Vec<Entry>, Listed)> {
         let input = Input::open(&Location::Local(dir.to_owned()))?;
         let runtime = crate::runtime()?;
         let context = Context::new(runtime.handle().clone(), Arc::new(crate::event::JsonLines));
-        list(&input, &Location::parse(output)?, &context, |_| {})
+        let mut entries = Vec::new();
+        let add = |entry| {
+            entries.push(entry);
+            Ok(())
+        };
+        let listed = list(&input, &Location::parse(output)?, &context, order, add)?;
+        Ok((entries, listed))
     }
 
     #[test]
@@ -248,8 +275,8 @@ mod tests {
         std::os::unix::fs::symlink("..", at("Test/loop")).unwrap();
         std::os::unix::fs::symlink("nowhere", at("Test/dangling.jpg")).unwrap();
 
-        let listing = list_dir(dir.path(), at("out").to_str().unwrap()).unwrap();
-        let found: Vec<_> = listing.entries.iter().map(|e| (e.path.as_str(), &*e.label)).collect();
+        let (entries, listing) = list_dir(dir.path(), at("out").to_str().unwrap(), Order::Found).unwrap();
+        let found: Vec<_> = entries.iter().map(|e| (e.path.as_str(), &*e.label)).collect();
         let root = dir.path().file_name().unwrap().to_str().unwrap();
         assert_eq!(
             found,
@@ -261,7 +288,7 @@ mod tests {
                 ("root.jpeg", root),
             ]
         );
-        let problems: Vec<_> = listing.entries.iter().filter_map(|e| e.problem.as_deref()).collect();
+        let problems: Vec<_> = entries.iter().filter_map(|e| e.problem.as_deref()).collect();
         assert_eq!(problems, ["symlink to nothing", "empty file"]);
         assert_eq!(listing.warnings.len(), 2, "{:?}", listing.warnings);
         assert!(listing.warnings[0].contains("loop"), "{:?}", listing.warnings);
@@ -272,12 +299,36 @@ mod tests {
     fn nothing_to_do_is_an_error_that_says_what_was_there() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
-        let message = list_dir(dir.path(), out.to_str().unwrap()).unwrap_err().to_string();
+        let message = list_dir(dir.path(), out.to_str().unwrap(), Order::Found).unwrap_err().to_string();
         assert!(message.contains("it is empty"), "{message}");
         fs::write(dir.path().join("a.webp"), b"x").unwrap();
-        let message = list_dir(dir.path(), out.to_str().unwrap()).unwrap_err().to_string();
+        let message = list_dir(dir.path(), out.to_str().unwrap(), Order::Found).unwrap_err().to_string();
         assert!(message.contains("1 .webp"), "{message}");
-        let message = list_dir(dir.path(), dir.path().to_str().unwrap()).unwrap_err().to_string();
+        let message =
+            list_dir(dir.path(), dir.path().to_str().unwrap(), Order::Found).unwrap_err().to_string();
         assert!(message.contains("the input itself"), "{message}");
+    }
+
+    #[test]
+    fn a_directory_is_walked_in_the_order_of_its_paths() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        for file in
+            ["a/x.jpg", "a.jpg", "a b/x.jpg", "a/b/x.jpg", "a/b.jpg", "a0.jpg", "A.jpg", "é/é.jpg", "z.jpg"]
+        {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x").unwrap();
+        }
+        let list = |order| list_dir(dir.path(), "/nowhere", order).unwrap();
+        let (entries, listing) = list(Order::Found);
+        assert!(listing.in_order && entries.is_sorted_by(|a, b| a.path < b.path), "{entries:?}");
+        assert_eq!(entries, list(Order::Sorted).0);
+
+        // A byte that is no UTF-8 is found elsewhere than where what stands for it belongs.
+        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xc4.jpg")), b"x").unwrap();
+        fs::write(dir.path().join("ア.jpg"), b"x").unwrap();
+        assert!(!list(Order::Found).1.in_order);
+        assert!(list(Order::Sorted).0.is_sorted_by(|a, b| a.path < b.path));
     }
 }

@@ -1,73 +1,118 @@
-//! The listing as it is kept: images in order, cut into partitions. A partition's key names its content, so
-//! that the features of a partition that did not change are found again.
+//! The listing as it is kept: images in the order of their paths, cut into partitions, a Parquet file with a row
+//! group a partition. Only the cuts are held in memory, and the partitions at work: a hundred million images must
+//! fit too. A partition's key names its content, so that the features of a partition that did not change are found
+//! again.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{Array, RecordBatch, StringArray, UInt64Array};
-use arrow_schema::{DataType, Field, Schema};
-use parquet::file::metadata::KeyValue;
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::listing::{Entry, Listing, share};
+use crate::listing::{Entry, share};
 use crate::parquet_io::Writer;
-use crate::storage::Output;
+use crate::partition::{Cutter, MANY, target_len};
+use crate::storage::{Object, Output, Upload};
 use crate::{hex, layout, parquet_io};
 
 /// The images of a run.
-#[derive(Debug, PartialEq)]
 pub struct Manifest {
     /// Where they are.
     pub input: String,
-    /// All of them, by path.
-    pub entries: Vec<Entry>,
-    /// Cuts through `entries`.
+    /// How many they are.
+    pub images: u64,
+    /// Runs of consecutive images, in order.
     pub partitions: Vec<Partition>,
+    object: Object,
+    footer: ArrowReaderMetadata,
 }
 
 /// A run of consecutive images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// Its place among the partitions.
-    pub index: usize,
-    /// Its place among the entries.
-    pub range: Range<usize>,
+    /// How many.
+    pub images: u64,
     /// Hash of its entries: paths and tags.
     pub key: String,
 }
 
+/// Keys of the footer.
+const INPUT: &str = "fruitjob.input";
+const KEYS: &str = "fruitjob.partitions";
+
 impl Manifest {
-    /// Cuts a listing.
-    pub fn new(input: String, listing: Listing) -> Self {
-        let ranges = listing.partitions();
-        Manifest::with_ranges(input, listing.entries, ranges)
-    }
-
-    fn with_ranges(input: String, entries: Vec<Entry>, ranges: Vec<Range<usize>>) -> Self {
-        let partition = |(index, range): (usize, Range<usize>)| {
-            let mut hash = Sha256::new();
-            for entry in &entries[range.clone()] {
-                for text in [&entry.path, &entry.tag, entry.problem.as_deref().unwrap_or_default()] {
-                    hash.update((text.len() as u64).to_le_bytes());
-                    hash.update(text.as_bytes());
-                }
-            }
-            Partition { index, range, key: hex(&hash.finalize())[..32].to_owned() }
+    /// Opens what [`ManifestWriter`] wrote.
+    pub fn load(output: &Output) -> Result<Self> {
+        let object = output
+            .open_object(layout::MANIFEST)?
+            .ok_or_else(|| layout::missing(output, layout::MANIFEST, "list"))?;
+        let footer = parquet_io::footer(&object)?.map_err(|e| damaged(&object, &e))?;
+        let text = |key| parquet_io::metadata(footer.metadata(), key).unwrap_or_default().to_owned();
+        let (input, keys) = (text(INPUT), text(KEYS));
+        let groups = footer.metadata().row_groups();
+        let keys: Vec<&str> = keys.split_terminator(' ').collect();
+        if keys.len() != groups.len() {
+            return Err(damaged(&object, &format!("{} keys of {} partitions", keys.len(), groups.len())));
+        }
+        let partition = |(group, key): (&parquet::file::metadata::RowGroupMetaData, &str)| Partition {
+            images: group.num_rows() as u64,
+            key: key.to_owned(),
         };
-        let partitions = ranges.into_iter().enumerate().map(partition).collect();
-        Manifest { input, entries, partitions }
+        let partitions: Vec<Partition> = groups.iter().zip(keys).map(partition).collect();
+        let images = partitions.iter().map(|p| p.images).sum();
+        Ok(Manifest { input, images, partitions, object, footer })
     }
 
-    /// The images of one partition.
-    pub fn entries(&self, partition: usize) -> &[Entry] {
-        &self.entries[self.partitions[partition].range.clone()]
+    /// The images of one partition, read.
+    pub fn entries(&self, partition: usize) -> Result<Vec<Entry>> {
+        let batches = parquet_io::row_group(&self.object, &self.footer, partition)?;
+        let mut entries = Vec::with_capacity(self.partitions[partition].images as usize);
+        let mut last_label = Arc::from("");
+        for batch in batches.map_err(|e| damaged(&self.object, &e))? {
+            let text = |column: usize| batch.column(column).as_string::<i32>();
+            let (path, label, tag, problem) = (text(0), text(1), text(3), text(4));
+            let size = batch.column(2).as_primitive::<UInt64Type>();
+            entries.extend((0..batch.num_rows()).map(|row| Entry {
+                path: path.value(row).into(),
+                label: share(&mut last_label, label.value(row)),
+                size: size.value(row),
+                tag: tag.value(row).into(),
+                problem: problem.is_valid(row).then(|| problem.value(row).into()),
+            }));
+        }
+        Ok(entries)
     }
 
-    /// Writes it.
-    pub fn save(&self, output: &Output) -> Result<()> {
+    /// A path that no path of the partition comes before, and one that none comes after, as bytes; `None` when the
+    /// file does not say.
+    pub(crate) fn span(&self, partition: usize) -> Option<parquet_io::Span> {
+        parquet_io::span(self.footer.metadata(), partition)
+    }
+}
+
+fn damaged(object: &Object, why: &dyn std::fmt::Display) -> Error {
+    Error::Failed(format!("{object} is damaged ({why}); run 'fruitjob list' again"))
+}
+
+/// Writes the images of a listing as they come.
+pub struct ManifestWriter {
+    upload: Upload,
+    writer: Writer,
+    schema: Arc<Schema>,
+    keys: String,
+    partitions: u64,
+    /// The first images of all, until the length of partitions is known, then those of the present one.
+    held: Vec<Entry>,
+    cutter: Option<Cutter>,
+}
+
+impl ManifestWriter {
+    /// Begins the manifest of the images at `input`.
+    pub fn new(output: &Output, input: &str) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![
             parquet_io::text("path", false),
             parquet_io::text("label", false),
@@ -75,68 +120,132 @@ impl Manifest {
             parquet_io::text("tag", false),
             parquet_io::text("problem", true),
         ]));
-        let batch = |partition: &Partition| {
-            let entries = &self.entries[partition.range.clone()];
-            let column = |get: fn(&Entry) -> &str| StringArray::from_iter_values(entries.iter().map(get));
-            RecordBatch::try_new(
-                schema.clone(),
-                vec![
-                    Arc::new(column(|e| &e.path)),
-                    Arc::new(column(|e| &e.label)),
-                    Arc::new(UInt64Array::from_iter_values(entries.iter().map(|e| e.size))),
-                    Arc::new(column(|e| &e.tag)),
-                    Arc::new(entries.iter().map(|e| e.problem.as_deref()).collect::<StringArray>()),
-                ],
-            )
-        };
-        let write = || {
-            let input = KeyValue::new("fruitjob.input".into(), self.input.clone());
-            let mut writer = Writer::new(&schema, vec![input])?;
-            for partition in &self.partitions {
-                writer.write(batch(partition))?;
-                writer.end_group()?;
-            }
-            writer.finish()
-        };
-        let bytes = write().map_err(|e| Error::Bug(e.to_string()))?;
-        output.put(layout::MANIFEST, bytes)
+        let mut writer = Writer::new(&schema, Vec::new()).map_err(|e| Error::Bug(e.to_string()))?;
+        writer.add_metadata(INPUT, input.to_owned());
+        let upload = output.writer(layout::MANIFEST);
+        Ok(ManifestWriter {
+            upload,
+            writer,
+            schema,
+            keys: String::new(),
+            partitions: 0,
+            held: Vec::new(),
+            cutter: None,
+        })
     }
 
-    /// Reads what [`Manifest::save`] wrote.
-    pub fn load(output: &Output) -> Result<Self> {
-        let bytes =
-            output.get(layout::MANIFEST)?.ok_or_else(|| layout::missing(output, layout::MANIFEST, "list"))?;
-        let read = || -> parquet::errors::Result<_> {
-            let builder = parquet_io::open(bytes)?;
-            let input = parquet_io::metadata(&builder, "fruitjob.input").unwrap_or_default().to_owned();
-            let mut ranges = Vec::new();
-            let mut at = 0;
-            for group in builder.metadata().row_groups() {
-                let end = at + group.num_rows() as usize;
-                ranges.push(at..end);
-                at = end;
+    /// Adds the next image.
+    pub fn add(&mut self, entry: Entry) -> Result<()> {
+        match &mut self.cutter {
+            None => {
+                self.held.push(entry);
+                if self.held.len() == MANY {
+                    self.cut_held()?;
+                }
+                Ok(())
             }
-            let mut entries = Vec::with_capacity(at);
-            let mut last_label = Arc::from("");
-            for batch in builder.build()? {
-                let batch = batch?;
-                let text = |column: usize| batch.column(column).as_string::<i32>();
-                let (path, label, tag, problem) = (text(0), text(1), text(3), text(4));
-                let size = batch.column(2).as_primitive::<UInt64Type>();
-                entries.extend((0..batch.num_rows()).map(|row| Entry {
-                    path: path.value(row).into(),
-                    label: share(&mut last_label, label.value(row)),
-                    size: size.value(row),
-                    tag: tag.value(row).into(),
-                    problem: problem.is_valid(row).then(|| problem.value(row).into()),
-                }));
+            Some(cutter) => {
+                let ends = cutter.ends_after(&entry.path);
+                self.held.push(entry);
+                if ends { self.end_partition() } else { Ok(()) }
             }
-            Ok((input, entries, ranges))
-        };
-        let (input, entries, ranges) = read().map_err(|e| {
-            let file = output.path(layout::MANIFEST);
-            Error::Failed(format!("{file} is damaged ({e}); run 'fruitjob list' again"))
-        })?;
-        Ok(Manifest::with_ranges(input, entries, ranges))
+        }
+    }
+
+    /// Writes the rest; returns how many partitions there are.
+    pub fn finish(mut self) -> Result<u64> {
+        if self.cutter.is_none() {
+            self.cut_held()?;
+        }
+        if !self.held.is_empty() {
+            self.end_partition()?;
+        }
+        self.writer.add_metadata(KEYS, self.keys);
+        let rest = self.writer.finish().map_err(|e| Error::Bug(e.to_string()))?;
+        self.upload.write(rest.into())?;
+        self.upload.finish()?;
+        Ok(self.partitions)
+    }
+
+    /// Chooses the length of partitions, and cuts what has been held until now.
+    fn cut_held(&mut self) -> Result<()> {
+        let held = std::mem::take(&mut self.held);
+        self.cutter = Some(Cutter::new(target_len(held.len())));
+        held.into_iter().try_for_each(|entry| self.add(entry))
+    }
+
+    fn end_partition(&mut self) -> Result<()> {
+        let entries = std::mem::take(&mut self.held);
+        let mut hash = Sha256::new();
+        for entry in &entries {
+            for text in [&entry.path, &entry.tag, entry.problem.as_deref().unwrap_or_default()] {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
+        }
+        self.keys.push_str(&hex(&hash.finalize())[..32]);
+        self.keys.push(' ');
+        self.partitions += 1;
+        let batch = self.batch(&entries);
+        self.writer
+            .write(batch)
+            .and_then(|()| self.writer.end_group())
+            .map_err(|e| Error::Bug(e.to_string()))?;
+        self.upload.write(self.writer.take())
+    }
+
+    fn batch(&self, entries: &[Entry]) -> Result<RecordBatch, ArrowError> {
+        let column = |get: fn(&Entry) -> &str| StringArray::from_iter_values(entries.iter().map(get));
+        RecordBatch::try_new(
+            self.schema.clone(),
+            vec![
+                Arc::new(column(|e| &e.path)),
+                Arc::new(column(|e| &e.label)),
+                Arc::new(UInt64Array::from_iter_values(entries.iter().map(|e| e.size))),
+                Arc::new(column(|e| &e.tag)),
+                Arc::new(entries.iter().map(|e| e.problem.as_deref()).collect::<StringArray>()),
+            ],
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Location;
+
+    fn entry(i: usize) -> Entry {
+        let problem = i.is_multiple_of(1000).then(|| "empty file".to_owned());
+        let label = Arc::from(format!("Apple {}", i / 100));
+        Entry { path: format!("{label}/{i:07}.jpg"), label, size: i as u64, tag: format!("\"{i}\""), problem }
+    }
+
+    #[test]
+    fn every_partition_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = crate::runtime().unwrap();
+        let output = Output::open(&Location::Local(dir.path().to_owned()), runtime.handle().clone()).unwrap();
+        for n in [1, 100, MANY - 1, MANY, 3 * MANY + 1] {
+            let entries: Vec<Entry> = {
+                let mut all: Vec<Entry> = (0..n).map(entry).collect();
+                all.sort_by(|a, b| a.path.cmp(&b.path));
+                all
+            };
+            let mut writer = ManifestWriter::new(&output, "s3://fruits").unwrap();
+            entries.iter().cloned().for_each(|e| writer.add(e).unwrap());
+            let partitions = writer.finish().unwrap();
+            let manifest = Manifest::load(&output).unwrap();
+            assert_eq!((manifest.images, manifest.partitions.len() as u64), (n as u64, partitions));
+            assert_eq!(manifest.input, "s3://fruits");
+            let mut read = Vec::new();
+            for i in 0..manifest.partitions.len() {
+                let part = manifest.entries(i).unwrap();
+                let (first, last) = manifest.span(i).unwrap();
+                assert!(first.as_slice() <= part[0].path.as_bytes());
+                assert!(last.as_slice() >= part.last().unwrap().path.as_bytes());
+                read.extend(part);
+            }
+            assert_eq!(read, entries);
+        }
     }
 }

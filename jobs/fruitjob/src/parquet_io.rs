@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use bytes::{Buf, Bytes};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::Result;
-use parquet::file::metadata::KeyValue;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
+
+use crate::storage::Object;
 
 /// Writes a file to memory.
 pub struct Writer(ArrowWriter<Vec<u8>>);
@@ -42,7 +47,17 @@ impl Writer {
         self.0.flush()
     }
 
-    /// The whole file.
+    /// What has been written since the last call: nothing of a row group before its end.
+    pub fn take(&mut self) -> Bytes {
+        std::mem::take(self.0.inner_mut()).into()
+    }
+
+    /// Adds to the footer.
+    pub fn add_metadata(&mut self, key: &str, value: String) {
+        self.0.append_key_value_metadata(KeyValue::new(key.into(), value));
+    }
+
+    /// The whole file, but for what was taken.
     pub fn finish(self) -> Result<Vec<u8>> {
         self.0.into_inner()
     }
@@ -67,9 +82,97 @@ pub fn open(bytes: Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
 pub fn read(bytes: Bytes) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     Ok(open(bytes)?.build()?.map(|batch| Ok(batch?)))
 }
+
+/// One column of a file, batch by batch.
+pub fn read_column(bytes: Bytes, name: &str) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let builder = open(bytes)?;
+    let column = ProjectionMask::columns(builder.parquet_schema(), [name]);
+    Ok(builder.with_projection(column).build()?.map(|batch| Ok(batch?)))
+}
+
+/// The footer of an object, read without the rest.
+pub fn footer(object: &Object) -> crate::Result<Result<ArrowReaderMetadata>> {
+    let mut tail = object.len.min(FOOTER);
+    loop {
+        let bytes = object.range(object.len - tail..object.len)?;
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&bytes, object.len) {
+            Ok(()) => {}
+            Err(ParquetError::NeedMoreData(needed)) if needed as u64 > tail => {
+                tail = needed as u64;
+                continue;
+            }
+            Err(e) => return Ok(Err(e)),
+        }
+        let metadata = reader.finish();
+        return Ok(metadata.and_then(|m| ArrowReaderMetadata::try_new(m.into(), ArrowReaderOptions::new())));
+    }
+}
+
+/// Bytes at the end of a file that are read first: more than most footers take.
+const FOOTER: u64 = 64 << 10;
+
+/// The rows of one row group of an object.
+pub fn row_group(
+    object: &Object,
+    footer: &ArrowReaderMetadata,
+    group: usize,
+) -> crate::Result<Result<Vec<RecordBatch>>> {
+    let columns = footer.metadata().row_group(group).columns();
+    let ranges = columns.iter().map(|c| c.byte_range());
+    let (start, end) =
+        ranges.fold((object.len, 0), |(start, end), (at, len)| (start.min(at), end.max(at + len)));
+    let window = Window { start, bytes: object.range(start..end)?, len: object.len };
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(window, footer.clone());
+    Ok(builder
+        .with_row_groups(vec![group])
+        .build()
+        .and_then(|batches| Ok(batches.collect::<Result<_, _>>()?)))
+}
+
+/// A part of a file, for readers that think they have all of it.
+struct Window {
+    start: u64,
+    bytes: Bytes,
+    len: u64,
+}
+
+impl Length for Window {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Window {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        Ok(self
+            .get_bytes(start, (self.start + self.bytes.len() as u64).saturating_sub(start) as usize)?
+            .reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let from = start.checked_sub(self.start).map(|from| from as usize);
+        match from.and_then(|from| Some(from..from.checked_add(length)?)) {
+            Some(range) if range.end <= self.bytes.len() => Ok(self.bytes.slice(range)),
+            _ => Err(ParquetError::EOF(format!("{length} bytes at {start} lie outside the row group"))),
+        }
+    }
+}
+
+/// Bounds of the first column's values, as bytes; they need not be values themselves.
+pub type Span = (Vec<u8>, Vec<u8>);
+
+/// Bounds of the first column's values in a row group; `None` when the file does not say.
+pub fn span(metadata: &ParquetMetaData, group: usize) -> Option<Span> {
+    let statistics = metadata.row_groups().get(group)?.column(0).statistics()?;
+    Some((statistics.min_bytes_opt()?.to_vec(), statistics.max_bytes_opt()?.to_vec()))
+}
+
 /// The value of a key in the footer.
-pub fn metadata<'a>(builder: &'a ParquetRecordBatchReaderBuilder<Bytes>, key: &str) -> Option<&'a str> {
-    let all = builder.metadata().file_metadata().key_value_metadata()?;
+pub fn metadata<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
+    let all = metadata.file_metadata().key_value_metadata()?;
     all.iter().find(|kv| kv.key == key)?.value.as_deref()
 }
 

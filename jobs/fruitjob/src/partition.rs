@@ -2,8 +2,6 @@
 //! changes in one place changes the partitions in that place only (content-defined chunking: a cut falls
 //! after a path whose hash says so, as in Muthitacharoen et al., LBFS, SOSP 2001).
 
-use std::ops::Range;
-
 use sha2::{Digest, Sha256};
 
 /// Images per partition, on average, for a listing of `images`: small sets have enough partitions for every
@@ -13,27 +11,35 @@ pub fn target_len(images: usize) -> usize {
     (images / 32).next_power_of_two().clamp(32, 256)
 }
 
-/// Cuts `paths` (sorted) into consecutive ranges of `target / 4 ..= target * 2` elements; the last one may
-/// be shorter. `target` is a power of two of at least 32.
-pub fn cut<'a>(paths: impl Iterator<Item = &'a str>, target: usize) -> Vec<Range<usize>> {
-    let (min, max) = (target / 4, target * 2);
-    let mut ranges = Vec::new();
-    let (mut start, mut end) = (0, 0);
-    for path in paths {
-        end += 1;
-        let len = end - start;
-        if len >= max || (len >= min && hash(path).is_multiple_of(target as u64)) {
-            ranges.push(start..end);
-            start = end;
-        }
-    }
-    if start < end {
-        ranges.push(start..end);
-    }
-    ranges
+/// From this many images on, [`target_len`] stays as it is.
+pub const MANY: usize = 128 * 32 + 32;
+
+/// Cuts sorted paths, given one by one, into runs of `target / 4 ..= target * 2`; the last one may be shorter.
+pub struct Cutter {
+    target: usize,
+    len: usize,
 }
 
-fn hash(path: &str) -> u64 {
+impl Cutter {
+    /// `target` is a power of two of at least 32.
+    pub fn new(target: usize) -> Self {
+        Cutter { target, len: 0 }
+    }
+
+    /// Whether a partition ends after this path, the next of the listing.
+    pub fn ends_after(&mut self, path: &str) -> bool {
+        self.len += 1;
+        let ends = self.len >= 2 * self.target
+            || (self.len >= self.target / 4 && hash(path).is_multiple_of(self.target as u64));
+        if ends {
+            self.len = 0;
+        }
+        ends
+    }
+}
+
+/// A path's place in an order that has nothing to do with its name.
+pub(crate) fn hash(path: &str) -> u64 {
     let digest = Sha256::digest(path.as_bytes());
     u64::from_le_bytes(digest[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
@@ -47,7 +53,8 @@ mod tests {
     }
 
     fn cuts(paths: &[String], target: usize) -> Vec<&[String]> {
-        cut(paths.iter().map(String::as_str), target).into_iter().map(|r| &paths[r]).collect()
+        let mut cutter = Cutter::new(target);
+        paths.split_inclusive(|path| cutter.ends_after(path)).collect()
     }
 
     #[test]
@@ -75,7 +82,9 @@ mod tests {
         assert!(cuts(&[], 32).is_empty());
         assert_eq!(cuts(&paths(1), 32).len(), 1);
         assert_eq!(target_len(0), 32);
-        assert_eq!(target_len(22_688), 256);
-        assert_eq!(target_len(100_000_000), 256);
+        assert_eq!(target_len(MANY - 1), 128);
+        for many in [MANY, 22_688, 100_000_000] {
+            assert_eq!(target_len(many), 256);
+        }
     }
 }

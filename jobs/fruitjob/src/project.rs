@@ -39,7 +39,7 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
         )));
     }
     let message = format!("{} in {}", count(images.results, "row"), count(done.len() as u64, "part"));
-    collect_rejects(session)?;
+    collect_rejects(session, &done)?;
     Ok(message)
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
 pub(crate) fn task(worker: &Worker, partition: usize) -> Result<Done> {
     worker.context.check()?;
     let pca = worker.pca()?;
-    let entries = worker.manifest.entries(partition);
+    let entries = worker.manifest.entries(partition)?;
     let rows =
         features::load(&worker.output, &worker.model.key(), &worker.manifest.partitions[partition].key)?;
     if !rows.iter().map(|r| &r.path).eq(entries.iter().map(|e| &e.path)) {
@@ -56,7 +56,7 @@ pub(crate) fn task(worker: &Worker, partition: usize) -> Result<Done> {
         ));
     }
     let usable: Vec<_> =
-        rows.iter().zip(entries).filter_map(|(r, e)| Some((e, r.outcome.as_deref().ok()?))).collect();
+        rows.iter().zip(&entries).filter_map(|(r, e)| Some((e, r.outcome.as_deref().ok()?))).collect();
     if usable.iter().any(|(_, features)| features.len() != pca.mean.len()) {
         return Err(Error::Usage(
             "the PCA was fitted on another model's features; run 'fruitjob fit' first".into(),
@@ -109,21 +109,17 @@ fn project(pca: &Pca, rows: &[&[f32]]) -> Vec<f32> {
     projected
 }
 
-/// Writes `rejects.parquet` to the staging area, and counts the reasons.
-pub(crate) fn collect_rejects(session: &mut Session) -> Result<()> {
+/// Writes `rejects.parquet` to the staging area, and counts the reasons. `done` is what the tasks, one a partition,
+/// had to say.
+pub(crate) fn collect_rejects(session: &mut Session, done: &[Done]) -> Result<()> {
     let (manifest, model_key) = (session.manifest()?, session.model()?.key());
     let (mut paths, mut reasons) = (Vec::new(), Vec::new());
-    if session.record.images.rejected > 0 {
-        for partition in &manifest.partitions {
-            session.context.check()?;
-            if features::summary(&session.output, &model_key, &partition.key)?.is_none_or(|s| s.rejected > 0)
-            {
-                for row in features::load(&session.output, &model_key, &partition.key)? {
-                    if let Err(reject) = row.outcome {
-                        paths.push(row.path);
-                        reasons.push(reject.reason);
-                    }
-                }
+    for (partition, _) in manifest.partitions.iter().zip(done).filter(|(_, done)| done.rejected > 0) {
+        session.context.check()?;
+        for row in features::load(&session.output, &model_key, &partition.key)? {
+            if let Err(reject) = row.outcome {
+                paths.push(row.path);
+                reasons.push(reject.reason);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! The page is `report.html` beside this file; it carries its data as JSON and needs nothing else, no network
 //! and no server.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
@@ -19,7 +19,7 @@ use crate::event::Stage;
 use crate::fit::Pca;
 use crate::record::RunRecord;
 use crate::session::{Session, now};
-use crate::{decode, layout, parquet_io, preprocess, samples};
+use crate::{decode, layout, parquet_io, partition, preprocess, samples};
 
 /// Points of the scatter plot, at most; of more results, evenly spaced ones are shown.
 const MAX_POINTS: u64 = 25_000;
@@ -68,19 +68,21 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     if session.record.parts.is_empty() {
         return Err(layout::missing(&session.output, layout::STAGING, "project"));
     }
-    let (counts, sampled) = read_results(session)?;
-    let labels: Vec<&String> = counts.keys().collect();
+    let (found, sampled) = read_results(session)?;
+    let labels: Vec<&String> = found.keys().collect();
     let points = Points {
         x: sampled.iter().map(|p| p.x).collect(),
         y: sampled.iter().map(|p| p.y).collect(),
         label: sampled.iter().map(|p| labels.binary_search(&&p.label).unwrap_or_default()).collect(),
         path: sampled.into_iter().map(|p| p.path).collect(),
     };
-    let mut thumbnails = thumbnails(session, &counts)?;
-    let labels = counts
-        .into_iter()
-        .map(|(name, count)| Label { thumbnails: thumbnails.remove(&name).unwrap_or_default(), name, count })
-        .collect();
+    let mut thumbnails = thumbnails(session, &found)?;
+    let label = |(name, found): (String, LabelFound)| Label {
+        thumbnails: thumbnails.remove(&name).unwrap_or_default(),
+        name,
+        count: found.count,
+    };
+    let labels = found.into_iter().map(label).collect();
     let pca = Pca::load(&session.output, layout::STAGED_MODEL)?;
     let total: f64 = pca.spectrum.iter().sum();
     session.record.finished = Some(now());
@@ -108,11 +110,33 @@ struct Point {
     y: f32,
 }
 
-/// Counts the results by label, and takes evenly spaced ones as points, reading one part at a time.
-fn read_results(session: &mut Session) -> Result<(BTreeMap<String, u64>, Vec<Point>)> {
+/// What the results hold of a label.
+#[derive(Default)]
+struct LabelFound {
+    count: u64,
+    /// Hashes and paths of the images that are shown: those with the lowest hashes, so that the same are shown night
+    /// after night, and none but these is held in memory.
+    shown: BTreeSet<(u64, String)>,
+}
+
+impl LabelFound {
+    fn add(&mut self, path: &str) {
+        self.count += 1;
+        let hash = partition::hash(path);
+        if self.shown.len() < PER_LABEL || self.shown.last().is_some_and(|(last, _)| hash < *last) {
+            self.shown.insert((hash, path.to_owned()));
+            if self.shown.len() > PER_LABEL {
+                self.shown.pop_last();
+            }
+        }
+    }
+}
+
+/// Looks at the results by label, and takes evenly spaced ones as points, reading one part at a time.
+fn read_results(session: &mut Session) -> Result<(BTreeMap<String, LabelFound>, Vec<Point>)> {
     let results = session.record.images.results;
     session.begin(Stage::Report, Some(results), "rows");
-    let mut counts = BTreeMap::new();
+    let mut found = BTreeMap::<String, LabelFound>::new();
     let mut points = Vec::new();
     let mut at = 0;
     for part in &session.record.parts {
@@ -127,7 +151,10 @@ fn read_results(session: &mut Session) -> Result<(BTreeMap<String, u64>, Vec<Poi
             let (path, label) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
             let pca = batch.column(2).as_list::<i32>();
             for row in 0..batch.num_rows() {
-                *counts.entry(label.value(row).to_owned()).or_default() += 1;
+                match found.get_mut(label.value(row)) {
+                    Some(label) => label.add(path.value(row)),
+                    None => found.entry(label.value(row).to_owned()).or_default().add(path.value(row)),
+                }
                 // The row where the running share of points steps up.
                 if (at + 1) * MAX_POINTS / results.max(MAX_POINTS) > at * MAX_POINTS / results.max(MAX_POINTS)
                 {
@@ -145,27 +172,21 @@ fn read_results(session: &mut Session) -> Result<(BTreeMap<String, u64>, Vec<Poi
         }
         session.counters.at(at);
     }
-    Ok((counts, points))
+    Ok((found, points))
 }
 
-/// A few evenly spaced pictures of each label, as small JPEGs in base64. One that cannot be shown is left out.
+/// A few pictures of each label, as small JPEGs in base64. One that cannot be shown is left out.
 fn thumbnails(
     session: &mut Session,
-    counts: &BTreeMap<String, u64>,
+    found: &BTreeMap<String, LabelFound>,
 ) -> Result<BTreeMap<String, Vec<String>>> {
-    let manifest = session.manifest()?;
     let input = session.input()?;
-    let per_label = (MAX_THUMBNAILS / counts.len().max(1)).clamp(1, PER_LABEL);
-    let mut by_label: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for entry in manifest.entries.iter().filter(|e| counts.contains_key(&*e.label)) {
-        by_label.entry(&entry.label).or_default().push(&entry.path);
-    }
-    let chosen: Vec<(&str, &str)> = by_label
+    let per_label = (MAX_THUMBNAILS / found.len().max(1)).clamp(1, PER_LABEL);
+    let chosen: Vec<(&str, &str)> = found
         .iter()
         .take(MAX_THUMBNAILS)
-        .flat_map(|(label, paths)| {
-            let n = per_label.min(paths.len());
-            (0..n).map(move |i| (*label, paths[(2 * i + 1) * paths.len() / (2 * n)]))
+        .flat_map(|(label, found)| {
+            found.shown.iter().take(per_label).map(|(_, path)| (label.as_str(), path.as_str()))
         })
         .collect();
     let mut images =

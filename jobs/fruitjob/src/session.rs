@@ -1,5 +1,6 @@
 //! One run over one output: the stages in order, what they share, and what they report.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::event::{self, Event, Observer, Stage};
 use crate::fit::Pca;
 use crate::job::{Job, MaxRejects};
-use crate::manifest::Manifest;
+use crate::listing::{Entry, Listed, Order};
+use crate::manifest::{Manifest, ManifestWriter};
 use crate::model::Model;
 use crate::record::{ModelRecord, RunRecord, StageRecord};
 use crate::storage::{Input, Location, Output};
@@ -254,27 +256,40 @@ impl Session {
             self.output.delete(&name)?;
         }
         self.begin(Stage::List, None, "images");
-        let counters = self.counters.clone();
-        let listing = listing::list(&input, &self.job.output, &self.context, |n| counters.at(n))?;
-        for warning in &listing.warnings {
-            self.warn(warning.clone());
+        let mut listed = self.write_manifest(&input, Order::Found)?;
+        if !listed.in_order {
+            listed = self.write_manifest(&input, Order::Sorted)?;
         }
-        let manifest = Manifest::new(self.record.input.clone(), listing);
-        manifest.save(&self.output)?;
-        let labels: std::collections::BTreeSet<&str> = manifest.entries.iter().map(|e| &*e.label).collect();
-        let images = &mut self.record.images;
-        images.listed = manifest.entries.len() as u64;
-        images.labels = labels.len() as u64;
-        images.listed_bytes = manifest.entries.iter().map(|e| e.size).sum();
-        let message = format!(
+        listed.warnings.into_iter().for_each(|warning| self.warn(warning));
+        self.manifest = None;
+        let manifest = self.manifest()?;
+        let images = &self.record.images;
+        Ok(format!(
             "{} of {}, {:.1} MB, in {}",
             count(images.listed, "image"),
             count(images.labels, "label"),
             images.listed_bytes as f64 / 1e6,
             count(manifest.partitions.len() as u64, "partition")
-        );
-        self.manifest = Some(Arc::new(manifest));
-        Ok(message)
+        ))
+    }
+
+    fn write_manifest(&mut self, input: &Input, order: Order) -> Result<Listed> {
+        let mut manifest = ManifestWriter::new(&self.output, &self.record.input)?;
+        let mut labels = BTreeSet::new();
+        let (mut images, mut bytes) = (0, 0);
+        let add = |entry: Entry| {
+            (images, bytes) = (images + 1, bytes + entry.size);
+            if !labels.contains(&entry.label) {
+                labels.insert(entry.label.clone());
+            }
+            self.counters.at(images);
+            manifest.add(entry)
+        };
+        let listed = listing::list(input, &self.job.output, &self.context, order, add)?;
+        manifest.finish()?;
+        let counts = &mut self.record.images;
+        (counts.listed, counts.labels, counts.listed_bytes) = (images, labels.len() as u64, bytes);
+        Ok(listed)
     }
 
     /// The input, opened.

@@ -2,19 +2,23 @@
 //!
 //! Calls block; they are made from worker threads, never from inside the runtime that serves them.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, path::Path as Key};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, path::Path as Key};
+use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::listing::Found;
 
 /// A directory on this machine, or a prefix in an object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +196,28 @@ impl Input {
         Ok(Input { location: location.clone(), source })
     }
 
+    /// Everything below a place in a store, in the store's order; nothing, in a directory. To be called from
+    /// outside the runtime.
+    pub(crate) fn objects(&self, runtime: &Handle) -> Objects {
+        let (sender, objects) = mpsc::channel(LIST_AHEAD);
+        if let Source::Store(store, prefix) = &self.source {
+            let (store, prefix, input) = (store.clone(), prefix.clone(), self.location.to_string());
+            runtime.spawn(async move {
+                let mut listed = store.list(Some(&prefix));
+                while let Some(object) = listed.next().await {
+                    let found = object
+                        .map(|object| found_below(&prefix, object))
+                        .map_err(|e| Error::store(&format!("cannot list {input}"), e));
+                    let Some(found) = found.transpose() else { continue };
+                    if sender.send(found).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        Objects(objects)
+    }
+
     /// Reads some images. The errors' messages do not name them.
     async fn read(&self, paths: Vec<String>) -> Vec<Result<Bytes>> {
         const DOING: &str = "cannot be read";
@@ -246,6 +272,31 @@ impl Input {
             }
         });
         ReadAhead { batches, batch: Vec::new().into_iter() }
+    }
+}
+
+fn found_below(prefix: &Key, object: ObjectMeta) -> Option<Found> {
+    let path = object
+        .location
+        .prefix_match(prefix)?
+        .map(|part| part.as_ref().to_owned())
+        .collect::<Vec<_>>()
+        .join("/");
+    let tag = object.e_tag.unwrap_or_else(|| object.last_modified.timestamp_micros().to_string());
+    Some(Found { path, size: object.size, tag, problem: None })
+}
+
+/// Objects that are listed ahead of whoever takes them.
+const LIST_AHEAD: usize = 2_000;
+
+/// Objects that are being listed.
+pub(crate) struct Objects(mpsc::Receiver<Result<Found>>);
+
+impl Iterator for Objects {
+    type Item = Result<Found>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.blocking_recv()
     }
 }
 
@@ -329,6 +380,22 @@ impl Output {
         }
     }
 
+    /// Begins to write an object that is too large to be held in memory.
+    pub fn writer(&self, name: &str) -> Upload {
+        let upload = BufWriter::with_capacity(self.store.clone(), Key::from(name), UPLOAD_PART);
+        Upload { upload, runtime: self.runtime.clone(), path: self.path(name) }
+    }
+
+    /// Opens an object to read parts of it; `None` when there is none.
+    pub fn open_object(&self, name: &str) -> Result<Option<Object>> {
+        let key = Key::from(name);
+        match self.runtime.block_on(self.store.head(&key)) {
+            Ok(meta) => Ok(Some(Object { output: self.clone(), key, len: meta.size, path: self.path(name) })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::store(&format!("cannot read {}", self.path(name)), e)),
+        }
+    }
+
     /// Names of the objects below `prefix`, relative to the output, in order.
     pub fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let keys = self.runtime.block_on(async {
@@ -360,6 +427,60 @@ impl Output {
         self.runtime
             .block_on(self.store.rename(&Key::from(from), &Key::from(to)))
             .map_err(|e| Error::store(&format!("cannot move {from} to {}", self.path(to)), e))
+    }
+}
+
+/// Bytes of an object that are sent at once.
+const UPLOAD_PART: usize = 8 << 20;
+
+/// An object that is being written; it is there once it is finished, as by [`Output::put`], and not before.
+pub struct Upload {
+    upload: BufWriter,
+    runtime: Handle,
+    path: String,
+}
+
+impl Upload {
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.runtime.block_on(self.upload.put(bytes)).map_err(|e| self.failed(e))
+    }
+
+    /// Makes the object appear.
+    pub fn finish(mut self) -> Result<()> {
+        self.runtime
+            .block_on(self.upload.shutdown())
+            .map_err(|e| Error::io(&format!("cannot write {}", self.path), e))
+    }
+
+    fn failed(&self, e: object_store::Error) -> Error {
+        Error::store(&format!("cannot write {}", self.path), e)
+    }
+}
+
+/// An object that is read in parts.
+#[derive(Clone)]
+pub struct Object {
+    output: Output,
+    key: Key,
+    path: String,
+    /// Its size in bytes.
+    pub len: u64,
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+impl Object {
+    /// Some of its bytes.
+    pub fn range(&self, range: Range<u64>) -> Result<Bytes> {
+        self.output
+            .runtime
+            .block_on(self.output.store.get_range(&self.key, range))
+            .map_err(|e| Error::store(&format!("cannot read {}", self.path), e))
     }
 }
 
