@@ -3,12 +3,14 @@
 //! A task is a plain value, and so is its result: they can cross a pipe as well as a call. All image and
 //! feature data goes through the store.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::event::Stage;
+use crate::record::SparkRecord;
 use crate::session::Worker;
 use crate::{featurize, fit, project};
 
@@ -59,23 +61,48 @@ pub struct Done {
     pub sha256: String,
 }
 
+/// Tasks of a stage, and what is known of them.
+pub struct Batch {
+    /// The stage.
+    pub stage: Stage,
+    /// Units of the stage's progress that they will bring.
+    pub units: u64,
+    /// The tasks.
+    pub tasks: Vec<Task>,
+    /// How long each will take, more or less, in seconds; all 0 where the engine does not [ask](Engine::asks).
+    pub seconds: Vec<f64>,
+}
+
 /// Something that runs tasks: threads here; executors elsewhere.
-pub trait Engine {
+pub trait Engine: Send {
     /// Runs all tasks and returns their results in the order of the tasks; or the first error, with no task
     /// running any more.
-    fn map(&self, tasks: Vec<Task>) -> Result<Vec<Done>>;
+    fn map(&mut self, worker: &Worker, batch: Batch) -> Result<Vec<Done>>;
+
+    /// How many tasks run at once.
+    fn slots(&self) -> usize;
+
+    /// Whether it wants to know how long tasks take.
+    fn asks(&self) -> bool {
+        false
+    }
+
+    /// What there is to tell of it, if it is Spark.
+    fn spark(&self) -> Option<SparkRecord> {
+        None
+    }
 }
 
-/// Runs tasks on threads of this process.
-pub struct Threads {
-    /// How many.
-    pub threads: usize,
-    /// What the tasks work with.
-    pub worker: Arc<Worker>,
-}
+/// Runs tasks on so many threads of this process.
+pub struct Threads(pub usize);
 
 impl Engine for Threads {
-    fn map(&self, tasks: Vec<Task>) -> Result<Vec<Done>> {
+    fn slots(&self) -> usize {
+        self.0
+    }
+
+    fn map(&mut self, worker: &Worker, batch: Batch) -> Result<Vec<Done>> {
+        let tasks = batch.tasks;
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let error = Mutex::new(None);
@@ -84,7 +111,7 @@ impl Engine for Threads {
             while !stop.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(task) = tasks.get(index) else { break };
-                match execute(&self.worker, task) {
+                match execute(worker, task) {
                     Ok(done) => results.lock().expect("no panic holds it")[index] = Some(done),
                     Err(e) => {
                         stop.store(true, Ordering::Relaxed);
@@ -94,7 +121,7 @@ impl Engine for Threads {
             }
         };
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.threads.min(tasks.len())).map(|_| scope.spawn(work)).collect();
+            let threads: Vec<_> = (0..self.0.min(tasks.len())).map(|_| scope.spawn(work)).collect();
             for thread in threads {
                 if thread.join().is_err() {
                     stop.store(true, Ordering::Relaxed);

@@ -2,9 +2,10 @@
 //! of one that did, only what is new is computed.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use crate::decode;
-use crate::engine::{Done, Task};
+use crate::engine::{Batch, Done, Task};
 use crate::error::{Error, Result};
 use crate::event::Stage;
 use crate::features::{self, Reject, Row};
@@ -33,7 +34,10 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     let old = Old::find(session, &model.key())?;
     let task =
         |partition: usize| Task::Featurize { partition, reuse: old.overlapping(manifest.span(partition)) };
-    let done = session.map((0..manifest.partitions.len()).map(task).collect())?;
+    let seconds =
+        if session.asks() { estimate(session, &old.kept)? } else { vec![0.0; manifest.partitions.len()] };
+    let tasks = (0..manifest.partitions.len()).map(task).collect();
+    let done = session.map(Batch { stage: Stage::Featurize, units: total, tasks, seconds })?;
     let sum = |count: fn(&Done) -> u64| done.iter().map(count).sum::<u64>();
     let images = &mut session.record.images;
     images.featurized = sum(|d| d.computed);
@@ -68,6 +72,8 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
 
 /// Features that earlier listings left: their keys, and the paths that they span.
 struct Old {
+    /// Keys of this listing's partitions that have features.
+    kept: HashSet<String>,
     parts: Vec<(String, Option<Span>)>,
 }
 
@@ -80,15 +86,16 @@ impl Old {
         let kept: Vec<&str> =
             names.iter().filter_map(|n| n.rsplit('/').next()?.strip_suffix(".parquet")).collect();
         let mut parts = Vec::new();
-        if kept.iter().filter(|key| wanted.contains(*key)).count() < wanted.len() {
-            for key in kept.into_iter().filter(|key| !wanted.contains(key)) {
+        let (kept, others): (Vec<&str>, Vec<&str>) = kept.into_iter().partition(|key| wanted.contains(key));
+        if kept.len() < wanted.len() {
+            for key in others {
                 session.context.check()?;
                 let Some(bytes) = session.output.get(&layout::features(model_key, key))? else { continue };
                 let Ok(part) = parquet_io::open(bytes) else { continue };
                 parts.push((key.to_owned(), parquet_io::span(part.metadata(), 0)));
             }
         }
-        Ok(Old { parts })
+        Ok(Old { kept: kept.into_iter().map(str::to_owned).collect(), parts })
     }
 
     /// Keys of the parts that may hold a path of these.
@@ -101,12 +108,47 @@ impl Old {
     }
 }
 
+/// Images by which it is measured how long one takes.
+const PROBE: usize = 32;
+
+/// How long each partition will take on one thread of a machine like this one, in seconds: by what some of the first
+/// images to be computed take, and by their sizes.
+fn estimate(session: &mut Session, kept: &HashSet<String>) -> Result<Vec<f64>> {
+    const FOUND: f64 = 0.05;
+    let worker = session.worker()?;
+    let partitions = &worker.manifest.partitions;
+    let Some(first) = partitions.iter().position(|p| !kept.contains(&p.key)) else {
+        return Ok(vec![FOUND; partitions.len()]);
+    };
+    let entries: Vec<Entry> =
+        worker.manifest.entries(first)?.into_iter().filter(|e| e.problem.is_none()).take(PROBE).collect();
+    let bytes: u64 = entries.iter().map(|e| e.size).sum();
+    let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
+    let paths = entries.iter().map(|e| e.path.clone()).collect();
+    let mut featurizer = Featurizer::new(&worker.model)?;
+    let start = Instant::now();
+    for image in input.read_ahead(paths, &worker.context.runtime) {
+        worker.context.check()?;
+        if let Ok(bytes) = image {
+            let _ = featurizer.run(&bytes)?;
+        }
+    }
+    let n = entries.len().max(1) as f64;
+    let each = start.elapsed().as_secs_f64() / n;
+    // Half of it is the model's, and the same for all; half is reading and decoding.
+    let seconds = |p: &Partition| {
+        let size = p.bytes as f64 / p.images.max(1) as f64 / (bytes as f64 / n).max(1.0);
+        p.images as f64 * each * (0.5 + 0.5 * size)
+    };
+    Ok(partitions.iter().map(|p| if kept.contains(&p.key) { FOUND } else { seconds(p) }).collect())
+}
+
 /// Finds or computes one partition's features.
 pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Result<Done> {
     worker.context.check()?;
     let (output, counters) = (&worker.output, &worker.counters);
     let model_key = worker.model.key();
-    let Partition { images, key } = &worker.manifest.partitions[partition];
+    let Partition { images, key, .. } = &worker.manifest.partitions[partition];
     let kept = features::summary(output, &model_key, key)?.filter(|s| s.rows == *images);
     if let Some(summary) = kept
         && summary.retry == 0

@@ -34,6 +34,9 @@ pub struct JobOptions {
     /// Keep as few components as explain more than this share of the variance, for example 0.95
     #[arg(long, value_name = "SHARE")]
     pub variance: Option<Share>,
+    /// What runs the job: threads of one machine, or Spark's executors [default: auto]
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineKind>,
     /// Worker threads [default: one a core]
     #[arg(short, long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -54,6 +57,7 @@ impl JobOptions {
             output: self.output.or(other.output),
             model: self.model.or(other.model),
             precision: self.precision.or(other.precision),
+            engine: self.engine.or(other.engine),
             components,
             variance,
             threads: self.threads.or(other.threads),
@@ -71,11 +75,36 @@ impl JobOptions {
         flag("output", self.output.clone());
         flag("model", self.model.clone());
         flag("precision", self.precision.map(|p| format!("{p:?}").to_lowercase()));
+        flag("engine", self.engine.map(|e| e.name().to_owned()));
         flag("components", self.components.map(|k| k.to_string()));
         flag("variance", self.variance.map(|share| f64::from(share).to_string()));
         flag("threads", self.threads.map(|n| n.to_string()));
         flag("max-rejects", self.max_rejects.map(|most| most.to_string()));
         args
+    }
+}
+
+/// What runs a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineKind {
+    /// On a cluster, by the number of images and nodes; threads otherwise
+    #[default]
+    Auto,
+    /// Threads of one machine
+    Local,
+    /// Spark's executors
+    Spark,
+}
+
+impl EngineKind {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Auto => "auto",
+            EngineKind::Local => "local",
+            EngineKind::Spark => "spark",
+        }
     }
 }
 
@@ -250,6 +279,7 @@ mod tests {
                 output: Some("-odd".into()),
                 model: Some("m.onnx".into()),
                 precision: Some(Precision::Int8),
+                engine: Some(EngineKind::Spark),
                 components: None,
                 variance: Some(Share(0.95)),
                 threads: NonZeroUsize::new(3),

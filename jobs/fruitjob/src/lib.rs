@@ -36,13 +36,14 @@ pub mod record;
 pub mod report;
 pub mod samples;
 pub mod session;
+pub mod spark;
 pub mod storage;
 
 use sha2::{Digest, Sha256};
 
 pub use error::{Error, Result};
 pub use event::{Event, Observer, Stage};
-pub use job::{Job, JobOptions};
+pub use job::{EngineKind, Job, JobOptions};
 pub use record::RunRecord;
 pub use session::{Context, Session};
 

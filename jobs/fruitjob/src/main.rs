@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use fruitjob::event::JsonLines;
 use fruitjob::model::PreprocessingOptions;
-use fruitjob::{Context, Error, Event, Job, JobOptions, Observer, Session, Stage};
+use fruitjob::spark::{self, Spark, SparkOptions};
+use fruitjob::{Context, EngineKind, Error, Event, Job, JobOptions, Observer, Session, Stage};
 
 /// Featurize images with a CNN backbone, fit a PCA, write Parquet, a model and a report
 ///
@@ -24,7 +25,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  fruitjob run --input s3://fruits/Training --output s3://fruits/out --variance 0.95"
     )]
-    Run(Options),
+    Run(RunOptions),
     /// Stage 1: find the images, label them, cut the listing into partitions
     List(Options),
     /// Stage 2: one vector of features per image
@@ -35,6 +36,12 @@ enum Command {
     Project(Options),
     /// Stage 5: draw the report and publish the results
     Report(Options),
+    /// What Spark's driver starts
+    #[command(hide = true)]
+    Coordinate(RunOptions),
+    /// What Spark's executors start
+    #[command(hide = true)]
+    Task(RunOptions),
 }
 
 #[derive(Args)]
@@ -45,32 +52,76 @@ struct Options {
     preprocessing: PreprocessingOptions,
 }
 
+#[derive(Args)]
+struct RunOptions {
+    #[command(flatten)]
+    job: Options,
+    #[command(flatten, next_help_heading = "With --engine spark")]
+    spark: SparkOptions,
+}
+
 fn main() {
-    let (stage, options) = match Cli::parse().command {
-        Command::Run(options) => (None, options),
-        Command::List(options) => (Some(Stage::List), options),
-        Command::Featurize(options) => (Some(Stage::Featurize), options),
-        Command::Fit(options) => (Some(Stage::Fit), options),
-        Command::Project(options) => (Some(Stage::Project), options),
-        Command::Report(options) => (Some(Stage::Report), options),
-    };
-    if let Err(error) = run(stage, options) {
-        let exit_code = error.exit_code();
-        JsonLines.event(&Event::Failed { message: error.to_string(), exit_code });
-        // Not eprintln!: it panics when stderr is closed.
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error}\n"));
-        std::process::exit(exit_code);
+    match Cli::parse().command.execute() {
+        Ok(status) => std::process::exit(status),
+        Err(error) => {
+            let exit_code = error.exit_code();
+            JsonLines.event(&Event::Failed { message: error.to_string(), exit_code });
+            // Not eprintln!: it panics when stderr is closed.
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error}\n"));
+            std::process::exit(exit_code);
+        }
     }
 }
 
-fn run(stage: Option<Stage>, options: Options) -> Result<(), Error> {
-    let job = Job::new(options.job, options.preprocessing)?;
-    let runtime = fruitjob::runtime()?;
-    let context = Context::new(runtime.handle().clone(), Arc::new(JsonLines));
-    context.stop_on_signals()?;
-    let mut session = Session::open(job, context)?;
-    match stage {
-        None => session.run(),
-        Some(stage) => session.run_one(stage),
+impl Command {
+    /// The process's exit status.
+    fn execute(self) -> Result<i32, Error> {
+        let (stage, options) = match self {
+            Command::Run(options) => return options.run(),
+            Command::Coordinate(options) => return options.coordinate(),
+            Command::Task(options) => return options.task(),
+            Command::List(options) => (Stage::List, options),
+            Command::Featurize(options) => (Stage::Featurize, options),
+            Command::Fit(options) => (Stage::Fit, options),
+            Command::Project(options) => (Stage::Project, options),
+            Command::Report(options) => (Stage::Report, options),
+        };
+        options.here(|job, context| Session::open(job, context)?.run_one(stage))
+    }
+}
+
+impl Options {
+    /// Does something with the job in this process, until a signal.
+    fn here(self, work: impl FnOnce(Job, Context) -> Result<(), Error>) -> Result<i32, Error> {
+        let job = Job::new(self.job, self.preprocessing)?;
+        let runtime = fruitjob::runtime()?;
+        let context = Context::new(runtime.handle().clone(), Arc::new(JsonLines));
+        context.stop_on_signals()?;
+        work(job, context).map(|()| 0)
+    }
+}
+
+impl RunOptions {
+    fn run(self) -> Result<i32, Error> {
+        if self.job.job.engine != Some(EngineKind::Spark) {
+            return self.job.here(|job, context| Session::open(job, context)?.run());
+        }
+        let mut args = JobOptions { engine: None, ..self.job.job.clone() }.args();
+        args.extend(self.job.preprocessing.args());
+        let mut status = 0;
+        self.job.here(|_, context| {
+            status = spark::launch(&self.spark, &args, &context)?;
+            Ok(())
+        })?;
+        Ok(status)
+    }
+
+    fn coordinate(self) -> Result<i32, Error> {
+        let engine = Box::new(Spark::connect(&self.spark)?);
+        self.job.here(|job, context| Session::with_engine(job, context, engine)?.run())
+    }
+
+    fn task(self) -> Result<i32, Error> {
+        self.job.here(|job, context| spark::serve_task(&job, context))
     }
 }

@@ -10,6 +10,7 @@ use arrow_array::types::UInt64Type;
 use arrow_array::{Array, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::file::metadata::RowGroupMetaData;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -36,12 +37,15 @@ pub struct Manifest {
 pub struct Partition {
     /// How many.
     pub images: u64,
+    /// Their sizes together.
+    pub bytes: u64,
     /// Hash of its entries: paths and tags.
     pub key: String,
 }
 
 /// Keys of the footer.
 const INPUT: &str = "fruitjob.input";
+/// `KEY:BYTES` a partition, separated by spaces.
 const KEYS: &str = "fruitjob.partitions";
 
 impl Manifest {
@@ -58,11 +62,16 @@ impl Manifest {
         if keys.len() != groups.len() {
             return Err(damaged(&object, &format!("{} keys of {} partitions", keys.len(), groups.len())));
         }
-        let partition = |(group, key): (&parquet::file::metadata::RowGroupMetaData, &str)| Partition {
-            images: group.num_rows() as u64,
-            key: key.to_owned(),
+        let partition = |(group, key): (&RowGroupMetaData, &str)| {
+            let (key, bytes) = key.split_once(':')?;
+            Some(Partition {
+                images: group.num_rows() as u64,
+                bytes: bytes.parse().ok()?,
+                key: key.to_owned(),
+            })
         };
-        let partitions: Vec<Partition> = groups.iter().zip(keys).map(partition).collect();
+        let partitions: Option<Vec<Partition>> = groups.iter().zip(keys).map(partition).collect();
+        let partitions = partitions.ok_or_else(|| damaged(&object, &"no keys of partitions"))?;
         let images = partitions.iter().map(|p| p.images).sum();
         Ok(Manifest { input, images, partitions, object, footer })
     }
@@ -183,8 +192,8 @@ impl ManifestWriter {
                 hash.update(text.as_bytes());
             }
         }
-        self.keys.push_str(&hex(&hash.finalize())[..32]);
-        self.keys.push(' ');
+        let bytes: u64 = entries.iter().map(|e| e.size).sum();
+        self.keys += &format!("{}:{bytes} ", &hex(&hash.finalize())[..32]);
         self.partitions += 1;
         let batch = self.batch(&entries);
         self.writer

@@ -9,7 +9,7 @@ use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::Schema;
 use faer::MatRef;
 
-use crate::engine::{Done, Task};
+use crate::engine::{Batch, Done, Task};
 use crate::error::{Error, Result};
 use crate::event::Stage;
 use crate::features;
@@ -22,8 +22,13 @@ use crate::{count, hex_sha256, layout, parquet_io};
 pub(crate) fn stage(session: &mut Session) -> Result<String> {
     let manifest = session.manifest()?;
     session.begin(Stage::Project, Some(manifest.partitions.len() as u64), "partitions");
-    let tasks = (0..manifest.partitions.len()).map(|partition| Task::Project { partition });
-    let done = session.map(tasks.collect())?;
+    let n = manifest.partitions.len();
+    let done = session.map(Batch {
+        stage: Stage::Project,
+        units: n as u64,
+        tasks: (0..n).map(|partition| Task::Project { partition }).collect(),
+        seconds: vec![0.2; n],
+    })?;
     session.record.parts = done
         .iter()
         .enumerate()

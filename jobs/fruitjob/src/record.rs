@@ -20,8 +20,11 @@ pub struct RunRecord {
     pub input: String,
     /// Where the results are.
     pub output: String,
-    /// Worker threads.
+    /// Worker threads, here or on executors.
     pub threads: usize,
+    /// How it was spread, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spark: Option<SparkRecord>,
     /// The backbone.
     pub model: Option<ModelRecord>,
     /// The PCA.
@@ -49,6 +52,19 @@ impl RunRecord {
     pub fn seconds(&self) -> f64 {
         self.stages.iter().map(|s| s.seconds).sum()
     }
+}
+
+/// What Spark had to do with it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SparkRecord {
+    /// From the job's submission to its first line of work, in seconds; no stage counts it.
+    pub start_seconds: f64,
+    /// Tasks that could run at once, at the start.
+    pub slots: usize,
+    /// Tasks that Spark ran.
+    pub tasks: u64,
+    /// Attempts at them that failed.
+    pub failed_attempts: u64,
 }
 
 /// A backbone, as it ran.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::engine::{Engine, Task, Threads};
+use crate::engine::{Batch, Engine, Threads};
 use crate::error::{Error, Result};
 use crate::event::{self, Event, Observer, Stage};
 use crate::fit::Pca;
@@ -107,6 +107,11 @@ impl Counters {
         self.bytes.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Units done.
+    pub fn so_far(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
     /// Sets the units done.
     pub fn at(&self, n: u64) {
         self.done.store(n, Ordering::Relaxed);
@@ -126,6 +131,21 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// What a process needs that only runs tasks, on what the list stage left.
+    pub(crate) fn open(job: &Job, context: Context) -> Result<Self> {
+        let output = Output::open(&job.output, context.runtime.clone())?;
+        Ok(Worker {
+            input: job.input.as_ref().map(Input::open).transpose()?,
+            manifest: Arc::new(Manifest::load(&output)?),
+            model: Arc::new(Model::load(&job.model, &job.preprocessing, job.precision, &context.runtime)?),
+            output,
+            context,
+            counters: Arc::default(),
+            max_rejects: job.max_rejects,
+            pca: OnceLock::new(),
+        })
+    }
+
     /// The PCA that the fit stage left.
     pub(crate) fn pca(&self) -> Result<Arc<Pca>> {
         if let Some(pca) = self.pca.get() {
@@ -147,6 +167,7 @@ pub struct Session {
     /// What has been done.
     pub record: RunRecord,
     pub(crate) counters: Arc<Counters>,
+    engine: Box<dyn Engine>,
     manifest: Option<Arc<Manifest>>,
     model: Option<Arc<Model>>,
     ticker: Option<Ticker>,
@@ -154,11 +175,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the output, and locks it when it is a directory.
+    /// Opens the output, and locks it when it is a directory. Threads of this process will work.
     ///
     /// # Errors
     /// [`Error::Locked`] when another run is writing there.
     pub fn open(job: Job, context: Context) -> Result<Self> {
+        let engine = Threads(job.threads);
+        Session::with_engine(job, context, Box::new(engine))
+    }
+
+    /// [`Session::open`], with something else to work.
+    pub fn with_engine(job: Job, context: Context, engine: Box<dyn Engine>) -> Result<Self> {
         let output = Output::open(&job.output, context.runtime.clone())?;
         let lock = lock(&job.output)?;
         Ok(Session {
@@ -167,6 +194,7 @@ impl Session {
             context,
             record: RunRecord::default(),
             counters: Arc::default(),
+            engine,
             manifest: None,
             model: None,
             ticker: None,
@@ -212,7 +240,7 @@ impl Session {
             model: name.to_owned(),
             engine: model.map(|m| m.backbone.engine().to_owned()),
             not_fast: model.and_then(|m| m.not_fast.clone()),
-            threads: self.job.threads,
+            threads: self.engine.slots(),
         });
     }
 
@@ -231,6 +259,7 @@ impl Session {
         let seconds = start.elapsed().as_secs_f64();
         self.record.stages.retain(|s| s.stage < stage);
         self.record.stages.push(StageRecord { stage, seconds });
+        self.record.spark = self.engine.spark();
         let json = serde_json::to_vec_pretty(&self.record).expect("plain data");
         self.output.put(layout::RECORD, json.clone())?;
         if stage == Stage::Report {
@@ -249,7 +278,7 @@ impl Session {
             started: now(),
             input: input.location.to_string(),
             output: self.job.output.to_string(),
-            threads: self.job.threads,
+            threads: self.engine.slots(),
             ..Default::default()
         };
         for name in self.output.list(layout::STAGING)? {
@@ -343,9 +372,20 @@ impl Session {
         Ok(model)
     }
 
+    /// Whether the engine wants to know how long tasks take.
+    pub(crate) fn asks(&self) -> bool {
+        self.engine.asks()
+    }
+
     /// Runs tasks.
-    pub(crate) fn map(&mut self, tasks: Vec<Task>) -> Result<Vec<engine::Done>> {
-        let worker = Worker {
+    pub(crate) fn map(&mut self, batch: Batch) -> Result<Vec<engine::Done>> {
+        let worker = self.worker()?;
+        self.engine.map(&worker, batch)
+    }
+
+    /// What tasks work with, here.
+    pub(crate) fn worker(&mut self) -> Result<Worker> {
+        Ok(Worker {
             input: self.job.input.is_some().then(|| self.input()).transpose()?,
             output: self.output.clone(),
             manifest: self.manifest()?,
@@ -354,8 +394,7 @@ impl Session {
             counters: self.counters.clone(),
             max_rejects: self.job.max_rejects,
             pca: OnceLock::new(),
-        };
-        Threads { threads: self.job.threads, worker: Arc::new(worker) }.map(tasks)
+        })
     }
 
     /// Begins to count, and to report the count.
