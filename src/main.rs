@@ -8,6 +8,7 @@ mod config;
 mod cost;
 mod error;
 mod explain;
+mod instances;
 mod run;
 mod ssh;
 mod stack;

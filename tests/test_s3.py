@@ -23,12 +23,12 @@ def upload(client, folder, prefix):
         client.upload_file(str(file), "fruits", f"{prefix}/{file.relative_to(folder)}")
 
 
-def download(client, prefix, folder):
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket="fruits", Prefix=prefix)
+def download(client, prefix, folder, bucket="fruits"):
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for item in (item for page in pages for item in page.get("Contents", [])):
         target = folder / item["Key"].removeprefix(prefix).lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        client.download_file("fruits", item["Key"], str(target))
+        client.download_file(bucket, item["Key"], str(target))
 
 
 def test_s3_gives_the_same_bytes_as_a_directory(aws, fruits, tmp_path):

@@ -408,8 +408,18 @@ impl Aws {
         }
     }
 
+    /// How many objects there are below a prefix; of more than `enough`, some number that is enough.
+    pub async fn count_objects(&self, bucket: &str, prefix: &str, enough: usize) -> Result<usize> {
+        Ok(self.list_some(bucket, prefix, enough).await?.len())
+    }
+
     /// Objects below a prefix.
     pub async fn list_objects(&self, bucket: &str, prefix: &str) -> Result<Vec<Object>> {
+        self.list_some(bucket, prefix, usize::MAX).await
+    }
+
+    /// At least `enough` objects below a prefix, or all.
+    async fn list_some(&self, bucket: &str, prefix: &str, enough: usize) -> Result<Vec<Object>> {
         let mut objects = Vec::new();
         let mut next = None;
         loop {
@@ -428,7 +438,7 @@ impl Aws {
                 modified: o.last_modified.map_or(0, |t| t.secs()),
             }));
             next = page.next_continuation_token;
-            if next.is_none() {
+            if next.is_none() || objects.len() >= enough {
                 return Ok(objects);
             }
         }

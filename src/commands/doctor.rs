@@ -9,6 +9,7 @@ use crate::cli::{Cli, CloudArgs};
 use crate::config::{Config, SshCidr};
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
+use crate::instances::vcpus;
 use crate::stack::{Names, bucket, cluster, key_pair, network, roles, scripts};
 use crate::ui;
 use crate::ui::{BAD, DIM, GOOD, WARN};
@@ -215,8 +216,8 @@ async fn examine(config: &Config) -> Vec<Finding> {
                     what: format!(
                         "not read; this cluster needs {} vCPUs on demand and {} of Spot: \
                          https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
-                        vcpus(&spec.workforce, false),
-                        vcpus(&spec.workforce, true)
+                        all_vcpus(&spec.workforce, false),
+                        all_vcpus(&spec.workforce, true)
                     ),
                 },
             );
@@ -245,16 +246,11 @@ async fn examine(config: &Config) -> Vec<Finding> {
 }
 
 /// Virtual CPUs of all instances on demand, or of Spot; of several types, of the largest.
-fn vcpus(workforce: &[Workforce], spot: bool) -> i32 {
-    let of = |kind: &String| match kind.split('.').nth(1).and_then(|size| size.strip_suffix("xlarge")) {
-        Some("") => 4,
-        Some(n) => 4 * n.parse().unwrap_or(1),
-        None => 2,
-    };
+fn all_vcpus(workforce: &[Workforce], spot: bool) -> i32 {
     workforce
         .iter()
         .filter(|w| w.spot == spot)
-        .map(|w| w.count * w.types.iter().map(of).max().unwrap_or(0))
+        .map(|w| w.count * w.types.iter().map(|kind| vcpus(kind)).max().unwrap_or(0) as i32)
         .sum()
 }
 

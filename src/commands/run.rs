@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fruitjob::event::JsonLines;
-use fruitjob::{Context, Event, Job, Observer, Session};
+use fruitjob::{Context, EngineKind, Event, Job, Observer, Session};
 
 use crate::cli::{Cli, RunArgs, Target};
 use crate::config::Config;
@@ -41,6 +41,10 @@ fn here(config: Config, args: &RunArgs) -> Result<()> {
 
 fn execute(config: Config, args: &RunArgs, context: Context) -> Result<Session> {
     let options = args.job.clone().or(config.job);
+    if options.engine == Some(EngineKind::Spark) {
+        return Err(Error::usage("engine spark is a cluster's; this machine's is local")
+            .next("set target = \"emr\", or leave engine out; where you have a Spark of your own: fruitjob run --engine spark"));
+    }
     for (place, name) in [(&options.input, "input"), (&options.output, "output")] {
         if place.is_none() {
             return Err(Error::usage(format!(

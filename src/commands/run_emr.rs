@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::run::watch::{Ended, Stream, Watch};
-use crate::run::{self, Request, collect, history, ship, submit};
+use crate::run::{self, Request, collect, history, ship, spark, submit};
 use crate::stack::{self, Part, Spec, bucket, cluster, lock};
 use crate::ui::progress::Progress;
 use crate::ui::steps::Steps;
@@ -79,10 +79,12 @@ async fn pipeline(
         steps.state("shipping", "the executable and the model");
         let shipped = ship::ship(spec, request, aws).await?;
         steps.done("shipping");
-        Ok((standing, shipped))
+        let choice = spark::choose(spec, request, aws).await?;
+        Ok((standing, shipped, choice))
     };
-    let (standing, shipped) = cloud::until_signal(ready).await?;
-    let mut step = submit::step(request, &shipped, &aws.region, standing.is_none())?;
+    let (standing, shipped, choice) = cloud::until_signal(ready).await?;
+    ui::note(&format!("engine: {}", choice.why));
+    let mut step = submit::step(request, &shipped, choice.spark.as_deref(), &aws.region, standing.is_none())?;
     let mut entry = history::Entry {
         version: 1,
         id: request.id.clone(),
@@ -336,6 +338,8 @@ fn hear(stream: Stream, line: &str, heard: &Mutex<Heard>, progress: &Progress, j
                 ui::say(line)
             }
         }
+        // What Spark has to say of its own doings is in the logs.
+        (Stream::Err, _) if line.contains(" INFO ") => {}
         (Stream::Err, _) => {
             ui::note(line);
             heard.stderr.push_back(line.to_owned());

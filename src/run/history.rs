@@ -3,6 +3,7 @@
 use clap::Parser;
 use fruitjob::JobOptions;
 use fruitjob::model::PreprocessingOptions;
+use fruitjob::spark::SparkOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -53,6 +54,8 @@ struct Job {
     job: JobOptions,
     #[command(flatten)]
     preprocessing: PreprocessingOptions,
+    #[command(flatten)]
+    _spark: SparkOptions,
 }
 
 impl Entry {

@@ -4,6 +4,7 @@
 pub mod collect;
 pub mod history;
 pub mod ship;
+pub mod spark;
 pub mod submit;
 pub mod watch;
 

@@ -9,6 +9,7 @@ use super::Request;
 use crate::aws::Aws;
 use crate::aws::s3::Only;
 use crate::error::{Error, Result};
+use crate::instances::Arch;
 use crate::stack::roles::s3_place;
 use crate::stack::{Spec, bucket, scripts};
 
@@ -25,31 +26,6 @@ pub struct Shipped {
     pub sha256: String,
     /// The model, as fruitjob is told.
     pub model: Option<String>,
-}
-
-/// Processors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arch {
-    /// Intel and AMD.
-    X86_64,
-    /// Graviton.
-    Aarch64,
-}
-
-impl Arch {
-    fn name(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "x86-64",
-            Arch::Aarch64 => "aarch64 (Graviton)",
-        }
-    }
-
-    /// Of an instance type. Source: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html
-    fn of(kind: &str) -> Arch {
-        let family = kind.split('.').next().unwrap_or(kind);
-        let generation = family.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
-        if family[generation..].contains('g') || family == "a1" { Arch::Aarch64 } else { Arch::X86_64 }
-    }
 }
 
 /// Uploads what is not there yet.
@@ -174,16 +150,6 @@ fn glibc(program: &[u8]) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processors_of_instance_types() {
-        for kind in ["m6g.xlarge", "c7gd.2xlarge", "r6gn.large", "im4gn.large", "a1.large", "g5g.xlarge"] {
-            assert_eq!(Arch::of(kind), Arch::Aarch64, "{kind}");
-        }
-        for kind in ["m5.xlarge", "c6i.large", "g4dn.xlarge", "i3en.large", "m7a.xlarge"] {
-            assert_eq!(Arch::of(kind), Arch::X86_64, "{kind}");
-        }
-    }
 
     #[test]
     fn an_executable_says_what_it_needs() {

@@ -3,7 +3,7 @@
 //! AddJobFlowSteps has no token by which AWS could tell a repetition: after a lost answer, a step of the run's name is
 //! looked for before the call is made again.
 
-use fruitjob::JobOptions;
+use fruitjob::{EngineKind, JobOptions};
 
 use super::ship::Shipped;
 use super::{Request, step_name};
@@ -16,7 +16,13 @@ use crate::error::{Error, Kind, Result};
 const LONGEST: usize = 10_240;
 
 /// The step of a run.
-pub fn step(request: &Request, shipped: &Shipped, region: &str, is_last: bool) -> Result<StepSpec> {
+pub fn step(
+    request: &Request,
+    shipped: &Shipped,
+    spark: Option<&[String]>,
+    region: &str,
+    is_last: bool,
+) -> Result<StepSpec> {
     let mut args = vec![
         region.to_owned(),
         shipped.executable.clone(),
@@ -24,8 +30,11 @@ pub fn step(request: &Request, shipped: &Shipped, region: &str, is_last: bool) -
         request.max_seconds.to_string(),
         "run".into(),
     ];
-    args.extend(JobOptions { model: shipped.model.clone(), ..request.job.clone() }.args());
+    let engine = if spark.is_some() { EngineKind::Spark } else { EngineKind::Local };
+    let job = JobOptions { model: shipped.model.clone(), engine: Some(engine), ..request.job.clone() };
+    args.extend(job.args());
     args.extend(request.preprocessing.args());
+    args.extend(spark.into_iter().flatten().map(|property| format!("--spark-conf={property}")));
     let length: usize = args.iter().map(String::len).sum::<usize>() + shipped.script.len();
     if length > LONGEST {
         return Err(Error::usage(format!(

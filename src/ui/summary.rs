@@ -34,6 +34,18 @@ pub fn record(run: &RunRecord, place: &dyn Fn(&str) -> String) {
         number(images.cached),
         number(images.rejected)
     ));
+    if let Some(spark) = &run.spark {
+        let failed = match spark.failed_attempts {
+            0 => String::new(),
+            n => format!(", {} failed and tried again", count(n, "attempt")),
+        };
+        lines.push(format!(
+            "spark     {}, {}, {:.1} s to start{failed}",
+            count(spark.slots as u64, "slot"),
+            count(spark.tasks, "task"),
+            spark.start_seconds
+        ));
+    }
     for (reason, n) in run.rejects.iter().take(3) {
         lines.push(format!("{WARN}rejected{WARN:#}  {} x {reason}", number(*n)));
     }

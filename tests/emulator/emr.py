@@ -3,7 +3,7 @@
 States, reason codes, error details, paging and log layout follow
 https://docs.aws.amazon.com/emr/latest/APIReference/ and
 https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-plan-debugging.html
-Workers are on paper: they are counted, listed and resized, and run nothing.
+Workers are on paper: they are counted, listed and resized, and run nothing; Spark's, where a test has some, are elsewhere.
 """
 
 import gzip
@@ -68,6 +68,8 @@ class ElasticMapReduce:
         self.nodes = nodes
         # (reason code, message, details) with which the next clusters fail to start.
         self.failures = []
+        # What nodes of clusters with Spark have in their PATH: name -> text.
+        self.spark = {}
         self.clusters, self.security_configurations, self.block_public_access = {}, {}, {}
         self.lock = threading.RLock()
 
@@ -613,6 +615,9 @@ class Cluster:
                                aws_secret_access_key=assumed.secret_access_key, aws_session_token=assumed.session_token)
         self.node = node.Node(self.emr.folder / self.id, self.primary_id, key.public_key if key else "", self.credentials)
         self.node.write("mnt/var/lib/info/job-flow.json", json.dumps({"jobFlowId": self.id, "masterInstanceId": self.primary_id}))
+        if any(application["Name"] == "Spark" for application in self.spec.get("Applications", [])):
+            for name, text in self.emr.spark.items():
+                self.node.write(f"opt/bin/{name}", text, 0o755)
         self.address = self.node.address
 
     def _bootstrap(self):

@@ -24,6 +24,7 @@ from pyspark import SparkContext, SparkFiles, TaskContext
 
 POLL_SECONDS = 0.25
 REMEMBERED = 20  # lines of a task's stderr that its error shows
+FAILED = "RuntimeError: task failed: "  # as a traceback shows it
 
 
 def task_runner(name, options):
@@ -62,7 +63,7 @@ def task_runner(name, options):
                 process.stdin.close()
             if status != 0:
                 how = "was ended by signal %d" % -status if status < 0 else "exited with %d" % status
-                raise RuntimeError("TASK-FAILED %s" % json.dumps({"how": how, "stderr": last}))
+                raise RuntimeError("task failed: %s" % json.dumps({"how": how, "stderr": last}))
             yield result.strip()
 
     return run
@@ -71,9 +72,9 @@ def task_runner(name, options):
 def reason(error):
     """The failed task's own words, where there are some; else Spark's first lines."""
     text = str(getattr(error, "java_exception", None) or error)
-    at = text.find("TASK-FAILED ")
+    at = text.find(FAILED)
     if at >= 0:
-        failure, _ = json.JSONDecoder().raw_decode(text[at + len("TASK-FAILED "):])
+        failure, _ = json.JSONDecoder().raw_decode(text[at + len(FAILED):])
         return "a task %s; its last words: %s" % (failure["how"], " | ".join(failure["stderr"]) or "none")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(lines[:3])
@@ -112,9 +113,8 @@ class Driver:
         results, errors = [], []
 
         def job():
-            try:  # these are properties of the thread that submits
+            try:  # the group is a property of the thread that submits
                 self.context.setJobGroup(stage, description, interruptOnCancel=True)
-                self.context.setLocalProperty("callSite.short", stage)
                 rdd = self.context.parallelize(tasks, len(tasks)).setName(stage)
                 results.extend(rdd.mapPartitionsWithIndex(task_runner(self.name, self.options)).setName(stage).collect())
             except Exception as error:

@@ -96,8 +96,8 @@ pub fn launch(options: &SparkOptions, job: &[String], context: &Context) -> Resu
             let last_words = last_words.clone();
             move || {
                 pass_on(err, std::io::stderr(), |line| {
-                    // Spark logs what goes well, too.
-                    if !line.contains(" INFO ") && !line.trim().is_empty() {
+                    // Spark logs what goes well, too, and where in its code what does not.
+                    if !line.contains(" INFO ") && !line.starts_with(char::is_whitespace) && !line.is_empty() {
                         let mut lines = last_words.lock().expect("no panic holds it");
                         lines.push(line.to_owned());
                         let surplus = lines.len().saturating_sub(5);
