@@ -78,48 +78,65 @@ pub fn launch(options: &SparkOptions, job: &[String], context: &Context) -> Resu
         .spawn()
         .map_err(|e| Error::io(&format!("cannot start {}", submit.display()), e))?;
     let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    let said_all = Arc::new(Mutex::new(false));
-    let last_words = Arc::new(Mutex::new(Vec::new()));
-    let readers = [
-        std::thread::spawn({
-            let said_all = said_all.clone();
-            move || {
-                pass_on(out, std::io::stdout(), |line| {
-                    let event = serde_json::from_str::<Event>(line);
-                    if matches!(event, Ok(Event::Finished { .. } | Event::Failed { .. })) {
-                        *said_all.lock().expect("no panic holds it") = true;
-                    }
-                });
+    let said = Arc::new(Mutex::new(Said::default()));
+    let hear = |from: Box<dyn Read + Send>| {
+        let said = said.clone();
+        std::thread::spawn(move || {
+            let mut from = BufReader::new(from);
+            let mut line = Vec::new();
+            while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                said.lock().expect("no panic holds it").hear(&line);
+                line.clear();
             }
-        }),
-        std::thread::spawn({
-            let last_words = last_words.clone();
-            move || {
-                pass_on(err, std::io::stderr(), |line| {
-                    // Spark logs what goes well, too, and where in its code what does not.
-                    if !line.contains(" INFO ") && !line.starts_with(char::is_whitespace) && !line.is_empty() {
-                        let mut lines = last_words.lock().expect("no panic holds it");
-                        lines.push(line.to_owned());
-                        let surplus = lines.len().saturating_sub(5);
-                        lines.drain(..surplus);
-                    }
-                });
-            }
-        }),
-    ];
+        })
+    };
+    let readers = [hear(Box::new(out)), hear(Box::new(err))];
     let status = wait(&mut child, context)?;
     for reader in readers {
         let _ = reader.join();
     }
     context.check()?;
-    if *said_all.lock().expect("no panic holds it") {
+    let said = said.lock().expect("no panic holds it");
+    if said.all {
         return Ok(status);
     }
-    let last_words = last_words.lock().expect("no panic holds it").join(" | ");
     Err(Error::Failed(format!(
-        "Spark ended (exit status {status}) before the job could say how it went; its last words: {last_words}; \
-         what was done is kept, and the same command goes on from here"
+        "Spark ended (exit status {status}) before the job could say how it went; its last words: {}; \
+         what was done is kept, and the same command goes on from here",
+        said.last_words.join(" | ")
     )))
+}
+
+/// What came from spark-submit.
+#[derive(Default)]
+struct Said {
+    /// The job's last event was among it.
+    all: bool,
+    last_words: Vec<String>,
+}
+
+impl Said {
+    /// Passes a line on: events to stdout, all else to stderr. Spark mixes what its drivers print on either.
+    fn hear(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end();
+        match serde_json::from_str::<Event>(text) {
+            Ok(event) => {
+                self.all |= matches!(event, Event::Finished { .. } | Event::Failed { .. });
+                let mut out = std::io::stdout().lock();
+                let _ = out.write_all(line).and_then(|()| out.flush());
+            }
+            Err(_) => {
+                let _ = std::io::stderr().write_all(line);
+                // Spark logs what goes well, too, and where in its code what does not.
+                if !text.contains(" INFO ") && !text.starts_with(char::is_whitespace) && !text.is_empty() {
+                    self.last_words.push(text.to_owned());
+                    let surplus = self.last_words.len().saturating_sub(5);
+                    self.last_words.drain(..surplus);
+                }
+            }
+        }
+    }
 }
 
 fn spark_submit() -> Result<PathBuf> {
@@ -136,17 +153,6 @@ fn spark_submit() -> Result<PathBuf> {
                 .into(),
         )
     })
-}
-
-/// Copies a stream line by line, and shows `see` each.
-fn pass_on(from: impl Read, mut to: impl Write, mut see: impl FnMut(&str)) {
-    let mut from = BufReader::new(from);
-    let mut line = Vec::new();
-    while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-        let _ = to.write_all(&line).and_then(|()| to.flush());
-        see(String::from_utf8_lossy(&line).trim_end());
-        line.clear();
-    }
 }
 
 /// Waits for the driver; a signal to us is a signal to it, and after half a minute the last one.
