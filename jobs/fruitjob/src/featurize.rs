@@ -127,7 +127,7 @@ fn estimate(session: &mut Session, kept: &HashSet<String>) -> Result<Vec<f64>> {
     let paths = entries.iter().map(|e| e.path.clone()).collect();
     let mut featurizer = Featurizer::new(&worker.model)?;
     let start = Instant::now();
-    for image in input.read_ahead(paths, &worker.context.runtime) {
+    for image in input.read_ahead(paths, bytes / entries.len().max(1) as u64, &worker.context.runtime) {
         worker.context.check()?;
         if let Ok(bytes) = image {
             let _ = featurizer.run(&bytes)?;
@@ -194,7 +194,8 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
 
     let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
     let paths = todo.iter().map(|&i| entries[i].path.clone()).collect();
-    let mut images = input.read_ahead(paths, &worker.context.runtime);
+    let size = todo.iter().map(|&i| entries[i].size).sum::<u64>() / todo.len().max(1) as u64;
+    let mut images = input.read_ahead(paths, size, &worker.context.runtime);
     let mut featurizer = Featurizer::new(&worker.model)?;
     for i in todo {
         worker.context.check()?;

@@ -189,8 +189,9 @@ fn thumbnails(
             found.shown.iter().take(per_label).map(|(_, path)| (label.as_str(), path.as_str()))
         })
         .collect();
-    let mut images =
-        input.read_ahead(chosen.iter().map(|(_, p)| (*p).to_owned()).collect(), &session.context.runtime);
+    let size = session.record.images.listed_bytes / session.record.images.listed.max(1);
+    let paths = chosen.iter().map(|(_, path)| (*path).to_owned()).collect();
+    let mut images = input.read_ahead(paths, size, &session.context.runtime);
     let side = u32::from(THUMBNAIL);
     let (mut resizer, mut small) = (Resizer::new(), Image::new(side, side, PixelType::U8x3));
     let mut thumbnails: BTreeMap<String, Vec<String>> = BTreeMap::new();

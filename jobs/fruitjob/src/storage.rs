@@ -150,8 +150,10 @@ pub(crate) fn open(url: &Url) -> Result<(Arc<dyn ObjectStore>, Key)> {
     Ok((store.into(), path))
 }
 
-/// Images that are read ahead of the one at work, per thread.
-const READ_AHEAD: usize = 8;
+/// Images that are read ahead of the one at work, per thread: so many always, and up to so many while they are small.
+const READ_AHEAD: std::ops::RangeInclusive<usize> = 8..=48;
+/// Bytes of those beyond the first few.
+const AHEAD_BYTES: u64 = 4 << 20;
 
 /// Where images come from.
 #[derive(Clone)]
@@ -242,14 +244,17 @@ impl Input {
         }
     }
 
-    /// Reads images in the order of `paths`, a few ahead of whoever takes them; to be called from outside the
-    /// runtime.
-    pub(crate) fn read_ahead(&self, paths: Vec<String>, runtime: &Handle) -> ReadAhead {
+    /// Reads images of some `size` on average in the order of `paths`, a few ahead of whoever takes them; to be called
+    /// from outside the runtime.
+    pub(crate) fn read_ahead(&self, paths: Vec<String>, size: u64, runtime: &Handle) -> ReadAhead {
         // A store answers slowly, and many requests at once; a file costs less than it takes to pass it from thread to
         // thread, so several are read at a time.
         let (together, ahead) = match &self.source {
-            Source::Directory(_) => (READ_AHEAD, 2),
-            Source::Store(..) => (1, READ_AHEAD),
+            Source::Directory(_) => (*READ_AHEAD.start(), 2),
+            Source::Store(..) => {
+                let small = usize::try_from(AHEAD_BYTES / size.max(1)).unwrap_or(usize::MAX);
+                (1, small.clamp(*READ_AHEAD.start(), *READ_AHEAD.end()))
+            }
         };
         let (sender, batches) = mpsc::channel(1);
         let input = self.clone();
@@ -382,7 +387,8 @@ impl Output {
 
     /// Begins to write an object that is too large to be held in memory.
     pub fn writer(&self, name: &str) -> Upload {
-        let upload = BufWriter::with_capacity(self.store.clone(), Key::from(name), UPLOAD_PART);
+        let upload = BufWriter::with_capacity(self.store.clone(), Key::from(name), UPLOAD_PART)
+            .with_max_concurrency(2);
         Upload { upload, runtime: self.runtime.clone(), path: self.path(name) }
     }
 
