@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -77,6 +78,26 @@ def check_complete(output):
         assert pq.read_metadata(files[name]).num_rows == part["rows"]
     assert (output / "results" / "_SUCCESS").exists()
     return run_record
+
+
+def soon(condition, what="it", seconds=20):
+    """What `condition` gives, once that is something."""
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come in {seconds} s")
+
+
+def download(client, uri, folder):
+    """Everything below an S3 URI, to a folder."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+    for item in (item for page in pages for item in page.get("Contents", [])):
+        target = folder / item["Key"].removeprefix(f"{prefix}/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        client.download_file(bucket, item["Key"], str(target))
 
 
 @pytest.fixture(scope="session")

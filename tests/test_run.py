@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from conftest import check_complete, digests, fruitctl
+from conftest import check_complete, digests, download, fruitctl, soon
 from emulator import Emulator, Fault, node
 from stack import ACTIVE, Project
 
@@ -49,25 +49,6 @@ def living(aws):
     return [c for c in aws.emr.clusters.values() if c.lives()]
 
 
-def download(aws, uri, folder):
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    s3 = aws.client("s3")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            target = folder / item["Key"].removeprefix(prefix).lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            s3.download_file(bucket, item["Key"], str(target))
-
-
-def soon(condition, seconds=20):
-    deadline = time.time() + seconds
-    while time.time() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not come so far")
-
-
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures") / "fruits"
@@ -91,7 +72,7 @@ def test_from_pictures_to_results(aws, project, pictures, tmp_path, one_shot):
     assert "501 images of 10 labels -> vectors" in ran.stdout and re.search(r"cost +\$0\.\d\d \(planned: \$0\.\d\d an hour\)", ran.stdout), ran.stdout
     assert "featurize 501 images featurized" in ran.stderr and "has ended" in ran.stdout
     bucket = project.exists()["bucket"][0]
-    download(aws, f"s3://{bucket}/output", tmp_path / "out")
+    download(aws.client("s3"), f"s3://{bucket}/output", tmp_path / "out")
     assert check_complete(tmp_path / "out")["images"]["results"] == 501
     # Elsewhere, the folder is called otherwise; the pictures lie in it just so.
     fruitctl("run", "-i", tmp_path / "copy", "-o", tmp_path / "here")
@@ -294,7 +275,7 @@ def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
         assert "panicked" not in stderr, stderr
         if how != signal.SIGKILL and process.returncode not in (6,):
             assert process.returncode == 128 + how, (point, process.returncode, stderr)
-        soon(lambda: not living(aws), 30)
+        soon(lambda: not living(aws), seconds=30)
         assert len(set(aws.emr.clusters) - before) <= (0 if standing else 1), point
         assert aws.client("emr").list_clusters(ClusterStates=ACTIVE)["Clusters"] == []
     aws.emr.pace["idle"] = 0.2

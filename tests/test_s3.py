@@ -7,7 +7,7 @@ import shutil
 import threading
 
 import pytest
-from conftest import check_complete, digests, fruitctl, rejects
+from conftest import check_complete, digests, download, fruitctl, rejects
 from emulator import Emulator, Fault
 
 
@@ -23,21 +23,13 @@ def upload(client, folder, prefix):
         client.upload_file(str(file), "fruits", f"{prefix}/{file.relative_to(folder)}")
 
 
-def download(client, prefix, folder, bucket="fruits"):
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    for item in (item for page in pages for item in page.get("Contents", [])):
-        target = folder / item["Key"].removeprefix(prefix).lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        client.download_file(bucket, item["Key"], str(target))
-
-
 def test_s3_gives_the_same_bytes_as_a_directory(aws, fruits, tmp_path):
     client = aws.client("s3")
     upload(client, fruits, "in/Training")
     # Below the input, as teams do: it must not become input.
     args = ["run", "-i", "s3://fruits/in", "-o", "s3://fruits/in/out"]
     fruitctl(*args, env=aws.environment)
-    download(client, "in/out", tmp_path / "out")
+    download(client, "s3://fruits/in/out", tmp_path / "out")
     run = check_complete(tmp_path / "out")
     assert run["images"]["featurized"] == 480
     nested = tmp_path / "nested"
@@ -50,7 +42,7 @@ def test_s3_gives_the_same_bytes_as_a_directory(aws, fruits, tmp_path):
     client.delete_object(Bucket="fruits", Key="in/Training/Fig 1/1_100.jpg")
     fruitctl(*args, env=aws.environment)
     shutil.rmtree(tmp_path / "out")
-    download(client, "in/out", tmp_path / "out")
+    download(client, "s3://fruits/in/out", tmp_path / "out")
     images = check_complete(tmp_path / "out")["images"]
     assert images["featurized"] == 1 and images["cached"] == 479
 
@@ -80,7 +72,7 @@ def test_the_same_bytes_on_a_bad_day(aws, fruits, tmp_path, day):
     struck = {fault.call: fault.hits for fault in BAD_DAYS[day]}
     print(f"{day}: {struck}")
     assert all(struck.values()), struck
-    download(client, f"{prefix}/out", tmp_path / "out")
+    download(client, f"s3://fruits/{prefix}/out", tmp_path / "out")
     assert check_complete(tmp_path / "out")["images"]["rejected"] == 0
     fruitctl("run", "-i", few, "-o", tmp_path / "local")
     assert digests(tmp_path / "out") == digests(tmp_path / "local")
@@ -98,13 +90,13 @@ def test_an_image_that_vanishes_is_a_reject_and_is_tried_again(aws, fruits, tmp_
         fruitctl(*args, env=aws.environment)
     finally:
         aws.faults.clear()
-    download(client, "vanish/out", tmp_path / "first")
+    download(client, "s3://fruits/vanish/out", tmp_path / "first")
     check_complete(tmp_path / "first")
     assert rejects(tmp_path / "first") == {"Apple 1/7_100.jpg": "cannot be read: not found"}
     # The same picture again, by the same ETag: only it is computed, though its partition is the same.
     client.upload_file(str(fruits / "Apple 1" / "7_100.jpg"), "fruits", "vanish/in/Apple 1/7_100.jpg")
     fruitctl(*args, env=aws.environment)
-    download(client, "vanish/out", tmp_path / "second")
+    download(client, "s3://fruits/vanish/out", tmp_path / "second")
     images = check_complete(tmp_path / "second")["images"]
     assert (images["featurized"], images["cached"], images["rejected"]) == (1, 39, 0)
 

@@ -8,11 +8,11 @@ import signal
 import subprocess
 
 import pytest
-from conftest import ROOT, check_complete, command, digests, events, fruitctl, fruitjob
+from conftest import ROOT, check_complete, command, digests, download, events, fruitctl, fruitjob
 from emulator import Emulator, node
 from spark import ENVIRONMENT, HOME, Cluster, descendants, submit
 from stack import Project
-from test_s3 import download, upload
+from test_s3 import upload
 
 CLASSES, EACH = 20, 100
 
@@ -38,7 +38,7 @@ def expected(aws, pictures, tmp_path_factory):
     """What the local engine makes of them."""
     fruitjob("run", "-i", "s3://fruits/in", "-o", "s3://fruits/local", env=aws.environment)
     folder = tmp_path_factory.mktemp("local")
-    download(aws.client("s3"), "local", folder)
+    download(aws.client("s3"), "s3://fruits/local", folder)
     return digests(folder)
 
 
@@ -103,7 +103,7 @@ class Run:
 
     def check(self, expected, **spark):
         folder = self.folder / "out"
-        download(self.aws.client("s3"), self.name, folder)
+        download(self.aws.client("s3"), self.output, folder)
         record = check_complete(folder)
         assert digests(folder) == expected
         assert not [name for name in self.objects() if name.startswith((".fruitjob/staging", ".fruitjob/moments"))]
@@ -118,7 +118,7 @@ def test_the_same_bytes_as_on_one_machine(cluster, aws, expected, tmp_path, work
     run.end()
     run.check(expected, failed_attempts=0)
     stages = cluster.stages("featurize")
-    assert len(stages) == 1 and stages[0]["numCompleteTasks"] > 5 and "featurize: 2,000 units in" in stages[0]["description"]
+    assert len(stages) == 1 and stages[0]["numCompleteTasks"] > 5 and stages[0]["description"] == f"featurize: {stages[0]['numTasks']} tasks"
     assert len(cluster.stages("fit")) == len(cluster.stages("project")) == 1
     hosts = {task["host"] for task in stages[0]["tasks"].values()}
     assert len(hosts) == workers, hosts
@@ -220,6 +220,7 @@ def test_a_stopped_run_leaves_no_process_and_goes_on(cluster, aws, expected, tmp
 
 def test_what_spark_cannot_do_is_said(cluster, aws, tmp_path):
     job = ["run", "--engine=spark", "-i", "s3://fruits/in", "-o", "s3://fruits/nowhere"]
+    assert "type: fruitjob run --engine spark" in fruitjob("fit", *job[1:], code=2).stderr
     nothing = {k: v for k, v in aws.environment.items() if k != "SPARK_HOME"} | {"PATH": "/usr/bin:/bin"}
     assert "engine spark needs spark-submit" in fruitjob(*job, code=2, env=nothing).stderr
     environment = aws.environment | ENVIRONMENT
@@ -247,7 +248,7 @@ def test_from_here_to_results_by_way_of_spark(cluster, aws, fruits, done, tmp_pa
         assert "engine: Spark on 8 slots: engine spark" in ran.stderr and "INFO" not in ran.stderr, ran.stderr
         assert re.search(r"spark +8 slots, \d+ tasks, \d+\.\d s to start", ran.stdout), ran.stdout
         (bucket,) = project.exists()["bucket"]
-        download(aws.client("s3"), "output", tmp_path / "out", bucket)
+        download(aws.client("s3"), f"s3://{bucket}/output", tmp_path / "out")
         assert check_complete(tmp_path / "out")["spark"]["slots"] == 8
         assert digests(tmp_path / "out") == digests(done)
         cluster.check_nothing_runs(f"s3://{bucket}/output")

@@ -86,6 +86,12 @@ impl Command {
             Command::Project(options) => (Stage::Project, options),
             Command::Report(options) => (Stage::Report, options),
         };
+        if options.job.engine == Some(EngineKind::Spark) {
+            return Err(Error::Usage(format!(
+                "engine spark runs all stages, not {} alone; type: fruitjob run --engine spark",
+                stage.name()
+            )));
+        }
         options.here(|job, context| Session::open(job, context)?.run_one(stage))
     }
 }

@@ -113,7 +113,6 @@ pub struct ManifestWriter {
     writer: Writer,
     schema: Arc<Schema>,
     keys: String,
-    partitions: u64,
     /// The first images of all, until the length of partitions is known, then those of the present one.
     held: Vec<Entry>,
     cutter: Option<Cutter>,
@@ -132,15 +131,7 @@ impl ManifestWriter {
         let mut writer = Writer::new(&schema, Vec::new()).map_err(|e| Error::Bug(e.to_string()))?;
         writer.add_metadata(INPUT, input.to_owned());
         let upload = output.writer(layout::MANIFEST);
-        Ok(ManifestWriter {
-            upload,
-            writer,
-            schema,
-            keys: String::new(),
-            partitions: 0,
-            held: Vec::new(),
-            cutter: None,
-        })
+        Ok(ManifestWriter { upload, writer, schema, keys: String::new(), held: Vec::new(), cutter: None })
     }
 
     /// Adds the next image.
@@ -161,8 +152,8 @@ impl ManifestWriter {
         }
     }
 
-    /// Writes the rest; returns how many partitions there are.
-    pub fn finish(mut self) -> Result<u64> {
+    /// Writes the rest: from now on it is the manifest.
+    pub fn finish(mut self) -> Result<()> {
         if self.cutter.is_none() {
             self.cut_held()?;
         }
@@ -172,8 +163,12 @@ impl ManifestWriter {
         self.writer.add_metadata(KEYS, self.keys);
         let rest = self.writer.finish().map_err(|e| Error::Bug(e.to_string()))?;
         self.upload.write(rest.into())?;
-        self.upload.finish()?;
-        Ok(self.partitions)
+        self.upload.finish()
+    }
+
+    /// Leaves nothing of it, and the manifest that was there before.
+    pub fn abandon(self) {
+        self.upload.abandon();
     }
 
     /// Chooses the length of partitions, and cuts what has been held until now.
@@ -194,7 +189,6 @@ impl ManifestWriter {
         }
         let bytes: u64 = entries.iter().map(|e| e.size).sum();
         self.keys += &format!("{}:{bytes} ", &hex(&hash.finalize())[..32]);
-        self.partitions += 1;
         let batch = self.batch(&entries);
         self.writer
             .write(batch)
@@ -242,9 +236,12 @@ mod tests {
             };
             let mut writer = ManifestWriter::new(&output, "s3://fruits").unwrap();
             entries.iter().cloned().for_each(|e| writer.add(e).unwrap());
-            let partitions = writer.finish().unwrap();
+            writer.finish().unwrap();
+            let mut unfinished = ManifestWriter::new(&output, "s3://other").unwrap();
+            unfinished.add(entry(0)).unwrap();
+            unfinished.abandon();
             let manifest = Manifest::load(&output).unwrap();
-            assert_eq!((manifest.images, manifest.partitions.len() as u64), (n as u64, partitions));
+            assert_eq!(manifest.images, n as u64);
             assert_eq!(manifest.input, "s3://fruits");
             let mut read = Vec::new();
             for i in 0..manifest.partitions.len() {

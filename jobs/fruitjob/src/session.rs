@@ -314,8 +314,13 @@ impl Session {
             self.counters.at(images);
             manifest.add(entry)
         };
-        let listed = listing::list(input, &self.job.output, &self.context, order, add)?;
-        manifest.finish()?;
+        let listed = listing::list(input, &self.job.output, &self.context, order, add);
+        match &listed {
+            Ok(listed) if listed.in_order => manifest.finish()?,
+            // Nobody shall take it for a listing, should we end before there is one.
+            _ => manifest.abandon(),
+        };
+        let listed = listed?;
         let counts = &mut self.record.images;
         (counts.listed, counts.labels, counts.listed_bytes) = (images, labels.len() as u64, bytes);
         Ok(listed)

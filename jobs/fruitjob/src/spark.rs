@@ -5,7 +5,8 @@
 //! nothing of images. That starts `fruitjob coordinate`, which runs the stages as anywhere, with [`Spark`] for an engine;
 //! and, on executors, `fruitjob task`, which is [`serve_task`]. The lines between them are described in `spark.py`.
 //!
-//! Each process watches the pipe that its parent holds: whatever is killed, what it had started ends too.
+//! Whatever is killed, what it had started ends too: coordinator and tasks watch the pipe that their parent holds, the driver
+//! its launcher's process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -280,8 +281,7 @@ impl Engine for Spark {
             return Ok(Vec::new());
         }
         self.record.tasks += n;
-        let description =
-            format!("{}: {} in {}", stage.name(), crate::count(units, "unit"), crate::count(n, "task"));
+        let description = format!("{}: {}", stage.name(), crate::count(n, "task"));
         let request = Request::Map { stage: stage.name(), description, tasks: lines };
         let line = serde_json::to_string(&request).expect("plain data");
         writeln!(std::io::stdout().lock(), "{line}")

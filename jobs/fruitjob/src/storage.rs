@@ -449,7 +449,9 @@ pub struct Upload {
 impl Upload {
     /// Adds bytes.
     pub fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.runtime.block_on(self.upload.put(bytes)).map_err(|e| self.failed(e))
+        self.runtime
+            .block_on(self.upload.put(bytes))
+            .map_err(|e| Error::store(&format!("cannot write {}", self.path), e))
     }
 
     /// Makes the object appear.
@@ -459,8 +461,9 @@ impl Upload {
             .map_err(|e| Error::io(&format!("cannot write {}", self.path), e))
     }
 
-    fn failed(&self, e: object_store::Error) -> Error {
-        Error::store(&format!("cannot write {}", self.path), e)
+    /// Leaves nothing of it, as far as the store is there to be told.
+    pub fn abandon(mut self) {
+        let _ = self.runtime.block_on(self.upload.abort());
     }
 }
 
