@@ -150,8 +150,10 @@ def test_a_killed_machine_costs_some_tasks(cluster, aws, expected, tmp_path, vic
 
 def test_a_straggler_is_overtaken(cluster, aws, expected, tmp_path):
     before = 'if [[ $task == *\'"partition":7,\'* ]] && mkdir "$here/slow" 2>/dev/null; then exec sleep 600; fi'
+    # Spark gives Python two seconds to end by itself, in which the whole run may end: then no death is reported.
     run = Run(cluster, aws, tmp_path, "straggler", before, spark_speculation="true", spark_speculation_quantile="0.5",
-              spark_speculation_interval="100ms", spark_speculation_minTaskRuntime="100ms").start()
+              spark_speculation_interval="100ms", spark_speculation_minTaskRuntime="100ms",
+              spark_python_task_killTimeout="100ms").start()
     run.end()
     run.check(expected)
     assert (tmp_path / "slow").exists()
