@@ -244,6 +244,11 @@ def test_from_here_to_results_by_way_of_spark(cluster, aws, fruits, done, tmp_pa
     more = 'idle_minutes = 1\n[cluster.primary]\ntypes = ["m5.xlarge"]\n[cluster.core]\ntypes = ["m5.xlarge"]\ncount = 2\n'
     project = Project(aws, tmp_path, "spark", more=more)
     try:
+        # What cannot be is refused before anything is made for it, but the bucket that holds the run's lock.
+        project.configure(more.replace("count = 2", "count = 0"))
+        assert "needs core or task nodes" in project.run("run", "--engine", "spark", code=2).stderr
+        assert project.exists().keys() == {"bucket"}
+        project.configure(more)
         project.run("up")
         project.run("upload", fruits)
         ran = project.run("run", "--engine", "spark", "--one-shot")

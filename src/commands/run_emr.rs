@@ -75,11 +75,11 @@ async fn pipeline(
     let steps = Steps::new();
     let ready = async {
         no_other_run(spec, request, aws).await?;
+        let choice = spark::choose(spec, request, aws).await?;
         let standing = prepare(config, spec, request, aws, &flags.lock, &steps).await?;
         steps.state("shipping", "the executable and the model");
         let shipped = ship::ship(spec, request, aws).await?;
         steps.done("shipping");
-        let choice = spark::choose(spec, request, aws).await?;
         Ok((standing, shipped, choice))
     };
     let (standing, shipped, choice) = cloud::until_signal(ready).await?;
