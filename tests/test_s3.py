@@ -110,7 +110,8 @@ def test_images_that_may_not_be_read_end_the_run_soon(aws, fruits, tmp_path):
     finally:
         aws.faults.clear()
     assert re.search("[56] unreadable images of 480", message) and "permission denied" in message, message
-    assert aws.calls[before:].count("s3:GetObject") < 60
+    # Each of two threads has up to 48 images under way when the fifth refusal comes.
+    assert aws.calls[before:].count("s3:GetObject") <= 2 * 48 + 6
 
 
 class VanishAfterListing(Fault):
