@@ -5,6 +5,66 @@ use std::io;
 /// Result of anything the job does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Who has to act on a failure, and the exit code by which `fruitjob` and `fruitctl` both say so. The table is public:
+/// `docs/exit-codes.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// We are wrong.
+    Bug,
+    /// The command line or the configuration has to be changed.
+    Usage,
+    /// `plan --detailed-exitcode`: there is something to do. No failure.
+    Changes,
+    /// Credentials or permission.
+    Denied,
+    /// The cloud refused: quota, capacity, validation, a name that somebody else has.
+    Refused,
+    /// The job, or the cluster under it, failed.
+    Failed,
+    /// A deadline or a cost limit has passed.
+    TimedOut,
+    /// Somebody else is at work on the same thing.
+    Locked,
+    /// Something is left that should be gone; the message names it.
+    LeftBehind,
+    /// A signal, by its number.
+    Interrupted(i32),
+}
+
+impl Kind {
+    /// All of them; of signals, those that are listened to.
+    pub const ALL: [Kind; 12] = [
+        Kind::Bug,
+        Kind::Usage,
+        Kind::Changes,
+        Kind::Denied,
+        Kind::Refused,
+        Kind::Failed,
+        Kind::TimedOut,
+        Kind::Locked,
+        Kind::LeftBehind,
+        Kind::Interrupted(1),
+        Kind::Interrupted(2),
+        Kind::Interrupted(15),
+    ];
+
+    /// The process's exit code.
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Kind::Bug => 1,
+            Kind::Usage => 2,
+            Kind::Changes => 3,
+            Kind::Denied => 4,
+            Kind::Refused => 5,
+            Kind::Failed => 6,
+            Kind::TimedOut => 7,
+            Kind::Locked => 8,
+            Kind::LeftBehind => 9,
+            Kind::Interrupted(signal) => 128 + signal,
+        }
+    }
+}
+
 /// A failed job. Messages are lower-case fragments, rendered once, at the edge, behind `error: `.
 ///
 /// Every message says what failed and on what; where there is something to type next, it says that too.
@@ -32,16 +92,21 @@ pub enum Error {
 }
 
 impl Error {
-    /// The process's exit code. The table is public: see `docs/exit-codes.md`.
-    pub fn exit_code(&self) -> i32 {
+    /// Who has to act.
+    pub fn kind(&self) -> Kind {
         match self {
-            Error::Bug(_) => 1,
-            Error::Usage(_) => 2,
-            Error::Denied(_) => 4,
-            Error::Failed(_) => 6,
-            Error::Locked(_) => 8,
-            Error::Interrupted(signal) => 128 + signal,
+            Error::Bug(_) => Kind::Bug,
+            Error::Usage(_) => Kind::Usage,
+            Error::Denied(_) => Kind::Denied,
+            Error::Failed(_) => Kind::Failed,
+            Error::Locked(_) => Kind::Locked,
+            Error::Interrupted(signal) => Kind::Interrupted(*signal),
         }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> i32 {
+        self.kind().exit_code()
     }
 
     /// An I/O error while `doing` something to a file on this machine.

@@ -3,12 +3,13 @@
 //! `fruitjob` prints one JSON object per line on stdout; `fruitctl` draws its progress bars from the same
 //! events, whether they come from a call in its own process, a child, SSH or a log file.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record::RunRecord;
 
 /// A stage of the job, in the order they run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Find the images, label them, cut the listing into partitions.
@@ -41,7 +42,7 @@ impl Stage {
 
 /// One line of the stream. New fields and new events may be added; none is renamed or removed within a
 /// `version`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The first event.
@@ -105,6 +106,13 @@ pub enum Event {
     Finished {
         /// The run's record.
         run: Box<RunRecord>,
+    },
+    /// The only event of a run with `--if-changed` that had nothing to do.
+    Unchanged {
+        /// The run whose results stand.
+        run: String,
+        /// When that had ended, RFC 3339, UTC.
+        ended: Option<String>,
     },
     /// The last event of a job that did not.
     Failed {

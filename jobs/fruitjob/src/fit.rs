@@ -13,7 +13,7 @@ use crate::npy;
 use crate::record::PcaRecord;
 use crate::session::{Session, Worker};
 use crate::storage::Output;
-use crate::{features, layout, model};
+use crate::{features, layout, model, pin, since};
 
 /// Components kept when nothing is said.
 pub const DEFAULT_COMPONENTS: usize = 64;
@@ -141,6 +141,12 @@ impl Pca {
         Ok(())
     }
 
+    /// Each component's share of the variance of images that it need not have been fitted on.
+    fn explains(&self, moments: &Moments) -> Vec<f64> {
+        let total = moments.total_variance().max(f64::MIN_POSITIVE);
+        self.components.chunks_exact(self.mean.len()).map(|row| moments.variance_along(row) / total).collect()
+    }
+
     /// Reads what [`Pca::save`] wrote.
     pub fn load(output: &Output, dir: &str) -> Result<Self> {
         let array = |name: &str| {
@@ -193,24 +199,32 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     }
     let moments = merged(&session.output, level, 0..nodes, d)?;
     session.context.check()?;
-    let pca = Pca::fit(&moments, session.job.keep)?;
+    let pinned = session.pinned()?;
+    let is_pinned = pinned.is_some();
+    let pca = pinned.map_or_else(|| Pca::fit(&moments, session.job.keep), Ok)?;
     session.context.check()?;
     pca.save(&session.output, layout::STAGED_MODEL)?;
     session.output.put(&format!("{}/model.onnx", layout::STAGED_MODEL), model::fuse(&model, &pca))?;
     for name in session.output.list(layout::MOMENTS)? {
         session.output.delete(&name)?;
     }
-    let ratio = pca.explained_variance_ratio();
+    if let (Some(since), Some(model)) = (&mut session.record.since, &session.record.model) {
+        since::fitted(&session.output, since, model, &pca, &moments)?;
+    }
+    let ratio = if is_pinned { pca.explains(&moments) } else { pca.explained_variance_ratio() };
     let explained: f64 = ratio.iter().sum();
-    let k = pca.components_len();
+    let (k, id) = (pca.components_len(), pin::id(&pca));
+    let of = if is_pinned { format!(" of PCA {id}, fitted earlier,") } else { String::new() };
     session.record.pca = Some(PcaRecord {
+        id,
+        pinned: is_pinned,
         components: k,
         features: d,
         images: moments.count,
         explained_variance_ratio: ratio,
-        total_variance: pca.spectrum.iter().sum(),
+        total_variance: moments.total_variance(),
     });
-    Ok(format!("{k} components of {d} features explain {:.1} % of the variance", explained * 100.0))
+    Ok(format!("{k} components{of} of {d} features explain {:.1} % of the variance", explained * 100.0))
 }
 
 /// Works out a leaf of the tree.

@@ -34,6 +34,10 @@ pub struct JobOptions {
     /// Keep as few components as explain more than this share of the variance, for example 0.95
     #[arg(long, value_name = "SHARE")]
     pub variance: Option<Share>,
+    /// Project on the PCA of an earlier run, and fit none, so that vectors stay comparable: its id (pca.id in run.json),
+    /// or where a run's results are; on a cluster also the run (fruitctl runs)
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["components", "variance"])]
+    pub pin_pca: Option<String>,
     /// What runs the job: threads of one machine, or Spark's executors [default: auto]
     #[arg(long, value_enum)]
     pub engine: Option<EngineKind>,
@@ -48,10 +52,13 @@ pub struct JobOptions {
 impl JobOptions {
     /// These options where they are set, `other`'s elsewhere.
     pub fn or(self, other: Self) -> Self {
-        // Either of these answers the same question: one here overrules both there.
-        let keeps = self.components.is_some() || self.variance.is_some();
-        let (components, variance) =
-            if keeps { (self.components, self.variance) } else { (other.components, other.variance) };
+        // Each of these answers the same question: one here overrules all there.
+        let keeps = self.components.is_some() || self.variance.is_some() || self.pin_pca.is_some();
+        let (components, variance, pin_pca) = if keeps {
+            (self.components, self.variance, self.pin_pca)
+        } else {
+            (other.components, other.variance, other.pin_pca)
+        };
         JobOptions {
             input: self.input.or(other.input),
             output: self.output.or(other.output),
@@ -60,6 +67,7 @@ impl JobOptions {
             engine: self.engine.or(other.engine),
             components,
             variance,
+            pin_pca,
             threads: self.threads.or(other.threads),
             max_rejects: self.max_rejects.or(other.max_rejects),
         }
@@ -78,6 +86,7 @@ impl JobOptions {
         flag("engine", self.engine.map(|e| e.name().to_owned()));
         flag("components", self.components.map(|k| k.to_string()));
         flag("variance", self.variance.map(|share| f64::from(share).to_string()));
+        flag("pin-pca", self.pin_pca.clone());
         flag("threads", self.threads.map(|n| n.to_string()));
         flag("max-rejects", self.max_rejects.map(|most| most.to_string()));
         args
@@ -123,6 +132,8 @@ pub struct Job {
     pub preprocessing: PreprocessingOptions,
     /// How many components.
     pub keep: Keep,
+    /// The PCA to project on, in place of one that is fitted.
+    pub pin_pca: Option<String>,
     /// Worker threads.
     pub threads: usize,
     /// When to give up.
@@ -138,12 +149,14 @@ impl Job {
         let output = options
             .output
             .ok_or_else(|| Error::Usage("no output; say where the results go with --output DIR".into()))?;
-        let keep = match (options.components, options.variance) {
-            (None, None) => Keep::Default,
-            (Some(k), None) => Keep::Components(k.get()),
-            (None, Some(share)) => Keep::Variance(share.0),
-            (Some(_), Some(_)) => {
-                return Err(Error::Usage("both components and variance are set; keep one of them".into()));
+        let keep = match (options.components, options.variance, &options.pin_pca) {
+            (None, None, _) => Keep::Default,
+            (Some(k), None, None) => Keep::Components(k.get()),
+            (None, Some(share), None) => Keep::Variance(share.0),
+            _ => {
+                return Err(Error::Usage(
+                    "more than one of components, variance and pin_pca is set; keep one of them".into(),
+                ));
             }
         };
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -154,6 +167,7 @@ impl Job {
             precision: options.precision.unwrap_or_default(),
             preprocessing,
             keep,
+            pin_pca: options.pin_pca,
             threads: options.threads.map_or_else(cores, NonZeroUsize::get).min(1024),
             max_rejects: options.max_rejects.unwrap_or(MaxRejects::Share(0.01)),
         })
@@ -282,6 +296,7 @@ mod tests {
                 engine: Some(EngineKind::Spark),
                 components: None,
                 variance: Some(Share(0.95)),
+                pin_pca: None,
                 threads: NonZeroUsize::new(3),
                 max_rejects: Some(MaxRejects::Share(0.01)),
             },
@@ -305,6 +320,10 @@ mod tests {
             JobOptions { components: NonZeroUsize::new(8), output: Some("o".into()), ..Default::default() };
         let job = Job::new(flags.or(file), Default::default()).unwrap();
         assert_eq!(job.keep, Keep::Components(8));
+        let pin = JobOptions { pin_pca: Some("3fa2".into()), ..Default::default() };
+        assert_eq!(pin.args(), ["--pin-pca=3fa2"]);
+        let pinned = pin.clone().or(JobOptions { components: NonZeroUsize::new(8), ..Default::default() });
+        assert_eq!((pinned.components, pinned.pin_pca), (None, pin.pin_pca));
         assert!(job.input.is_some());
         assert!("1.5".parse::<Share>().is_err() && "NaN".parse::<Share>().is_err());
     }

@@ -30,12 +30,15 @@ pub mod moments;
 mod npy;
 mod parquet_io;
 pub mod partition;
+mod pin;
 pub mod preprocess;
 pub mod project;
+pub mod prune;
 pub mod record;
 pub mod report;
 pub mod samples;
 pub mod session;
+pub mod since;
 pub mod spark;
 pub mod storage;
 

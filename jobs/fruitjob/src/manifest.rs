@@ -51,9 +51,13 @@ const KEYS: &str = "fruitjob.partitions";
 impl Manifest {
     /// Opens what [`ManifestWriter`] wrote.
     pub fn load(output: &Output) -> Result<Self> {
-        let object = output
-            .open_object(layout::MANIFEST)?
-            .ok_or_else(|| layout::missing(output, layout::MANIFEST, "list"))?;
+        Manifest::open(output, layout::MANIFEST)?
+            .ok_or_else(|| layout::missing(output, layout::MANIFEST, "list"))
+    }
+
+    /// The same, of a copy; `None` where there is none.
+    pub(crate) fn open(output: &Output, name: &str) -> Result<Option<Self>> {
+        let Some(object) = output.open_object(name)? else { return Ok(None) };
         let footer = parquet_io::footer(&object)?.map_err(|e| damaged(&object, &e))?;
         let text = |key| parquet_io::metadata(footer.metadata(), key).unwrap_or_default().to_owned();
         let (input, keys) = (text(INPUT), text(KEYS));
@@ -73,7 +77,7 @@ impl Manifest {
         let partitions: Option<Vec<Partition>> = groups.iter().zip(keys).map(partition).collect();
         let partitions = partitions.ok_or_else(|| damaged(&object, &"no keys of partitions"))?;
         let images = partitions.iter().map(|p| p.images).sum();
-        Ok(Manifest { input, images, partitions, object, footer })
+        Ok(Some(Manifest { input, images, partitions, object, footer }))
     }
 
     /// The images of one partition, read.

@@ -52,6 +52,36 @@ impl Moments {
         self
     }
 
+    /// Variance of the vectors' elements all together, with `n - 1` degrees of freedom.
+    pub fn total_variance(&self) -> f64 {
+        let (mut at, d) = (0, self.mean.len());
+        let diagonal = (0..d).map(|j| {
+            let element = self.cross[at];
+            at += d - j;
+            element
+        });
+        diagonal.sum::<f64>() / self.freedom()
+    }
+
+    /// `vᵀ C v`, C being the covariance with `n - 1` degrees of freedom: the variance along a direction of `d`
+    /// elements, times its squared length.
+    pub fn variance_along(&self, v: &[f64]) -> f64 {
+        let mut rest = self.cross.as_slice();
+        let mut sum = 0.0;
+        for j in 0..v.len() {
+            let (column, others) = rest.split_at(v.len() - j);
+            let below: f64 = column[1..].iter().zip(&v[j + 1..]).map(|(c, x)| c * x).sum();
+            sum += v[j] * (v[j] * column[0] + 2.0 * below);
+            rest = others;
+        }
+        sum / self.freedom()
+    }
+
+    /// One vector varies from nothing.
+    fn freedom(&self) -> f64 {
+        self.count.saturating_sub(1).max(1) as f64
+    }
+
     /// As one NumPy array of f64: count, mean, cross-products.
     pub fn to_npy(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(1 + self.mean.len() + self.cross.len());

@@ -2,12 +2,13 @@
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Rgb;
 
 /// Order of the colour planes that the model was trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Color {
     /// Red first: Keras, PyTorch.
@@ -17,7 +18,7 @@ pub enum Color {
 }
 
 /// Order of the input tensor's axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// Planes: PyTorch's order.
@@ -27,7 +28,7 @@ pub enum Layout {
 }
 
 /// How an image becomes a tensor. Part of the key of cached features: another preprocessing, other features.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preprocessing {
     /// Height and width of the tensor, in pixels.
     pub size: [u32; 2],

@@ -1,12 +1,15 @@
 //! `run.json`: what a run did, enough to check its results and to run it again.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Stage;
+use crate::model::Model;
 use crate::preprocess::Preprocessing;
+use crate::since::Since;
 
 /// A run. Stages fill it in; the report stage publishes it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// Version of this format.
     pub format: u32,
@@ -31,6 +34,12 @@ pub struct RunRecord {
     pub pca: Option<PcaRecord>,
     /// How many of what.
     pub images: Counts,
+    /// The labels of the results, in order.
+    #[serde(default)]
+    pub labels: Vec<LabelRecord>,
+    /// What changed since the results that these replace; none, where there were none.
+    #[serde(default)]
+    pub since: Option<Since>,
     /// The parts of the results, in order.
     pub parts: Vec<PartRecord>,
     /// Why images were rejected: reason and count, most frequent first.
@@ -55,7 +64,7 @@ impl RunRecord {
 }
 
 /// What Spark had to do with it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SparkRecord {
     /// From the job's submission to its first line of work, in seconds; no stage counts it.
     pub start_seconds: f64,
@@ -68,7 +77,7 @@ pub struct SparkRecord {
 }
 
 /// A backbone, as it ran.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ModelRecord {
     /// As the user named it.
     pub name: String,
@@ -84,24 +93,49 @@ pub struct ModelRecord {
     pub key: String,
 }
 
+impl ModelRecord {
+    pub(crate) fn of(model: &Model) -> Self {
+        ModelRecord {
+            name: model.name.clone(),
+            sha256: model.sha256.clone(),
+            features: model.backbone.features(),
+            engine: model.backbone.engine().into(),
+            preprocessing: model.preprocessing.clone(),
+            key: model.key(),
+        }
+    }
+
+    /// Whether it gives the same features as another, but for the last bits: an engine adds up in its own order.
+    pub fn makes_what(&self, other: &ModelRecord) -> bool {
+        (&self.sha256, self.features, &self.preprocessing)
+            == (&other.sha256, other.features, &other.preprocessing)
+    }
+}
+
 /// A PCA.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PcaRecord {
+    /// What it is called: a hash of its numbers. `--pin-pca` takes it.
+    #[serde(default)]
+    pub id: String,
+    /// It was fitted by an earlier run (`--pin-pca`).
+    #[serde(default)]
+    pub pinned: bool,
     /// Components kept.
     pub components: usize,
     /// Features it was fitted on.
     pub features: usize,
-    /// Images it was fitted on.
+    /// Images of this run, on whose features it was fitted, unless it is pinned.
     pub images: u64,
-    /// Each component's share of the variance.
+    /// Each component's share of the variance of these images.
     pub explained_variance_ratio: Vec<f64>,
-    /// Variance in all.
+    /// Variance of these images in all.
     pub total_variance: f64,
 }
 
 /// How many images. `listed = results + rejected`, and `results + rejected = featurized + cached` once all
 /// stages have run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// Found in the input.
     pub listed: u64,
@@ -121,8 +155,17 @@ pub struct Counts {
     pub results: u64,
 }
 
+/// A label of the results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LabelRecord {
+    /// Its name: the folder's.
+    pub label: String,
+    /// Rows.
+    pub images: u64,
+}
+
 /// One part of the results.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PartRecord {
     /// File name below `results/`.
     pub name: String,
@@ -133,7 +176,7 @@ pub struct PartRecord {
 }
 
 /// One stage's wall time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageRecord {
     /// Which.
     pub stage: Stage,

@@ -17,9 +17,9 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::event::Stage;
 use crate::fit::Pca;
-use crate::record::RunRecord;
+use crate::record::{LabelRecord, RunRecord};
 use crate::session::{Session, now};
-use crate::{decode, layout, parquet_io, partition, preprocess, samples};
+use crate::{decode, layout, parquet_io, partition, pin, preprocess, samples, since};
 
 /// Points of the scatter plot, at most; of more results, evenly spaced ones are shown.
 const MAX_POINTS: u64 = 25_000;
@@ -69,6 +69,13 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
         return Err(layout::missing(&session.output, layout::STAGING, "project"));
     }
     let (found, sampled) = read_results(session)?;
+    session.record.labels = found
+        .iter()
+        .map(|(label, found)| LabelRecord { label: label.clone(), images: found.count })
+        .collect();
+    if let Some(since) = &mut session.record.since {
+        since::labelled(&session.output, since, &session.record.labels)?;
+    }
     let labels: Vec<&String> = found.keys().collect();
     let points = Points {
         x: sampled.iter().map(|p| p.x).collect(),
@@ -226,7 +233,9 @@ fn read_rejects(session: &Session) -> Result<Vec<[String; 2]>> {
 pub(crate) fn publish(session: &Session, record: Vec<u8>) -> Result<()> {
     let output = &session.output;
     session.context.check()?;
-    output.put(&format!("{}/run.json", layout::STAGING), record)?;
+    pin::keep(session)?;
+    output.copy(layout::MANIFEST, layout::STAGED_MANIFEST)?;
+    output.put(&format!("{}/{}", layout::STAGING, layout::PUBLISHED_RECORD), record)?;
     output.delete(layout::SUCCESS)?;
     let published = output.list(layout::RESULTS)?;
     let staging = format!("{}/", layout::STAGING);

@@ -21,7 +21,7 @@ use crate::manifest::{Manifest, ManifestWriter};
 use crate::model::Model;
 use crate::record::{ModelRecord, RunRecord, StageRecord};
 use crate::storage::{Input, Location, Output};
-use crate::{count, engine, featurize, fit, layout, listing, model, project, report};
+use crate::{count, engine, featurize, fit, layout, listing, model, pin, project, report, since};
 
 /// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
@@ -207,6 +207,7 @@ impl Session {
         // First of all, for it needs no work: is there an input, and a model?
         self.input()?;
         let model = self.model()?;
+        self.pinned()?;
         self.announce(&model.name, Some(&model));
         for stage in Stage::ALL {
             self.run_stage(stage)?;
@@ -292,6 +293,7 @@ impl Session {
         listed.warnings.into_iter().for_each(|warning| self.warn(warning));
         self.manifest = None;
         let manifest = self.manifest()?;
+        self.record.since = since::listed(&self.output, &manifest)?;
         let images = &self.record.images;
         Ok(format!(
             "{} of {}, {:.1} MB, in {}",
@@ -366,15 +368,15 @@ impl Session {
     /// Notes the model in the record.
     pub(crate) fn record_model(&mut self) -> Result<Arc<Model>> {
         let model = self.model()?;
-        self.record.model = Some(ModelRecord {
-            name: model.name.clone(),
-            sha256: model.sha256.clone(),
-            features: model.backbone.features(),
-            engine: model.backbone.engine().into(),
-            preprocessing: model.preprocessing.clone(),
-            key: model.key(),
-        });
+        self.record.model = Some(ModelRecord::of(&model));
         Ok(model)
+    }
+
+    /// The PCA of an earlier run, where one is asked for.
+    pub(crate) fn pinned(&mut self) -> Result<Option<Pca>> {
+        let Some(pin) = self.job.pin_pca.clone() else { return Ok(None) };
+        let model = ModelRecord::of(&*self.model()?);
+        pin::find(&pin, &self.output, &model, &self.context).map(Some)
     }
 
     /// Whether the engine wants to know how long tasks take.
@@ -423,7 +425,7 @@ pub(crate) fn now() -> String {
 
 /// Takes the lock of a directory: the kernel gives it back however we end. An object store has none; who runs
 /// jobs there keeps them apart.
-fn lock(output: &Location) -> Result<Option<File>> {
+pub(crate) fn lock(output: &Location) -> Result<Option<File>> {
     let Location::Local(dir) = output else { return Ok(None) };
     let failed = |e| Error::io(&format!("cannot write to {}", dir.display()), e);
     let path = dir.join(layout::LOCK);

@@ -325,6 +325,17 @@ impl Iterator for ReadAhead {
     }
 }
 
+/// An object of an output.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stored {
+    /// Its name, relative to the output.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970.
+    pub modified: i64,
+}
+
 /// Where results go, and where features are kept between runs.
 #[derive(Clone)]
 pub struct Output {
@@ -404,20 +415,29 @@ impl Output {
 
     /// Names of the objects below `prefix`, relative to the output, in order.
     pub fn list(&self, prefix: &str) -> Result<Vec<String>> {
-        let keys = self.runtime.block_on(async {
-            let mut keys = Vec::new();
+        Ok(self.stored(prefix)?.into_iter().map(|stored| stored.name).collect())
+    }
+
+    /// The objects below `prefix`, in the order of their names.
+    pub fn stored(&self, prefix: &str) -> Result<Vec<Stored>> {
+        let stored = self.runtime.block_on(async {
+            let mut stored = Vec::new();
             let mut stream = self.store.list(Some(&Key::from(prefix)));
             while let Some(meta) = stream.next().await {
                 match meta {
-                    Ok(meta) => keys.push(meta.location.to_string()),
+                    Ok(meta) => stored.push(Stored {
+                        name: meta.location.to_string(),
+                        bytes: meta.size,
+                        modified: meta.last_modified.timestamp(),
+                    }),
                     Err(object_store::Error::NotFound { .. }) => break,
                     Err(e) => return Err(e),
                 }
             }
-            keys.sort();
-            Ok(keys)
+            stored.sort();
+            Ok(stored)
         });
-        keys.map_err(|e| Error::store(&format!("cannot list {}", self.path(prefix)), e))
+        stored.map_err(|e| Error::store(&format!("cannot list {}", self.path(prefix)), e))
     }
 
     /// Deletes an object; one that is not there is fine.
@@ -426,6 +446,13 @@ impl Output {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(Error::store(&format!("cannot delete {}", self.path(name)), e)),
         }
+    }
+
+    /// Copies an object over another one.
+    pub fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.runtime
+            .block_on(self.store.copy(&Key::from(from), &Key::from(to)))
+            .map_err(|e| Error::store(&format!("cannot copy {from} to {}", self.path(to)), e))
     }
 
     /// Moves an object over another one.
