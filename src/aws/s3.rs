@@ -5,8 +5,10 @@
 
 use std::path::Path;
 
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types as t;
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
 use super::{ApiError, Aws, Tags, absent, already, call};
@@ -418,20 +420,51 @@ impl Aws {
         self.list_some(bucket, prefix, usize::MAX).await
     }
 
+    /// SHA-256 of keys, ETags and sizes below a prefix, but for what is below another; none of it is held in memory.
+    pub async fn fingerprint(&self, bucket: &str, prefix: &str, but: Option<&str>) -> Result<String> {
+        let mut hash = Sha256::new();
+        let mut next = None;
+        loop {
+            let page = self.list_page(bucket, prefix, next).await?;
+            for object in page.contents.unwrap_or_default() {
+                let key = object.key.unwrap_or_default();
+                if but.is_some_and(|but| key.starts_with(but)) {
+                    continue;
+                }
+                // Neither a line's end nor a space is left to begin another field.
+                let etag = object.e_tag.unwrap_or_default();
+                hash.update(format!("{} {key} {etag} {}\n", key.len(), object.size.unwrap_or(0)));
+            }
+            next = page.next_continuation_token;
+            if next.is_none() {
+                return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+            }
+        }
+    }
+
+    async fn list_page(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        next: Option<String>,
+    ) -> Result<ListObjectsV2Output> {
+        call("s3:ListObjectsV2", bucket, || {
+            self.s3
+                .list_objects_v2()
+                .bucket(bucket)
+                .prefix(prefix)
+                .set_continuation_token(next.clone())
+                .send()
+        })
+        .await
+    }
+
     /// At least `enough` objects below a prefix, or all.
     async fn list_some(&self, bucket: &str, prefix: &str, enough: usize) -> Result<Vec<Object>> {
         let mut objects = Vec::new();
         let mut next = None;
         loop {
-            let page = call("s3:ListObjectsV2", bucket, || {
-                self.s3
-                    .list_objects_v2()
-                    .bucket(bucket)
-                    .prefix(prefix)
-                    .set_continuation_token(next.clone())
-                    .send()
-            })
-            .await?;
+            let page = self.list_page(bucket, prefix, next).await?;
             objects.extend(page.contents.unwrap_or_default().into_iter().map(|o| Object {
                 key: o.key.unwrap_or_default(),
                 bytes: o.size.unwrap_or(0).max(0) as u64,

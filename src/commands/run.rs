@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use fruitjob::event::JsonLines;
+use fruitjob::storage::Location;
 use fruitjob::{Context, EngineKind, Event, Job, Observer, Session};
 
 use crate::cli::{Cli, RunArgs, Target};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::run::summary::Summary;
 use crate::ui;
 use crate::ui::progress::Progress;
 
@@ -27,6 +29,15 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
 /// Runs the job in this process and shows how it goes.
 fn here(config: Config, args: &RunArgs) -> Result<()> {
     let observer: Arc<dyn Observer> = if args.json { Arc::new(JsonLines) } else { Arc::new(Progress::new()) };
+    ui::stamp_lines();
+    let mut summary = Summary::new(crate::run::new_id());
+    let folder = match args.job.output.as_ref().or(config.job.output.as_ref()) {
+        Some(output) => match Location::parse(output)? {
+            Location::Local(folder) => Some(folder),
+            Location::Remote(_) => None,
+        },
+        None => None,
+    };
     let runtime = fruitjob::runtime()?;
     let result = execute(config, args, Context::new(runtime.handle().clone(), observer.clone()));
     // A read that hangs is no reason to wait.
@@ -36,7 +47,12 @@ fn here(config: Config, args: &RunArgs) -> Result<()> {
         Ok(_) => {}
         Err(e) => observer.event(&Event::Failed { message: e.to_string(), exit_code: e.kind.exit_code() }),
     }
-    result.map(|_| ())
+    summary.run = result.as_ref().ok().map(|session| session.record.clone());
+    let result = result.map(|_| ());
+    summary.end(&result);
+    // No folder is made for a run that could not begin.
+    summary.publish(folder.as_deref().filter(|folder| folder.is_dir()))?;
+    result
 }
 
 fn execute(config: Config, args: &RunArgs, context: Context) -> Result<Session> {

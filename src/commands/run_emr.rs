@@ -13,9 +13,10 @@ use crate::cli::{CloudArgs, ClusterArgs, LockArgs, StackArgs};
 use crate::config::Config;
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
+use crate::run::summary::Summary;
 use crate::run::watch::{Ended, Stream, Watch};
-use crate::run::{self, Request, collect, history, ship, spark, submit};
-use crate::stack::{self, Part, Spec, bucket, cluster, lock};
+use crate::run::{self, Request, collect, history, ship, spark, submit, unchanged};
+use crate::stack::{self, Names, Part, Spec, bucket, cluster, lock};
 use crate::ui::progress::Progress;
 use crate::ui::steps::Steps;
 use crate::{clock, explain, ui};
@@ -35,32 +36,44 @@ pub fn run(config: Config, flags: &ClusterArgs, json: bool) -> Result<()> {
     let cloud_args = CloudArgs { region: flags.region.clone(), json };
     let config =
         cloud::with_flags(config, &StackArgs { cloud: cloud_args, ssh_cidr: flags.ssh_cidr.clone() });
-    let result = cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
-        let spec = Spec::resolve(&config, &aws).await?;
-        let request = Request {
-            id: run::new_id(),
-            job: run::places(config.job.clone(), &spec.bucket.name)?,
-            preprocessing: config.preprocessing.clone(),
-            executable: flags.executable.clone(),
-            keep: flags.keep,
-            one_shot: flags.one_shot,
-            no_ssh: flags.no_ssh,
-            max_seconds: flags.max_duration,
-            max_cost: flags.max_cost,
-            download: flags.download.clone(),
-        };
-        if bucket::observe(&names, &spec.bucket.name, &aws).await?.is_none() {
-            bucket::create(&spec.bucket, &aws).await?;
-        }
-        let output = lock::Name::output(request.job.output.as_deref().unwrap_or_default());
-        let work = Box::pin(pipeline(&config, &spec, &request, &aws, flags, json));
-        cloud::under_lock(&aws, &spec.bucket.name, &output, "run", &flags.lock, work).await
-    });
+    ui::stamp_lines();
+    let mut summary = Summary::new(run::new_id());
+    let result = cloud::block_on(execute(&config, flags, json, &mut summary));
+    summary.end(&result);
     if json && let Err(error) = &result {
         JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
     }
+    summary.publish(Some(&flags.download))?;
     result
+}
+
+/// Runs it, and notes in `summary` what there is to say.
+async fn execute(config: &Config, flags: &ClusterArgs, json: bool, summary: &mut Summary) -> Result<()> {
+    let (aws, names) = cloud::connect(config).await?;
+    let spec = Spec::resolve(config, &aws).await?;
+    let mut request = Request {
+        id: summary.id.clone(),
+        job: run::places(config.job.clone(), &spec.bucket.name)?,
+        preprocessing: config.preprocessing.clone(),
+        executable: flags.executable.clone(),
+        keep: flags.keep,
+        one_shot: flags.one_shot,
+        if_changed: flags.if_changed,
+        no_ssh: flags.no_ssh,
+        max_seconds: flags.max_duration,
+        max_cost: flags.max_cost,
+        download: flags.download.clone(),
+    };
+    if bucket::observe(&names, &spec.bucket.name, &aws).await?.is_none() {
+        bucket::create(&spec.bucket, &aws).await?;
+    }
+    (summary.input, summary.output) = (request.job.input.clone(), request.job.output.clone());
+    if let Some(pin) = &request.job.pin_pca {
+        request.job.pin_pca = Some(history::pca(pin, &spec.bucket.name, &aws).await?);
+    }
+    let output = lock::Name::output(request.job.output.as_deref().unwrap_or_default());
+    let work = Box::pin(pipeline(config, &spec, &request, &aws, flags, json, summary));
+    cloud::under_lock(&aws, &spec.bucket.name, &output, "run", &flags.lock, work).await
 }
 
 /// Everything under the lock of the output.
@@ -71,10 +84,25 @@ async fn pipeline(
     aws: &Arc<Aws>,
     flags: &ClusterArgs,
     json: bool,
+    summary: &mut Summary,
 ) -> Result<()> {
     let steps = Steps::new();
+    let mut fingerprint = None;
+    let news = async {
+        let output = request.job.output.as_deref().unwrap_or_default();
+        no_other_run(&spec.names, &spec.bucket.name, output, aws).await?;
+        if !request.if_changed {
+            return Ok(None);
+        }
+        let now = unchanged::fingerprint(request, aws).await?;
+        let same = unchanged::since(spec, request, &now, aws).await?;
+        fingerprint = Some(now);
+        Ok(same)
+    };
+    if let Some(last) = cloud::until_signal(news).await? {
+        return nothing_to_do(&last, json, summary);
+    }
     let ready = async {
-        no_other_run(spec, request, aws).await?;
         let choice = spark::choose(spec, request, aws).await?;
         let standing = prepare(config, spec, request, aws, &flags.lock, &steps).await?;
         steps.state("shipping", "the executable and the model");
@@ -95,7 +123,8 @@ async fn pipeline(
         output: request.job.output.clone().unwrap_or_default(),
         args: step.args.clone(),
         owner: aws.caller.clone(),
-        started: clock::rfc3339(clock::now()),
+        started: summary.started.clone(),
+        fingerprint,
         ..history::Entry::default()
     };
     let prices = plan::prices(config, spec.cluster.workforce.iter(), aws).await;
@@ -113,6 +142,7 @@ async fn pipeline(
         find_what_was_asked_for(spec, &mut entry, &step, aws).await?;
     }
     let id = entry.cluster.clone();
+    summary.cluster = Some(id.clone()).filter(|id| !id.is_empty());
     let result = match &followed {
         Ok(ended) => verdict(spec, ended, &heard, aws).await,
         Err(error) => Err(error.clone()),
@@ -124,6 +154,7 @@ async fn pipeline(
         _ => Ok(None),
     };
     let dollars = dollars(&id, spec, &prices, aws).await;
+    summary.dollars = dollars;
     let result = result.and(collected);
     entry.state = match &result {
         Ok(_) => "done",
@@ -134,23 +165,24 @@ async fn pipeline(
     entry.ended = Some(clock::rfc3339(clock::now()));
     entry.dollars = dollars;
     entry.failure = result.as_ref().err().map(|e| e.message.clone());
-    entry.images = result.as_ref().ok().and_then(|r| r.as_ref()).map(|r| r.images.results);
+    summary.run = result.as_ref().ok().cloned().flatten();
+    entry.images = summary.run.as_ref().map(|run| run.images.results);
+    entry.pca = summary.run.as_ref().and_then(|run| run.pca.as_ref()).map(|pca| pca.id.clone());
     let kept = history::put(&entry, &spec.bucket.name, aws).await;
-    let record = match result {
-        Ok(record) => record,
-        Err(error) => return Err(error.left(left?)),
-    };
+    if let Err(error) = result {
+        return Err(error.left(left?));
+    }
     let left = left?;
     kept?;
     if json {
-        if let Some(record) = record {
+        if let Some(record) = summary.run.clone() {
             JsonLines.event(&Event::Finished { run: Box::new(record) });
         }
     } else {
-        if let Some(record) = record {
+        if let Some(record) = &summary.run {
             let output = entry.output.trim_end_matches('/');
             let report = request.download.join("report.html");
-            ui::summary::record(&record, &|name| {
+            ui::summary::record(record, &|name| {
                 if name == "report.html" { report.display().to_string() } else { format!("{output}/{name}") }
             });
         }
@@ -161,16 +193,30 @@ async fn pipeline(
     Ok(())
 }
 
+/// Says that the results of an earlier run stand.
+fn nothing_to_do(last: &history::Entry, json: bool, summary: &mut Summary) -> Result<()> {
+    summary.results_of = Some(last.id.clone());
+    if json {
+        JsonLines.event(&Event::Unchanged { run: last.id.clone(), ended: last.ended.clone() });
+    } else {
+        ui::say(&format!(
+            "nothing has changed in {} since run {}: its results stand, and no cluster was started",
+            last.input, last.id
+        ));
+    }
+    Ok(())
+}
+
 /// A run whose command was killed goes on on its cluster: two over one output would mix.
-async fn no_other_run(spec: &Spec, request: &Request, aws: &Aws) -> Result<()> {
-    for entry in history::all(&spec.bucket.name, aws).await? {
-        if Some(&entry.output) != request.job.output.as_ref() || entry.state != "running" {
+pub async fn no_other_run(names: &Names, bucket: &str, output: &str, aws: &Aws) -> Result<()> {
+    for entry in history::all(bucket, aws).await? {
+        if entry.output != output || entry.state != "running" {
             continue;
         }
         let step = if entry.step.is_empty() {
             // Killed before it knew its step, or before there was one.
             let mut found = None;
-            for cluster in cluster::observe(&spec.names, aws).await? {
+            for cluster in cluster::observe(names, aws).await? {
                 found = found.or(submit::find(&cluster.id, &run::step_name(&entry.id), aws).await?);
             }
             found

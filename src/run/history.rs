@@ -1,9 +1,9 @@
 //! The history of runs: one object a run in the bucket, written when it begins and when it has ended.
 
 use clap::Parser;
-use fruitjob::JobOptions;
 use fruitjob::model::PreprocessingOptions;
 use fruitjob::spark::SparkOptions;
+use fruitjob::{JobOptions, layout};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -43,6 +43,10 @@ pub struct Entry {
     pub images: Option<u64>,
     /// Dollars that its instances cost, as far as prices are known.
     pub dollars: Option<f64>,
+    /// What there was to read when it began, where that was asked: see `unchanged`.
+    pub fingerprint: Option<String>,
+    /// The PCA that its results are projected on.
+    pub pca: Option<String>,
     /// Why it failed.
     pub failure: Option<String>,
 }
@@ -65,6 +69,23 @@ impl Entry {
         Job::try_parse_from(flags)
             .map(|parsed| (parsed.job, parsed.preprocessing))
             .map_err(|e| Error::usage(format!("run {} was made by another version: {}", self.id, e.kind())))
+    }
+}
+
+/// What the job is to be told of `--pin-pca`: the place of a run's PCA, or what was typed, where no run is called so.
+pub async fn pca(pin: &str, bucket: &str, aws: &Aws) -> Result<String> {
+    if pin.contains('/') {
+        return Ok(pin.to_owned());
+    }
+    let Some(entry) = all(bucket, aws).await?.into_iter().find(|entry| entry.id.starts_with(pin)) else {
+        return Ok(pin.to_owned());
+    };
+    match entry.pca {
+        Some(id) => Ok(format!("{}/{}", entry.output.trim_end_matches('/'), layout::pca(&id))),
+        None => {
+            Err(Error::usage(format!("run {} is {} and left no PCA to project on", entry.id, entry.state))
+                .next("fruitctl runs"))
+        }
     }
 }
 

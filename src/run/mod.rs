@@ -6,6 +6,8 @@ pub mod history;
 pub mod ship;
 pub mod spark;
 pub mod submit;
+pub mod summary;
+pub mod unchanged;
 pub mod watch;
 
 use std::path::PathBuf;
@@ -33,6 +35,8 @@ pub struct Request {
     pub keep: bool,
     /// A cluster for this run alone, even if there is one.
     pub one_shot: bool,
+    /// Do nothing if the results that are there are of these images.
+    pub if_changed: bool,
     /// Do not try to see the logs live.
     pub no_ssh: bool,
     /// Seconds after which it is stopped.

@@ -15,6 +15,9 @@ use crate::error::{Error, Kind, Result};
 /// EMR's limit. Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-work-with-steps.html
 const LONGEST: usize = 10_240;
 
+/// Which argument of a step says how many seconds it may take.
+pub const SECONDS: usize = 3;
+
 /// The step of a run.
 pub fn step(
     request: &Request,

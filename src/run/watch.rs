@@ -240,7 +240,7 @@ impl Watch<'_> {
 
     /// How to reach the node, with the host keys that it published.
     async fn target(&self, cluster: &Existing) -> Result<Target, String> {
-        if cluster.cluster.key_pair != self.spec.key_pair.name {
+        if self.spec.key_pair.as_ref().is_some_and(|ours| ours.name != cluster.cluster.key_pair) {
             return Err(format!(
                 "the cluster's key pair, {}, is another machine's",
                 cluster.cluster.key_pair
@@ -377,7 +377,11 @@ pub async fn target(cluster: &str, host: &str, spec: &Spec, aws: &Aws) -> Result
         )
         .next("look at the bootstrap action hostkeys.sh of the cluster: fruitctl status"));
     }
-    Ok(Target { host: host.to_owned(), port: ssh::port(), key: spec.key_pair.file.clone(), host_keys })
+    let pair = spec.key_pair.as_ref().ok_or_else(|| {
+        Error::usage("port 22 is closed: ssh_cidr is none")
+            .next("set ssh_cidr under [network] of fruitctl.toml")
+    })?;
+    Ok(Target { host: host.to_owned(), port: ssh::port(), key: pair.file.clone(), host_keys })
 }
 
 #[cfg(test)]

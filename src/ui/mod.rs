@@ -1,15 +1,19 @@
 //! What people see: progress, a summary, errors. Colour only on a terminal that wants it.
 
+pub mod github;
 pub mod plan;
 pub mod progress;
 pub mod steps;
 pub mod summary;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 pub use fruitjob::number;
 use fruitjob::{Event, Observer};
+
+use crate::clock;
 
 /// Emphasis.
 pub const BOLD: Style = Style::new().bold();
@@ -39,9 +43,19 @@ impl Observer for Silent {
     fn event(&self, _: &Event) {}
 }
 
+/// Whether lines on stderr begin with the time.
+static STAMPED: AtomicBool = AtomicBool::new(false);
+
+/// From now on, lines on stderr begin with the time, unless a person looks on: a log is read when it is over.
+pub fn stamp_lines() {
+    STAMPED.store(!std::io::stderr().is_terminal(), Ordering::Relaxed);
+}
+
 /// Prints a line on stderr: what is being done, beside the result on stdout.
 pub fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let time =
+        if STAMPED.load(Ordering::Relaxed) { clock::rfc3339(clock::now()) + " " } else { String::new() };
+    let _ = writeln!(anstream::stderr(), "{time}{text}");
 }
 
 /// Prints a value as JSON on stdout.

@@ -1,13 +1,13 @@
 //! Progress of a job, drawn from its events: a bar per stage on a terminal, plain lines elsewhere.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fruitjob::{Event, Observer, Stage, count};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{BOLD, DIM, GOOD, WARN, number, rate, seconds};
+use super::{BOLD, DIM, GOOD, WARN, note, number, rate, seconds};
 
 /// Between two plain lines of one stage, at least; and at least a tenth of the time that it has run, so that a
 /// log of hours stays readable.
@@ -38,9 +38,7 @@ impl Progress {
 
     /// Prints a line above the bars.
     fn line(&self, text: &str) {
-        let print = || {
-            let _ = writeln!(anstream::stderr(), "{text}");
-        };
+        let print = || note(text);
         match &self.bars {
             Some(bars) => bars.suspend(print),
             None => print(),
@@ -114,7 +112,7 @@ impl Observer for Progress {
                     bar.abandon();
                 }
             }
-            Event::Finished { .. } => {}
+            Event::Finished { .. } | Event::Unchanged { .. } => {}
         }
     }
 }

@@ -5,6 +5,8 @@ use fruitjob::session::Session;
 use fruitjob::storage::Location;
 use fruitjob::{count, layout};
 
+use crate::run::summary::{changes, vectors};
+
 use super::{BOLD, DIM, WARN, number, rate, say, seconds};
 
 /// Prints them, of a run here.
@@ -34,6 +36,14 @@ pub fn record(run: &RunRecord, place: &dyn Fn(&str) -> String) {
         number(images.cached),
         number(images.rejected)
     ));
+    if let Some(since) = &run.since {
+        lines.push(format!(
+            "since     {}: {}",
+            since.finished.as_deref().unwrap_or("the last results"),
+            changes(since)
+        ));
+        lines.push(format!("vectors   {}", vectors(since)));
+    }
     if let Some(spark) = &run.spark {
         let failed = match spark.failed_attempts {
             0 => String::new(),

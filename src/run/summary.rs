@@ -1,0 +1,239 @@
+//! `run-summary.json`: how a run ended, whichever way it did; for programs, and for the page of a CI job.
+
+use std::path::Path;
+
+use fruitjob::error::explain_io;
+use fruitjob::record::RunRecord;
+use fruitjob::since::Since;
+use fruitjob::{count, number};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::clock;
+use crate::error::{Error, Kind, Result};
+use crate::ui::github;
+
+/// What the file is called, in the folder where the report goes.
+pub const FILE: &str = "run-summary.json";
+
+/// Labels that are named on a page.
+const LABELS: usize = 20;
+
+/// How a run ended. New fields may be added; none is renamed or removed within a `version`.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Summary {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// Version of fruitctl.
+    pub fruitctl: String,
+    /// The run; on a cluster, as `fruitctl runs` names it.
+    pub id: String,
+    /// How it ended.
+    pub state: State,
+    /// What the process ended with.
+    pub exit_code: i32,
+    /// Why it failed, what is left, and what to type next.
+    pub error: Option<String>,
+    /// Where the images are.
+    pub input: Option<String>,
+    /// Where the results are.
+    pub output: Option<String>,
+    /// When it began, RFC 3339, UTC.
+    pub started: String,
+    /// When it had ended.
+    pub ended: String,
+    /// Its cluster.
+    pub cluster: Option<String>,
+    /// Dollars that the cluster's instances cost, as far as prices are known.
+    pub dollars: Option<f64>,
+    /// The run whose results stand, where nothing had changed.
+    pub results_of: Option<String>,
+    /// Share of the images that were rejected.
+    pub reject_rate: Option<f64>,
+    /// All that `run.json` says, where there are results.
+    pub run: Option<RunRecord>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// With results.
+    Done,
+    /// Nothing had changed (`--if-changed`): the last results stand.
+    Unchanged,
+    /// Without.
+    #[default]
+    Failed,
+    /// By a signal.
+    Stopped,
+}
+
+impl Summary {
+    /// Of a run that begins now.
+    pub fn new(id: String) -> Summary {
+        Summary {
+            version: 1,
+            fruitctl: env!("CARGO_PKG_VERSION").into(),
+            id,
+            started: clock::rfc3339(clock::now()),
+            ..Summary::default()
+        }
+    }
+
+    /// Notes how it ended.
+    pub fn end(&mut self, result: &Result<()>) {
+        self.ended = clock::rfc3339(clock::now());
+        self.state = match result {
+            Ok(()) if self.results_of.is_some() => State::Unchanged,
+            Ok(()) => State::Done,
+            Err(Error { kind: Kind::Interrupted(_), .. }) => State::Stopped,
+            Err(_) => State::Failed,
+        };
+        if let Err(error) = result {
+            (self.exit_code, self.error) = (error.kind.exit_code(), Some(error.to_string()));
+        }
+        self.reject_rate =
+            self.run.as_ref().map(|run| run.images.rejected as f64 / run.images.listed.max(1) as f64);
+    }
+
+    /// Writes the file, and the page of a CI job where there is one.
+    pub fn publish(&self, folder: Option<&Path>) -> Result<()> {
+        github::page(&self.page());
+        for warning in self.run.iter().flat_map(|run| &run.warnings) {
+            github::annotate("warning", "fruitctl run", warning);
+        }
+        if let Some(since) = self.run.as_ref().and_then(|run| run.since.as_ref()) {
+            let text = format!("{}; vectors {}", changes(since), vectors(since));
+            github::annotate("notice", "since the last results", &text);
+        }
+        folder.map_or(Ok(()), |folder| self.write(folder))
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
+        let file = folder.join(FILE);
+        let body = serde_json::to_vec_pretty(self).expect("plain data");
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, body))
+            .map_err(|e| Error::usage(format!("cannot write {}: {}", file.display(), explain_io(&e))))
+    }
+
+    /// A page for people, in Markdown.
+    pub fn page(&self) -> String {
+        let how = match self.state {
+            State::Done => "done",
+            State::Unchanged => "nothing had changed",
+            State::Failed => "failed",
+            State::Stopped => "stopped",
+        };
+        let mut rows = Vec::new();
+        let mut row =
+            |what: &str, text: String| rows.push(format!("| {what} | {} |", text.replace('|', "\\|")));
+        if let Some(run) = &self.run {
+            let i = &run.images;
+            row(
+                "images",
+                format!(
+                    "{} of {}: {} featurized, {} from the cache, {} rejected",
+                    number(i.results),
+                    count(i.labels, "label"),
+                    number(i.featurized),
+                    number(i.cached),
+                    number(i.rejected)
+                ),
+            );
+            if let Some(pca) = &run.pca {
+                let explained: f64 = pca.explained_variance_ratio.iter().sum();
+                let pinned = if pca.pinned { ", pinned" } else { "" };
+                let text = format!(
+                    "{} explain {:.1} %",
+                    count(pca.components as u64, "component"),
+                    explained * 100.0
+                );
+                row("variance", format!("{text} (PCA `{}`{pinned})", pca.id));
+            }
+            if let Some(since) = &run.since {
+                row("since the last results", changes(since));
+                row("vectors", vectors(since));
+            }
+        }
+        if let Some(other) = &self.results_of {
+            row("results", format!("those of run `{other}` stand"));
+        }
+        if let Some(output) = &self.output {
+            row("output", format!("`{output}`"));
+        }
+        if let Some(cluster) = &self.cluster {
+            let dollars = self.dollars.map(|d| format!(", ${d:.2}")).unwrap_or_default();
+            row("cluster", format!("`{cluster}`{dollars}"));
+        }
+        let mut page = format!("### fruitctl run {}: {how}\n\n", self.id);
+        if !rows.is_empty() {
+            page += &format!("| | |\n|---|---|\n{}\n\n", rows.join("\n"));
+        }
+        if let Some(error) = &self.error {
+            page += &format!("```\n{error}\n```\n\n");
+        }
+        if let Some(since) =
+            self.run.as_ref().and_then(|run| run.since.as_ref()).filter(|s| !s.labels.is_empty())
+        {
+            page += "| label | images before | now |\n|---|---|---|\n";
+            for change in since.labels.iter().take(LABELS) {
+                let label = change.label.replace('|', "\\|");
+                page += &format!("| {label} | {} | {} |\n", number(change.before), number(change.now));
+            }
+            if since.labels.len() > LABELS {
+                page += &format!("\nand {} more labels\n", since.labels.len() - LABELS);
+            }
+        }
+        page.trim_end().to_owned() + "\n"
+    }
+}
+
+/// What changed among the images, in a few words.
+pub fn changes(since: &Since) -> String {
+    format!("{} new, {} changed, {} removed", number(since.new), number(since.changed), number(since.removed))
+}
+
+/// Whether vectors can be compared with the last ones, in a few words.
+pub fn vectors(since: &Since) -> String {
+    match &since.pca {
+        None => "of another model: old and new ones cannot be compared".into(),
+        Some(drift) if drift.same => "of the same PCA: old and new ones can be compared".into(),
+        Some(drift) => {
+            let moved = match drift.vectors_moved {
+                Some(moved) => format!("moved by {:.2} % of their length", moved * 100.0),
+                None => "of another number of components".into(),
+            };
+            format!("{moved}; subspace distance {:.4}", drift.subspace_distance)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fruitjob::since::{Drift, LabelChange};
+
+    #[test]
+    fn a_page_says_what_changed_and_what_failed() {
+        let mut summary = Summary::new("20261124".into());
+        summary.run = Some(RunRecord {
+            since: Some(Since {
+                new: 1200,
+                labels: vec![LabelChange { label: "a|b".into(), before: 1, now: 2 }],
+                pca: Some(Drift { same: false, subspace_distance: 0.25, vectors_moved: Some(0.015) }),
+                ..Since::default()
+            }),
+            ..RunRecord::default()
+        });
+        summary.end(&Ok(()));
+        let page = summary.page();
+        for part in ["1,200 new", "moved by 1.50 % of their length", "| a\\|b | 1 | 2 |", ": done"] {
+            assert!(page.contains(part) || part == "{part}\n{page}");
+        }
+        summary.end(&Err(Error::new(Kind::Denied, "no").next("fruitctl policy")));
+        assert!(summary.page().contains("```\nno\n  next: fruitctl policy\n```"));
+        assert_eq!((summary.state, summary.exit_code), (State::Failed, 4));
+    }
+}
