@@ -45,7 +45,12 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Write a commented fruitctl.toml
+    /// Write a commented fruitctl.toml, or a workflow that runs it every night
+    #[command(after_help = "\
+Examples:
+  fruitctl init --input fruits --output out
+  fruitctl init --target emr --region eu-west-3
+  fruitctl init --ci github --repository our-team/nightly")]
     Init(InitArgs),
     /// Run the job: images in; PCA vectors, a model and a report out
     #[command(after_help = "\
@@ -113,6 +118,14 @@ Examples:
   fruitctl down --dry-run
   fruitctl down --purge-bucket")]
     Down(DownArgs),
+    /// Delete what is kept for later runs and no run will ask for again
+    #[command(after_help = "\
+Features of models other than the one whose results are published; PCAs of
+earlier runs, after a while; on AWS, what was shipped for runs of long ago.
+
+Example:
+  fruitctl prune --dry-run")]
+    Prune(PruneArgs),
     /// End clusters of any project that are past their deadline
     #[command(after_help = "\
 Every cluster that fruitctl makes carries a deadline (max_hours under [cluster]).
@@ -135,6 +148,12 @@ The same seed draws the same files; those that are there already are left alone.
 Example:
   fruitctl samples fruits --classes 131 --per-class 500")]
     Samples(SamplesArgs),
+    /// Print the JSON Schema of what is written for programs
+    #[command(after_help = "\
+Examples:
+  fruitctl schema events                     of 'fruitctl run --json', a line
+  fruitctl schema run-summary                of run-summary.json")]
+    Schema(SchemaArgs),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  fruitctl completions bash > ~/.local/share/bash-completion/completions/fruitctl"
@@ -162,6 +181,54 @@ pub struct InitArgs {
     /// Write over a file that is there
     #[arg(long)]
     pub force: bool,
+    /// Write a workflow for every night, and the policies of its role, for the fruitctl.toml that is there
+    #[arg(long, value_enum, conflicts_with_all = ["target", "input", "output", "project"])]
+    pub ci: Option<Ci>,
+    /// The repository that may take on the role
+    #[arg(long, value_name = "OWNER/NAME", requires = "ci", value_parser = repository)]
+    pub repository: Option<String>,
+    /// Its branch that may
+    #[arg(long, value_name = "NAME", default_value = "main", requires = "ci", value_parser = branch)]
+    pub branch: String,
+    /// The GitLab that it is on
+    #[arg(long, value_name = "HOST", default_value = "gitlab.com", requires = "ci", value_parser = host)]
+    pub host: String,
+    /// The account's number [default: that of the credentials in use]
+    #[arg(long, value_name = "NUMBER", requires = "ci", value_parser = account)]
+    pub account: Option<String>,
+}
+
+/// Who runs things every night.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Ci {
+    /// GitHub Actions
+    Github,
+    /// GitLab CI
+    Gitlab,
+}
+
+/// A name that stands in a policy: nothing in it may match more than itself.
+fn plain(text: &str, also: &[u8], what: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || also.contains(&b);
+    if !text.is_empty() && text.bytes().all(good) { Ok(text.to_owned()) } else { Err(format!("no {what}")) }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    if good { Ok(text.to_owned()) } else { Err("an account's number has twelve digits".into()) }
+}
+
+fn branch(text: &str) -> Result<String, String> {
+    plain(text, b"._-/", "branch")
+}
+
+fn host(text: &str) -> Result<String, String> {
+    plain(text, b".-", "host")
+}
+
+fn repository(text: &str) -> Result<String, String> {
+    let whole = text.split('/').count() >= 2 && text.split('/').all(|part| !part.is_empty());
+    plain(text, b"._-/", "repository").ok().filter(|_| whole).ok_or_else(|| "it is named OWNER/NAME".into())
 }
 
 /// What all commands that talk to AWS know.
@@ -237,9 +304,44 @@ pub struct DownArgs {
 pub struct SweepArgs {
     #[command(flatten)]
     pub cloud: CloudArgs,
+    /// Only clusters of this project: who may end no others would fail for them
+    #[arg(long, value_name = "NAME", value_parser = project_name)]
+    pub project: Option<String>,
     /// Show what would be ended and stop
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Where the results are [default: output under [job]]
+    #[arg(short, long, value_name = "URI")]
+    pub output: Option<String>,
+    /// Keep PCAs of the last so many days: --pin-pca may ask for them
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    pub pca_days: u32,
+    /// Show what would be deleted and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct SchemaArgs {
+    /// Of what
+    pub of: SchemaOf,
+}
+
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// A line of 'fruitctl run --json'
+    Events,
+    /// run-summary.json
+    RunSummary,
 }
 
 #[derive(Args)]
@@ -248,7 +350,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
     /// The account's number [default: that of the credentials in use]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = account)]
     pub account: Option<String>,
 }
 
@@ -280,6 +382,9 @@ pub struct ClusterArgs {
     /// Make a cluster for this run alone, even if there is one; as is done when there is none
     #[arg(long)]
     pub one_shot: bool,
+    /// Do nothing, and start no cluster, if no image has changed since the last run of the same job
+    #[arg(long)]
+    pub if_changed: bool,
     /// Leave the cluster when the run has ended
     #[arg(long, conflicts_with = "one_shot")]
     pub keep: bool,
@@ -292,7 +397,7 @@ pub struct ClusterArgs {
     /// Stop when the cluster has cost so many dollars
     #[arg(long, value_name = "DOLLARS")]
     pub max_cost: Option<f64>,
-    /// Where the report and the summary go on this machine
+    /// Where the report, run.json and run-summary.json go on this machine
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub download: PathBuf,
     /// The fruitjob to ship [default: the one beside fruitctl]
@@ -405,4 +510,25 @@ pub struct SamplesArgs {
 pub struct CompletionsArgs {
     /// Which shell
     pub shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_fit_together() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_cannot_widen_a_policy() {
+        for bad in ["", "name", "owner/", "owner/*", "owner/a:ref", "owner/${x}"] {
+            assert!(repository(bad).is_err(), "{bad}");
+        }
+        assert!(repository("our-team/nightly.jobs").is_ok() && repository("group/sub/project").is_ok());
+        assert!(
+            branch("release/1.x").is_ok() && branch("*").is_err() && host("gitlab.example.org:8").is_err()
+        );
+    }
 }

@@ -34,14 +34,17 @@ fn main() {
         Command::Runs(args) => commands::runs::run(&cli, args),
         Command::Status(args) => commands::status::run(&cli, args),
         Command::Down(args) => commands::down::run(&cli, args),
+        Command::Prune(args) => commands::prune::run(&cli, args),
         Command::Sweep(args) => commands::sweep::run(&cli, args),
         Command::Doctor(args) => commands::doctor::run(&cli, args),
         Command::Policy(args) => commands::policy::run(&cli, args),
         Command::Samples(args) => commands::samples::run(args),
+        Command::Schema(args) => commands::schema::run(args),
         Command::Completions(args) => commands::completions::run(args),
     };
     if let Err(error) = result {
         ui::error(&error);
+        ui::github::annotate("error", "fruitctl", &error.to_string());
         std::process::exit(error.kind.exit_code());
     }
 }

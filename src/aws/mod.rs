@@ -187,6 +187,9 @@ const DENIED: &[&str] = &[
     "UnrecognizedClientException",
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "RequestTimeTooSkewed",
+    "RequestExpired",
 ];
 
 impl fmt::Display for ApiError {
@@ -208,13 +211,15 @@ impl From<ApiError> for Error {
                 "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml"
                     .to_owned()
             }
-            "ExpiredToken" | "ExpiredTokenException" => {
+            "RequestTimeTooSkewed" => "set this machine's clock, then the same command".into(),
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
                 "log in again ('aws sso login'), then the same command: it goes on from here".into()
             }
             "InvalidClientTokenId"
             | "UnrecognizedClientException"
             | "InvalidAccessKeyId"
             | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
             | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
             _ if error.kind() == Kind::Denied => {
                 format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.denied_action())

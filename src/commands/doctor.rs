@@ -124,6 +124,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     note(
         "SSH key",
         match key_pair::Spec::resolve(&names, &config.key) {
+            _ if config.network.ssh_cidr == SshCidr::Closed => good("none is needed: port 22 is closed"),
             Ok(key) => good(key.file.display().to_string()),
             Err(error) => error.into(),
         },

@@ -15,6 +15,9 @@ const EMR: &str = include_str!("../../templates/fruitctl-emr.toml");
 
 /// Writes `fruitctl.toml`, or the file that `--config` names.
 pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
+    if let Some(ci) = args.ci {
+        return super::init_ci::run(cli, args, ci);
+    }
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from(config::FILE));
     let (text, next) = match args.target {
         Target::Local => {
@@ -68,7 +71,7 @@ fn render(template: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
-fn write(path: &Path, text: &str, force: bool) -> Result<()> {
+pub fn write(path: &Path, text: &str, force: bool) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(!force).create(force).truncate(force);
     let write = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));

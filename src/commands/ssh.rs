@@ -58,7 +58,7 @@ fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
                 Error::usage(format!("there is no cluster to log in to in {}", aws.region))
                     .next("fruitctl status, or: fruitctl up --wait")
             })?;
-        if found.cluster.key_pair != spec.key_pair.name {
+        if spec.key_pair.as_ref().is_some_and(|ours| ours.name != found.cluster.key_pair) {
             return Err(Error::usage(format!(
                 "the cluster's key pair, {}, is another machine's",
                 found.cluster.key_pair

@@ -33,6 +33,9 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
             let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
             let tags = &found.cluster.tags;
             let (Some(project), Some(deadline)) = (tags.get(PROJECT), tags.get(DEADLINE)) else { continue };
+            if args.project.as_ref().is_some_and(|only| only != project) {
+                continue;
+            }
             if clock::parse(deadline).is_none_or(|deadline| deadline > clock::now()) {
                 continue;
             }

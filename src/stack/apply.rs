@@ -60,7 +60,7 @@ pub async fn apply(
         told(
             change(&[Resource::KeyPair]),
             report,
-            key_pair::apply(names, &spec.key_pair, &observed.key_pairs, aws)
+            key_pair::apply(names, spec.key_pair.as_ref(), &observed.key_pairs, aws)
         ),
         told(
             change(&[Resource::PrimaryGroup, Resource::WorkerGroup]),

@@ -299,7 +299,7 @@ pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) ->
                 Change::new(Resource::Cluster, &found.id, Action::Replace, new)
             };
             changes.push(change);
-            if found.cluster.key_pair != spec.key_pair.name {
+            if spec.key_pair.as_ref().is_some_and(|ours| ours.name != found.cluster.key_pair) {
                 notes.push(format!(
                     "the cluster was made from another machine: its key pair is {}, so there are no live logs here",
                     found.cluster.key_pair
@@ -375,7 +375,7 @@ pub async fn start(spec: &super::Spec, run: Option<(&str, StepSpec)>, aws: &Aws)
             .map(|s| s.id.clone())
             .take(if want.fleets { 16 } else { 1 })
             .collect(),
-        key_pair: spec.key_pair.name.clone(),
+        key_pair: spec.key_pair.as_ref().map(|pair| pair.name.clone()).unwrap_or_default(),
         primary_group: group(&spec.network.primary)?,
         worker_group: group(&spec.network.workers)?,
         security_configuration: spec.security.name.clone(),

@@ -121,7 +121,8 @@ fn own_key(names: &Names) -> Result<(PathBuf, String)> {
 }
 
 /// The project's key pairs; an error if one has our name and not our tag, or another key.
-pub async fn observe(names: &Names, spec: &Spec, aws: &Aws) -> Result<Vec<KeyPair>> {
+pub async fn observe(names: &Names, spec: Option<&Spec>, aws: &Aws) -> Result<Vec<KeyPair>> {
+    let Some(spec) = spec else { return Ok(Vec::new()) };
     let (tagged, named) = tokio::try_join!(
         aws.key_pairs(super::BY_PROJECT, &names.project),
         aws.key_pairs("key-name", &spec.name),
@@ -138,13 +139,14 @@ pub fn diff(spec: &Spec, seen: &[KeyPair]) -> Change {
 }
 
 /// Imports it.
-pub async fn apply(names: &Names, spec: &Spec, seen: &[KeyPair], aws: &Aws) -> Result<()> {
+pub async fn apply(names: &Names, spec: Option<&Spec>, seen: &[KeyPair], aws: &Aws) -> Result<()> {
+    let Some(spec) = spec else { return Ok(()) };
     if seen.iter().any(|pair| pair.name == spec.name) {
         return Ok(());
     }
     if !aws.import_key_pair(&spec.name, &spec.public_key, &names.tags()).await? {
         // Made by somebody else since we looked, or by us with the answer lost; the look tells whose it is.
-        observe(names, spec, aws).await?;
+        observe(names, Some(spec), aws).await?;
     }
     Ok(())
 }

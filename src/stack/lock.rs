@@ -1,12 +1,13 @@
 //! One at a time: an object in the bucket, written on the condition that there is none (`If-None-Match: *`).
 //!
 //! A lock lives for two minutes and is renewed while its holder works. One whose holder is gone is taken over: at
-//! once if it was a process of this machine that is not there any more, otherwise when its time has passed. Taking
+//! once if it was a process of this machine that is not there any more, otherwise when it was not renewed for as long as
+//! a lock lives while we watched it: clocks need not agree, ours alone has to run. Taking
 //! over and renewing are conditional too (`If-Match`), so of two who try one wins. A store that ignores the condition
 //! is found out by a second write that has to fail.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,11 @@ use crate::error::{Error, Kind, Result};
 /// Seconds that a lock lives without being renewed.
 const LEASE: i64 = 120;
 
+/// Seconds by which two clocks may differ: S3 refuses whoever is more than a quarter of an hour off. A lock that has
+/// expired for longer is nobody's, and need not be watched.
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>, RequestTimeTooSkewed.
+const SKEW: i64 = 1800;
+
 /// Whose a lock is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -31,7 +37,7 @@ pub struct Holder {
     pub doing: String,
     /// Seconds since 1970.
     pub since: i64,
-    /// After this, nobody holds it.
+    /// After this, nobody holds it, by its holder's clock.
     pub expires: i64,
     /// The machine's run and its process names, where there are such things.
     machine: Option<String>,
@@ -61,7 +67,7 @@ impl Holder {
 
     /// Whether nobody stands behind it any more.
     fn is_dead(&self) -> bool {
-        if self.expires <= clock::now() {
+        if self.expires + SKEW <= clock::now() {
             return true;
         }
         match &self.process {
@@ -145,6 +151,7 @@ pub async fn take(
     waiting: &(dyn Fn(&Holder) + Sync),
 ) -> Result<Lock> {
     let mut waited = 0.0;
+    let mut watched: Option<(String, Instant)> = None;
     loop {
         let me = Holder::me(doing);
         let mut mine = write(aws, bucket, name, &me, Only::IfAbsent).await?;
@@ -153,10 +160,17 @@ pub async fn take(
             match read(aws, bucket, name).await? {
                 // Our own write, whose answer got lost.
                 Some((holder, etag)) if holder.id == me.id => mine = Some(etag),
-                Some((holder, etag)) if holder.is_dead() => {
-                    mine = write(aws, bucket, name, &me, Only::IfMatch(&etag)).await?
+                Some((holder, etag)) => {
+                    if watched.as_ref().is_none_or(|(last, _)| *last != etag) {
+                        watched = Some((etag.clone(), Instant::now()));
+                    }
+                    let unrenewed = watched.as_ref().map_or(0, |(_, since)| since.elapsed().as_secs());
+                    if holder.is_dead() || unrenewed >= LEASE as u64 {
+                        mine = write(aws, bucket, name, &me, Only::IfMatch(&etag)).await?;
+                    } else {
+                        other = Some(holder);
+                    }
                 }
-                Some((holder, _)) => other = Some(holder),
                 None => {}
             }
             if mine.is_none() && other.is_none() {
@@ -272,7 +286,9 @@ mod tests {
     fn a_holder_lives_while_its_process_does() {
         let me = Holder::me("up");
         assert!(!me.is_dead());
-        assert!(Holder { expires: clock::now() - 1, ..me.clone() }.is_dead());
+        assert!(Holder { expires: clock::now() - SKEW - 1, ..me.clone() }.is_dead());
+        // Perhaps its clock is behind ours.
+        assert!(!Holder { expires: clock::now() - 1, ..me.clone() }.is_dead());
         let (pid, _) = me.process.clone().unwrap();
         // Another process of our number, or none.
         assert!(Holder { process: Some((pid, "1".into())), ..me.clone() }.is_dead());

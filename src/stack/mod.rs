@@ -25,7 +25,7 @@ pub use plan::{Action, Change, Plan, Resource};
 
 use crate::aws::Aws;
 use crate::aws::Tags;
-use crate::config::Config;
+use crate::config::{Config, SshCidr};
 use crate::error::{Error, Result};
 
 /// The tag that says whose a thing is; its value is the project.
@@ -123,8 +123,8 @@ pub struct Spec {
     pub service_role: roles::Spec,
     /// The nodes' role and profile.
     pub node_role: roles::Spec,
-    /// Who may log in.
-    pub key_pair: key_pair::Spec,
+    /// Who may log in, if anybody.
+    pub key_pair: Option<key_pair::Spec>,
     /// Security groups.
     pub network: network::Spec,
     /// IMDSv2.
@@ -142,7 +142,9 @@ impl Spec {
         let names = Names::new(config, aws)?;
         let bucket = bucket::Spec::new(&names, &config.bucket);
         let scripts = scripts::read(&config.cluster.bootstrap, &bucket.name, &aws.region)?;
-        let key_pair = key_pair::Spec::resolve(&names, &config.key)?;
+        // A key for a closed door would be left by every CI job, for each is another machine.
+        let closed = config.network.ssh_cidr == SshCidr::Closed;
+        let key_pair = if closed { None } else { Some(key_pair::Spec::resolve(&names, &config.key)?) };
         let network = network::Spec::resolve(&names, &config.network, aws).await?;
         let service_role = roles::Spec::service(&names, config);
         let node_role = roles::Spec::node(&names, config, &bucket);
@@ -189,7 +191,7 @@ impl Observed {
             bucket_and_scripts,
             roles::observe(names, &spec.service_role, aws),
             roles::observe(names, &spec.node_role, aws),
-            key_pair::observe(names, &spec.key_pair, aws),
+            key_pair::observe(names, spec.key_pair.as_ref(), aws),
             network::observe(names, &spec.network, aws),
             security::observe(&spec.security, aws),
             cluster::observe(names, aws),

@@ -119,8 +119,8 @@ impl Plan {
             bucket::diff(&spec.bucket, observed.bucket.as_ref()),
             roles::diff(Resource::ServiceRole, &spec.service_role, &observed.service_role),
             roles::diff(Resource::NodeRole, &spec.node_role, &observed.node_role),
-            key_pair::diff(&spec.key_pair, &observed.key_pairs),
         ];
+        changes.extend(spec.key_pair.as_ref().map(|spec| key_pair::diff(spec, &observed.key_pairs)));
         changes.extend(network::diff(&spec.network, &observed.groups));
         changes.push(security::diff(&spec.security, observed.security));
         changes.extend(scripts::diff(&spec.scripts, &observed.scripts));

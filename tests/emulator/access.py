@@ -7,6 +7,7 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_eval
 
 import json
 import re
+from datetime import datetime, timezone
 
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.ec2 import ec2_backends
@@ -37,6 +38,21 @@ NEEDS = {
 }
 # Actions that know no resource.
 ANYWHERE = re.compile(r"ec2:Describe.*|elasticmapreduce:(RunJobFlow|List(Clusters|ReleaseLabels|SupportedInstanceTypes|SecurityConfigurations)|.*SecurityConfiguration|.*BlockPublicAccess.*|DescribeReleaseLabel)|s3:ListAllMyBuckets|sts:.*")
+
+
+# Seconds by which a caller's clock may be off. Source: the services' reference guides.
+SKEW = {"s3": 900}
+UNTIMELY = {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired", "elasticmapreduce": "InvalidSignatureException"}
+
+
+def untimely(request):
+    """The code by which a call is refused whose signature is of another time, or None."""
+    text = request.environ.get("HTTP_X_AMZ_DATE")
+    if not text:
+        return None
+    signed = datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    off = abs((datetime.now(timezone.utc) - signed).total_seconds())
+    return UNTIMELY.get(request.service, "SignatureDoesNotMatch") if off > SKEW.get(request.service, 300) else None
 
 
 class Refused(Exception):

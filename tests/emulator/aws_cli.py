@@ -1,9 +1,14 @@
 """What of the AWS command line the nodes' scripts use: `aws s3 cp SOURCE TARGET`, '-' being stdin or stdout."""
 
+import errno
 import os
 import sys
 
 import boto3
+
+
+# A file by which a test says that the disk is full.
+FULL = "/mnt/full"
 
 
 def place(uri):
@@ -22,6 +27,8 @@ if words[:2] != ["s3", "cp"] or len(words) != 4:
 source, target = words[2:]
 s3 = boto3.client("s3", region_name=region)
 try:
+    if source.startswith("s3://") and target != "-" and os.path.exists(FULL):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
     if source.startswith("s3://"):
         with open(target, "wb") if target != "-" else sys.stdout.buffer as out:
             s3.download_fileobj(**place(source), Fileobj=out)

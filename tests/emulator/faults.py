@@ -7,7 +7,7 @@ from threading import Lock
 
 from .request import answer
 
-MODES = ("throttle", "error", "deny", "delay", "drop_before", "drop_after", "kill_before", "kill_after")
+MODES = ("throttle", "error", "deny", "delay", "drop_before", "drop_after", "kill_before", "kill_after", "expire")
 
 # Code and HTTP status with which each service asks for patience; others answer Throttling, 400.
 THROTTLES = {
@@ -15,6 +15,9 @@ THROTTLES = {
     "ec2": ("RequestLimitExceeded", 503),
     "elasticmapreduce": ("ThrottlingException", 400),
 }
+
+# Code and HTTP status with which each service says that a session's time is over.
+EXPIRIES = {"s3": ("ExpiredToken", 400), "ec2": ("RequestExpired", 400), "elasticmapreduce": ("ExpiredTokenException", 400)}
 
 # The code with which a service says that a key may not do something.
 DENIALS = {"ec2": "UnauthorizedOperation", "elasticmapreduce": "AccessDeniedException"}
@@ -25,7 +28,8 @@ class Fault:
     """A rule: what happens to which calls.
 
     call    glob over `service:Action`, for example `s3:Put*`
-    mode    throttle: refused, asked to slow down; error: refused, HTTP 500; deny: refused, HTTP 403; delay: held for `seconds`;
+    mode    throttle: refused, asked to slow down; error: refused, HTTP 500; deny: refused, HTTP 403;
+            expire: refused, the session's time is over; delay: held for `seconds`;
             drop_before: the connection breaks before the call is applied; drop_after: the call is applied, and
             the answer lost; kill_before, kill_after: the same, and `kill` is called
     every   of the calls that match, each `every`-th
@@ -81,5 +85,6 @@ class Fault:
             "error": ("InternalError" if request.service in ("s3", "ec2") else "InternalFailure", 500),
             "deny": (DENIALS.get(request.service, "AccessDenied"), 400 if request.service == "elasticmapreduce" else 403),
         }
+        answers["expire"] = EXPIRIES.get(request.service, ("ExpiredToken", 403))
         code, status = answers[self.mode]
         return answer(start_response, request, status, code, "made up by a fault rule")

@@ -118,6 +118,8 @@ class Emulator:
                 self.refused += [f"{request.name}: {line}" for line in wrong]
                 code = {"elasticmapreduce": "ValidationException", "ec2": "InvalidParameterValue", "s3": "InvalidArgument"}
                 return answer(respond, request, 400, code.get(request.service, "ValidationError"), "; ".join(wrong))
+        if (code := access.untimely(request)) is not None:
+            return answer(respond, request, 400 if request.service in ("ec2", "elasticmapreduce") else 403, code, "Signature expired: the clock is off")
         try:
             self.actions[request.access_key] |= access.check(request, self.emr.clusters)
         except access.Refused as refused:

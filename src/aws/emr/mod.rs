@@ -108,7 +108,7 @@ pub struct Cluster {
     pub profile: String,
     /// A group's cluster is in one, a fleet's in one of them.
     pub subnets: Vec<String>,
-    /// The key pair.
+    /// The key pair; empty for none.
     pub key_pair: String,
     /// The primary node's security group.
     pub primary_group: String,
@@ -263,7 +263,7 @@ impl Aws {
     /// there is a cluster of this name before asking again.
     pub async fn run_job_flow(&self, cluster: &Cluster) -> Result<String> {
         let instances = t::JobFlowInstancesConfig::builder()
-            .ec2_key_name(&cluster.key_pair)
+            .set_ec2_key_name(Some(cluster.key_pair.clone()).filter(|name| !name.is_empty()))
             .emr_managed_master_security_group(&cluster.primary_group)
             .emr_managed_slave_security_group(&cluster.worker_group)
             .keep_job_flow_alive_when_no_steps(cluster.keep_alive)

@@ -1,0 +1,141 @@
+//! `fruitctl prune`: deletes what is kept for later runs and no run will ask for again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use fruitjob::prune::{self, Garbage};
+use fruitjob::storage::{Location, Stored};
+use fruitjob::{Context, RunRecord, count};
+
+use super::{cloud, run_emr};
+use crate::aws::Aws;
+use crate::cli::{Cli, PruneArgs, Target};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::run::{self, history};
+use crate::stack::roles::s3_place;
+use crate::stack::{Names, bucket, lock};
+use crate::{clock, ui};
+
+/// Seconds for which an executable is kept that no run names: it may have been shipped for one that just begins.
+const SHIPPED: i64 = 24 * 3600;
+
+/// Finds it, and deletes it unless this is a trial.
+pub fn run(cli: &Cli, args: &PruneArgs) -> Result<()> {
+    let mut config = cloud::config(cli, &args.cloud)?;
+    config.job.output = args.output.clone().or(config.job.output);
+    let garbage = match config.target.unwrap_or(Target::Local) {
+        Target::Local => here(&config, args)?,
+        Target::Emr => cloud::block_on(in_the_cloud(&config, args))?,
+    };
+    if args.cloud.json {
+        ui::json(&garbage);
+        return Ok(());
+    }
+    if garbage.is_empty() {
+        ui::say("nothing to prune: all that is kept is in use");
+    }
+    let verb = if args.dry_run { "would delete" } else { "deleted" };
+    for garbage in &garbage {
+        let objects = count(garbage.objects.len() as u64, "object");
+        ui::say(&format!("{verb} {}: {objects}, {:.1} MB", garbage.what, garbage.bytes as f64 / 1e6));
+    }
+    Ok(())
+}
+
+fn oldest(args: &PruneArgs) -> i64 {
+    clock::now() - i64::from(args.pca_days) * 24 * 3600
+}
+
+fn here(config: &Config, args: &PruneArgs) -> Result<Vec<Garbage>> {
+    let output = config.job.output.as_deref().ok_or_else(|| {
+        Error::usage("no output; type 'fruitctl prune --output DIR', or name one in fruitctl.toml")
+    })?;
+    let location = Location::parse(output)?;
+    if matches!(&location, Location::Local(dir) if !dir.is_dir()) {
+        return Err(Error::usage(format!("there is no output {output}")).next("fruitctl run"));
+    }
+    let runtime = fruitjob::runtime()?;
+    let context = Context::new(runtime.handle().clone(), Arc::new(ui::Silent));
+    context.stop_on_signals()?;
+    Ok(prune::prune(&location, oldest(args), args.dry_run, &context)?)
+}
+
+async fn in_the_cloud(config: &Config, args: &PruneArgs) -> Result<Vec<Garbage>> {
+    let (aws, names) = cloud::connect(config).await?;
+    let own = bucket::Spec::new(&names, &config.bucket).name;
+    let job = run::places(config.job.clone(), &own)?;
+    let output = job.output.unwrap_or_default();
+    let work = Box::pin(under_lock(&names, &own, &output, args, &aws));
+    cloud::locked(&aws, &own, &lock::Name::output(&output), "prune", &args.lock, work).await
+}
+
+async fn under_lock(
+    names: &Names,
+    own: &str,
+    output: &str,
+    args: &PruneArgs,
+    aws: &Aws,
+) -> Result<Vec<Garbage>> {
+    run_emr::no_other_run(names, own, output, aws).await?;
+    let mut all = Vec::new();
+    let (bucket, prefix) = s3_place(output).unwrap_or_default();
+    let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    if let Some(published) = published(&bucket, &base, aws).await? {
+        let mut stored = Vec::new();
+        for folder in prune::FOLDERS {
+            stored.extend(below(&bucket, &format!("{base}{folder}/"), base.len(), aws).await?);
+        }
+        let garbage = prune::find(&stored, &published, oldest(args));
+        delete(&bucket, &base, &garbage, args, aws).await?;
+        all.extend(garbage);
+    }
+    let shipped = shipped(own, aws).await?;
+    delete(own, "", &shipped, args, aws).await?;
+    all.extend(shipped);
+    Ok(all)
+}
+
+/// The record of the published results, if all of them are there.
+async fn published(bucket: &str, base: &str, aws: &Aws) -> Result<Option<RunRecord>> {
+    if !aws.has_object(bucket, &format!("{base}{}", fruitjob::layout::SUCCESS)).await? {
+        return Ok(None);
+    }
+    let record = aws.get_object(bucket, &format!("{base}{}", fruitjob::layout::PUBLISHED_RECORD)).await?;
+    Ok(record.and_then(|(body, _)| serde_json::from_slice(&body).ok()))
+}
+
+/// Objects below a prefix; their names without its first `skip` bytes.
+async fn below(bucket: &str, prefix: &str, skip: usize, aws: &Aws) -> Result<Vec<Stored>> {
+    let objects = aws.list_objects(bucket, prefix).await?.into_iter();
+    let stored =
+        objects.map(|o| Stored { name: o.key[skip..].to_owned(), bytes: o.bytes, modified: o.modified });
+    Ok(stored.collect())
+}
+
+/// Executables, models and scripts that were shipped for runs that the history knows no more.
+async fn shipped(own: &str, aws: &Aws) -> Result<Vec<Garbage>> {
+    let runs = history::all(own, aws).await?;
+    let named: HashSet<&str> =
+        runs.iter().flat_map(|run| &run.args).map(|arg| arg.rsplit('=').next().unwrap_or(arg)).collect();
+    let mut garbage = Garbage { what: "what was shipped for runs of long ago".into(), ..Garbage::default() };
+    for object in below(own, bucket::JOBS, 0, aws).await? {
+        // Every run of this version ships the same script.
+        let script = object.name.ends_with("/step.sh");
+        let uri = format!("s3://{own}/{}", object.name);
+        if !script && !named.contains(uri.as_str()) && object.modified < clock::now() - SHIPPED {
+            garbage.bytes += object.bytes;
+            garbage.objects.push(object.name);
+        }
+    }
+    Ok(if garbage.objects.is_empty() { Vec::new() } else { vec![garbage] })
+}
+
+async fn delete(bucket: &str, base: &str, garbage: &[Garbage], args: &PruneArgs, aws: &Aws) -> Result<()> {
+    if !args.dry_run {
+        for name in garbage.iter().flat_map(|garbage| &garbage.objects) {
+            aws.delete_object(bucket, &format!("{base}{name}")).await?;
+        }
+    }
+    Ok(())
+}
