@@ -6,8 +6,12 @@ The calls are taken from a run that nothing happens to, so the sweep grows with 
 
 import json
 import re
+import shutil
+import subprocess
+import time
 
 import pytest
+from conftest import command
 from emulator import Emulator, Fault
 from stack import Project
 
@@ -215,10 +219,29 @@ def test_a_lock_of_elsewhere_is_waited_for_and_can_be_forced(aws, tmp_path):
     assert "took the lock away from ana@elsewhere" in project.run("up", "--force-unlock").stderr
     put(expires=1_700_000_100)
     project.run("up", "--lock-wait", "0")
+    # By our clock its time has passed; by its holder's it need not have.
+    put(expires=int(time.time()) - 60)
+    assert "ana@elsewhere (process 7) holds the lock" in project.run("up", "--lock-wait", "0", code=8).stderr
     # What another version wrote, or anything: not ours to take.
     s3.put_object(Bucket=bucket, Key=".fruitctl/lock", Body=b"what?")
     assert "another version of fruitctl" in project.run("up", "--lock-wait", "0", code=8).stderr
     project.run("down", "--purge-bucket", "--force-unlock")
+
+
+@pytest.mark.skipif(not shutil.which("faketime"), reason="no faketime: two minutes would take two minutes")
+def test_a_lock_that_nobody_renews_is_taken_over(aws, tmp_path):
+    """Watched for two minutes by a clock that runs fifty times as fast."""
+    project = fresh(aws, tmp_path)
+    project.run("up")
+    (bucket,) = project.exists()["bucket"]
+    lock = {"id": "1", "owner": "ana@elsewhere (process 7)", "doing": "up", "since": 0, "expires": 4_000_000_000, "machine": "another", "process": [7, "1"]}
+    aws.client("s3").put_object(Bucket=bucket, Key=".fruitctl/lock", Body=json.dumps(lock).encode())
+    words = ["faketime", "-f", "+0 x50", *command("fruitctl", "up", "--lock-wait", "180")]
+    begun = time.time()
+    done = subprocess.run(words, cwd=project.folder, env=project.env | {"FRUITCTL_PACE": "1"}, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0 and "waiting for ana@elsewhere" in done.stderr, done.stderr
+    assert time.time() - begun > 120 / 50
+    project.run("down", "--purge-bucket")
 
 
 def test_a_store_that_ignores_conditions_is_found_out(aws, tmp_path):
