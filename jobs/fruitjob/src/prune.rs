@@ -92,7 +92,7 @@ mod tests {
         let published: RunRecord = serde_json::from_value(serde_json::json!({
             "format": 1, "version": "", "started": "", "finished": null, "input": "", "output": "", "threads": 1,
             "model": {"name": "", "sha256": "", "features": 1, "engine": "", "key": "now", "preprocessing":
-                {"input_size": 1, "resize": 1, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "color": "rgb", "layout": "nchw"}},
+                {"size": [1, 1], "resize": 1, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "color": "rgb", "layout": "nchw"}},
             "pca": {"id": "mine", "components": 1, "features": 1, "images": 1, "explained_variance_ratio": [], "total_variance": 1.0},
             "images": {"listed": 0, "labels": 0, "listed_bytes": 0, "featurized": 0, "cached": 0, "read_bytes": 0, "rejected": 0, "results": 0},
             "parts": [], "rejects": [], "stages": [], "warnings": []
