@@ -45,11 +45,18 @@ class Violation(AssertionError):
     pass
 
 
+class OfNodes(Fault):
+    """A fault of calls that nodes make: their keys are a role's."""
+
+    def strikes(self, request):
+        return request.access_key.startswith("ASIA") and super().strikes(request)
+
+
 class Chaos:
     """One seed's walk."""
 
     KINDS = ["throttle", "error", "reset", "lost", "slow", "ssh cut", "ssh gone", "node loss", "somebody terminates", "flake",
-             "step crash", "command killed", "command stopped", "two runners", "clock", "expired", "full disk"]
+             "step crash", "crash at a call", "command killed", "command stopped", "two runners", "clock", "expired", "full disk"]
 
     def __init__(self, aws, folder, seed):
         self.aws, self.folder, self.seed = aws, folder, seed
@@ -97,6 +104,10 @@ class Chaos:
                                          times=rng.randint(1, 12), key=whose, seconds=rng.choice([0.1, 0.4])))
         if "expired" in kinds:
             self.aws.faults.append(Fault("*", "expire", first=rng.randint(1, 90), key=key))
+        if "crash at a call" in kinds:
+            # At the first writes of the job, or, where it publishes, at the last ones.
+            call, first = rng.choice([("s3:*", rng.randint(1, 150)), ("s3:CopyObject", rng.randint(1, 14)), ("s3:Delete*", rng.randint(1, 14))])
+            self.aws.faults.append(OfNodes(call, rng.choice(["kill_before", "kill_after"]), first=first, times=1, kill=rng.choice([self.crash, self.lose])))
         if "flake" in kinds:
             self.aws.emr.failures.append(rng.choice(FLAKES))
         strikers = [threading.Thread(target=self.strike, args=(kind, rng.random()), daemon=True)
@@ -135,7 +146,7 @@ class Chaos:
         for striker in strikers:
             striker.join()
         for fault in self.aws.faults:
-            names = {mode: kind for kind, mode in modes.items()} | {"expire": "expired"}
+            names = {mode: kind for kind, mode in modes.items()} | {"expire": "expired"} | dict.fromkeys(["kill_before", "kill_after"], "crash at a call")
             self.struck[names[fault.mode]] += fault.hits
         self.struck["flake"] += "flake" in kinds and not self.aws.emr.failures
         self.struck["two runners"] += "two runners" in kinds
@@ -182,6 +193,16 @@ class Chaos:
             else:
                 cluster.node.cut(for_good=kind == "ssh gone")
         self.struck[kind] += 1
+
+    def crash(self):
+        for cluster in self.living():
+            if (pid := job_of(cluster)) is not None:
+                os.kill(pid, signal.SIGKILL)
+
+    def lose(self):
+        for cluster in self.living():
+            cluster.terminate("INSTANCE_FAILURE", "The master node was terminated")
+            self.crash()
 
     def soon(self, condition):
         while not self.over.is_set():
