@@ -7,6 +7,7 @@
 pub mod ec2;
 pub mod emr;
 pub mod iam;
+mod regions;
 mod retry;
 pub mod s3;
 
@@ -108,8 +109,21 @@ impl Aws {
             ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
         let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere).build();
         let sts = aws_sdk_sts::Client::new(&shared);
-        let identity =
-            call("sts:GetCallerIdentity", "these credentials", || sts.get_caller_identity().send()).await?;
+        const ASK: (&str, &str) = ("sts:GetCallerIdentity", "these credentials");
+        let identity = match regions::known(&region) {
+            Ok(()) => call(ASK.0, ASK.1, || sts.get_caller_identity().send()).await?,
+            // Asked once: the name of a region that is none leads nowhere, however often.
+            Err(like) => {
+                let answer = Box::pin(sts.get_caller_identity().send()).await;
+                answer.map_err(|e| match describe(ASK.0, ASK.1, &e) {
+                    error if error.is_lost() => Error::usage(format!(
+                        "nobody answers in region '{region}' (from {region_source}), which this version does not know"
+                    ))
+                    .next(format!("did you mean {like}?")),
+                    error => error.into(),
+                })?
+            }
+        };
         Ok(Aws {
             region,
             region_source,

@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::run::summary::Summary;
 use crate::run::watch::{Ended, Stream, Watch};
 use crate::run::{self, Request, collect, history, ship, spark, submit, unchanged};
+use crate::stack::roles::s3_place;
 use crate::stack::{self, Names, Part, Spec, bucket, cluster, lock};
 use crate::ui::progress::Progress;
 use crate::ui::steps::Steps;
@@ -64,6 +65,7 @@ async fn execute(config: &Config, flags: &ClusterArgs, json: bool, summary: &mut
         max_cost: flags.max_cost,
         download: flags.download.clone(),
     };
+    look_for_input(&request, &spec, &aws).await?;
     if bucket::observe(&names, &spec.bucket.name, &aws).await?.is_none() {
         bucket::create(&spec.bucket, &aws).await?;
     }
@@ -74,6 +76,22 @@ async fn execute(config: &Config, flags: &ClusterArgs, json: bool, summary: &mut
     let output = lock::Name::output(request.job.output.as_deref().unwrap_or_default());
     let work = Box::pin(pipeline(config, &spec, &request, &aws, flags, json, summary));
     cloud::under_lock(&aws, &spec.bucket.name, &output, "run", &flags.lock, work).await
+}
+
+/// A bucket that is not there is found out before anything is made. One that only the nodes may look into is theirs to
+/// find out about.
+async fn look_for_input(request: &Request, spec: &Spec, aws: &Aws) -> Result<()> {
+    let place = request.job.input.as_deref().and_then(s3_place);
+    let Some((bucket, prefix)) = place.filter(|(bucket, _)| *bucket != spec.bucket.name) else {
+        return Ok(());
+    };
+    match aws.count_objects(&bucket, &prefix, 1).await {
+        Err(error) if error.code == "NoSuchBucket" => {
+            Err(Error::usage(format!("the input's bucket {bucket} is not there: there is no such bucket"))
+                .next("check input under [job], or --input"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Everything under the lock of the output.

@@ -18,6 +18,8 @@ from .emr import ElasticMapReduce, EmrError
 from .node import SSH_PORT
 from .request import Request, answer
 
+REGIONS = {region for partition in ("aws", "aws-cn", "aws-us-gov") for region in boto3.Session().get_available_regions("ec2", partition)}
+
 # Where one is told one's own address, as by https://checkip.amazonaws.com/
 ADDRESS = "/-/address"
 
@@ -94,6 +96,10 @@ class Emulator:
             start_response("200 OK", [("Content-Type", "text/plain")])
             return [environ["REMOTE_ADDR"].encode() + b"\n"]
         request = Request.of(environ)
+        if request.region and request.region not in REGIONS:
+            # There is no such host.
+            environ["werkzeug.socket"].shutdown(2)
+            raise ConnectionAbortedError(request.region)
         entry = {"call": request.name, "region": request.region, "key": request.access_key, "answer": None}
         self.calls.append(request.name)
         self.log.append(entry)

@@ -117,6 +117,9 @@ impl Error {
     /// An object-store error while `doing` something to an object or prefix.
     pub fn store(doing: &str, err: object_store::Error) -> Self {
         let message = format!("{doing}: {}", explain_store(&err));
+        if names_no_bucket(&err) {
+            return Error::Usage(message);
+        }
         let denied = is_denied(&err) || matches!(err, object_store::Error::Unauthenticated { .. });
         if denied { Error::Denied(message) } else { Error::Failed(message) }
     }
@@ -132,6 +135,9 @@ pub fn explain_store(err: &object_store::Error) -> String {
     }
     match err {
         E::NotFound { .. } => "not found".into(),
+        _ if names_no_bucket(err) => {
+            "there is no such bucket; check its name, and the endpoint in use".into()
+        }
         _ if is_denied(err) => "permission denied; check what the credentials in use may do here".into(),
         E::Unauthenticated { .. } => {
             "no valid credentials; check AWS_PROFILE, AWS_ACCESS_KEY_ID or the instance's role".into()
@@ -145,6 +151,19 @@ fn is_denied(err: &object_store::Error) -> bool {
     use object_store::Error as E;
     matches!(err, E::PermissionDenied { .. })
         || matches!(err, E::Generic { source, .. } if source.to_string().contains("403 Forbidden"))
+}
+
+/// Whether there is no such bucket: a list says so in the text of a generic error.
+fn names_no_bucket(err: &object_store::Error) -> bool {
+    // The reason lies below the error; only the last one's text is whole.
+    let mut error: Option<&(dyn std::error::Error + 'static)> = Some(err);
+    while let Some(inner) = error {
+        if inner.to_string().contains("<Code>NoSuchBucket</Code>") {
+            return true;
+        }
+        error = inner.source();
+    }
+    false
 }
 
 /// An I/O error in one line, with what to do about the frequent ones.

@@ -1,0 +1,101 @@
+"""Ten mistakes that people make: what docs/troubleshooting.md quotes is what they see, with the exit code and the cure."""
+
+import re
+
+import pytest
+from conftest import ROOT, fruitctl
+from emulator import Emulator, Fault
+from stack import Project
+
+PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with Emulator(nodes=False, start=0.05, bootstrap=0.01, terminate=0.02, propagation=0) as aws:
+        yield aws
+
+
+@pytest.fixture
+def project(aws, tmp_path):
+    yield Project(aws, tmp_path, "errors")
+    aws.faults.clear()
+    aws.emr.stop()
+
+
+def check(done, quote, *more):
+    """The page quotes it, and the message is like that: `…` stands for anything."""
+    assert f"`{quote}`" in PAGE, f"docs/troubleshooting.md does not quote `{quote}`"
+    pattern = ".*".join(re.escape(part) for part in quote.split("…"))
+    said = done.stdout + done.stderr
+    assert re.search(pattern, said), said
+    for words in more:
+        assert words in said, said
+    assert "panicked" not in said
+
+
+def write(tmp_path, text):
+    (tmp_path / "fruitctl.toml").write_text(text)
+
+
+def test_a_wrong_key(tmp_path):
+    write(tmp_path, '[job]\ninptu = "fruits"\n')
+    check(fruitctl("run", cwd=tmp_path, code=2), "unknown key '…'; did you mean '…'?", "fruitctl.toml:2:1", "'input'?", "^^^^^")
+
+
+def test_a_wrong_value_and_a_wrong_command(tmp_path):
+    write(tmp_path, '[job]\nengine = "sprak"\n')
+    check(fruitctl("run", cwd=tmp_path, code=2), "unknown value '…'; did you mean '…'?", "fruitctl.toml:2:10", "'spark'?")
+    assert "a similar subcommand exists: 'runs'" in fruitctl("rnu", code=2).stderr
+    assert "a similar argument exists: '--input'" in fruitctl("run", "--inptu", "x", code=2).stderr
+
+
+def test_a_wrong_region(project):
+    check(project.run("plan", "--region", "eu-west-33", code=2), "nobody answers in region '…'", "did you mean eu-west-3?")
+
+
+def test_no_credentials(project):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        project.env.pop(name)
+    check(project.run("plan", code=4), "there are no AWS credentials", "aws sso login")
+
+
+def test_an_expired_token(aws, project):
+    aws.faults.append(Fault("*", "expire"))
+    check(project.run("plan", code=4), "ExpiredToken", "log in again")
+
+
+def test_a_typo_in_an_instance_type(project):
+    project.configure('[cluster.primary]\ntypes = ["m5.xlarg"]\n')
+    check(project.run("doctor", code=2), "does not support …; did you mean …?", "m5.xlarge?")
+
+
+def test_no_such_bucket(project, tmp_path):
+    check(project.run("run", "--target", "local", "-i", "s3://no-such-bucket-of-ours/x", "-o", tmp_path / "out", code=2,
+                      ), "there is no such bucket", "cannot list s3://no-such-bucket-of-ours/x")
+    check(project.run("run", "-i", "s3://no-such-bucket-of-ours/x", code=2), "there is no such bucket", "no-such-bucket-of-ours")
+    assert project.exists() == {}
+
+
+def test_no_permission(aws, project):
+    aws.faults.append(Fault("iam:CreateRole", "deny"))
+    check(project.run("up", code=4), "… failed: AccessDenied", "allow iam:CreateRole", "fruitctl policy")
+
+
+def test_a_bad_model_path(fruits, tmp_path):
+    check(fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "--model", "no/such.onnx", code=2), "model …: not found", "'builtin'")
+    (tmp_path / "text.onnx").write_text("hello")
+    check(fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "--model", tmp_path / "text.onnx", code=2), "it is not an ONNX file")
+
+
+def test_a_wrong_image_folder(tmp_path):
+    check(fruitctl("run", "-i", tmp_path / "nowhere", "-o", tmp_path / "out", code=2), "input …: not found")
+    (tmp_path / "empty").mkdir()
+    check(fruitctl("run", "-i", tmp_path / "empty", "-o", tmp_path / "out", code=2), "no image below …", "one folder a label")
+
+
+def test_no_default_vpc(aws, project):
+    ec2 = aws.client("ec2", "eu-west-2")
+    for subnet in ec2.describe_subnets()["Subnets"]:
+        ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+    check(project.run("plan", "--region", "eu-west-2", code=2), "has no default VPC, or it has no subnets", "create-default-vpc")
