@@ -337,7 +337,7 @@ kernels!(
     crate::simd::Avx512, 14, "avx512f,avx512vl,avx512vnni"; "avx512f,avx512vl,avx512bw,avx2,fma"
 );
 #[cfg(target_arch = "x86_64")]
-kernels!(crate::simd::Avx2, 2 x 6, crate::simd::Avx2, 12, Portable, 1, "avx2,fma"; "avx2,fma");
+kernels!(crate::simd::Avx2, 2 x 6, crate::simd::Avx2, 12, crate::simd::Avx2, 4, "avx2,fma"; "avx2,fma");
 #[cfg(target_arch = "aarch64")]
 kernels!(crate::simd::Neon, 4 x 6, crate::simd::Neon, 12, Portable, 1, "neon"; "neon");
 kernels!(Portable, 2 x 4, Portable, 8, Portable, 1;);

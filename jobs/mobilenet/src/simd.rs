@@ -217,6 +217,55 @@ impl Dot for Avx512 {
     }
 }
 
+/// Bytes are widened and multiplied in pairs, which is exact; AVX2's own product of bytes saturates.
+#[cfg(target_arch = "x86_64")]
+impl Dot for Avx2 {
+    /// Of each four bytes, the first and third as 16-bit numbers, and the second and fourth; of sums, the first alone.
+    type I = [std::arch::x86_64::__m256i; 2];
+    #[inline(always)]
+    unsafe fn sums(from: &[i32], at: usize) -> Self::I {
+        use std::arch::x86_64::{_mm256_loadu_si256, _mm256_setzero_si256};
+        check(from.len(), at, 8);
+        // SAFETY: the caller promises that the elements are within the slice, and has made sure of the
+        // instructions; so below.
+        unsafe { [_mm256_loadu_si256(from.as_ptr().add(at).cast()), _mm256_setzero_si256()] }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: &[i8], at: usize) -> Self::I {
+        use std::arch::x86_64::{_mm256_loadu_si256, _mm256_slli_epi16, _mm256_srai_epi16};
+        check(from.len(), at, 32);
+        // SAFETY: see `sums`.
+        unsafe {
+            let bytes = _mm256_loadu_si256(from.as_ptr().add(at).cast());
+            [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)), _mm256_srai_epi16::<8>(bytes)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn four(from: &[u8], at: usize) -> Self::I {
+        use std::arch::x86_64::{_mm256_and_si256, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_srli_epi16};
+        check(from.len(), at, 4);
+        // SAFETY: see `sums`.
+        unsafe {
+            let bytes = _mm256_set1_epi32(from.as_ptr().add(at).cast::<i32>().read_unaligned());
+            [_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: Self::I, a: Self::I, w: Self::I) -> Self::I {
+        use std::arch::x86_64::{_mm256_add_epi32, _mm256_madd_epi16};
+        // SAFETY: see `sums`.
+        unsafe {
+            let products = _mm256_add_epi32(_mm256_madd_epi16(a[0], w[0]), _mm256_madd_epi16(a[1], w[1]));
+            [_mm256_add_epi32(sum[0], products), sum[1]]
+        }
+    }
+    #[inline(always)]
+    unsafe fn float(sum: Self::I) -> Self::V {
+        // SAFETY: see `sums`.
+        unsafe { std::arch::x86_64::_mm256_cvtepi32_ps(sum[0]) }
+    }
+}
+
 #[cfg(target_arch = "aarch64")]
 mod arm {
     use std::arch::aarch64::*;
