@@ -1,7 +1,9 @@
 """Night after night on one output: what each costs, what it says has changed, and what is kept."""
 
 import json
+import os
 import shutil
+import time
 
 import jsonschema
 import pytest
@@ -181,7 +183,11 @@ def test_prune_keeps_what_is_in_use(here, tmp_path):
     (garbage,) = json.loads(fruitctl("prune", "--output", out, "--json").stdout)
     assert garbage["bytes"] > 0 and {p.name for p in (out / ".fruitjob" / "features").iterdir() if any(p.iterdir())} == {record(out)["model"]["key"]}
     assert len(list((out / ".fruitjob" / "pca").iterdir())) == 2
-    assert "deleted PCA" in fruitctl("prune", "--output", out, "--pca-days", "0").stdout
+    # All PCAs are of long ago; the published one stays.
+    for file in (out / ".fruitjob" / "pca").glob("*/*"):
+        os.utime(file, (time.time() - 91 * 24 * 3600,) * 2)
+    assert fruitctl("prune", "--output", out, "--pca-days", "92").stdout.startswith("nothing to prune")
+    assert fruitctl("prune", "--output", out).stdout.count("deleted PCA") == 1
     assert {p.parent.name for p in (out / ".fruitjob" / "pca").glob("*/mean.npy")} == {record(out)["pca"]["id"]}
     assert "nothing to prune" in fruitctl("prune", "--output", out).stdout
     run_here(here, out)
