@@ -154,6 +154,12 @@ Examples:
   fruitctl schema events                     of 'fruitctl run --json', a line
   fruitctl schema run-summary                of run-summary.json")]
     Schema(SchemaArgs),
+    /// Print the man page, or write one a command to a folder
+    #[command(after_help = "\
+Examples:
+  fruitctl man | man -l -
+  fruitctl man ~/.local/share/man/man1       then: man fruitctl-run")]
+    Man(ManArgs),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  fruitctl completions bash > ~/.local/share/bash-completion/completions/fruitctl"
@@ -504,6 +510,12 @@ pub struct SamplesArgs {
     /// Write over files that are there and differ
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Args)]
+pub struct ManArgs {
+    /// Where the pages go
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(Args)]

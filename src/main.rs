@@ -40,6 +40,7 @@ fn main() {
         Command::Policy(args) => commands::policy::run(&cli, args),
         Command::Samples(args) => commands::samples::run(args),
         Command::Schema(args) => commands::schema::run(args),
+        Command::Man(args) => commands::man::run(args),
         Command::Completions(args) => commands::completions::run(args),
     };
     if let Err(error) = result {

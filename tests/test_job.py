@@ -196,7 +196,11 @@ def test_samples_are_idempotent_and_harm_nothing(fruits, tmp_path):
     assert mine.read_bytes() == b"my own picture"
 
 
-def test_completions_and_help():
+def test_completions_and_help(tmp_path):
+    assert fruitctl("man").stdout.splitlines()[2].startswith(".TH fruitctl 1")
+    fruitctl("man", tmp_path / "man1")
+    page = (tmp_path / "man1" / "fruitctl-run.1").read_text()
+    assert "components" in page and "Flags overrule fruitctl.toml" in page
     assert "samples" in fruitctl("completions", "bash").stdout
     assert "--variance" in fruitctl("run", "--help").stdout
     assert "similar" in fruitctl("smaples", code=2).stderr

@@ -8,6 +8,7 @@ pub mod down;
 pub mod init;
 pub mod init_ci;
 pub mod logs;
+pub mod man;
 pub mod plan;
 pub mod policy;
 pub mod prune;
