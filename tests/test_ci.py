@@ -95,6 +95,12 @@ def test_names_that_would_widen_the_trust_are_refused(tmp_path):
         fruitctl("init", "--ci", "github", *flags, cwd=tmp_path, code=2)
     assert "which repository?" in fruitctl("init", "--ci", "github", "--account", ACCOUNT, cwd=tmp_path, code=2).stderr
     assert not (tmp_path / ".github").exists()
+    # Nothing is written over, and nothing is half written.
+    (tmp_path / ".github" / "workflows").mkdir(parents=True)
+    (tmp_path / ".github" / "workflows" / "fruitctl.yml").write_text("mine")
+    words = ["init", "--ci", "github", "--repository", "a/b", "--account", ACCOUNT]
+    assert "fruitctl.yml is there already" in fruitctl(*words, cwd=tmp_path, code=2).stderr and not (tmp_path / "ci").exists()
+    fruitctl(*words, "--force", cwd=tmp_path)
 
 
 def release(folder):

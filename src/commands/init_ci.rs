@@ -53,11 +53,15 @@ pub fn run(cli: &Cli, args: &InitArgs, ci: Ci) -> Result<()> {
     let files = render(ci, &names, repository, args, policy::operator(&names, &config));
     let Files { workflow: (workflow, text), trust, permissions, provider, role } = files;
     let policies = [(TRUST, trust), (PERMISSIONS, permissions)];
-    for (name, text) in policies
-        .map(|(name, policy)| (name, serde_json::to_string_pretty(&policy).expect("a policy is JSON") + "\n"))
-        .into_iter()
-        .chain([(workflow, text)])
-    {
+    let [trust, permissions] = policies.map(|(name, policy)| {
+        (name, serde_json::to_string_pretty(&policy).expect("a policy is JSON") + "\n")
+    });
+    let files = [trust, permissions, (workflow, text)];
+    // All or none.
+    if let Some((name, _)) = files.iter().find(|(name, _)| !args.force && Path::new(name).exists()) {
+        return Err(Error::usage(format!("{name} is there already; --force writes over it")));
+    }
+    for (name, text) in files {
         let path = Path::new(name);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)

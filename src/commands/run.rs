@@ -51,8 +51,7 @@ fn here(config: Config, args: &RunArgs) -> Result<()> {
     let result = result.map(|_| ());
     summary.end(&result);
     // No folder is made for a run that could not begin.
-    summary.publish(folder.as_deref().filter(|folder| folder.is_dir()))?;
-    result
+    result.and(summary.publish(folder.as_deref().filter(|folder| folder.is_dir())))
 }
 
 fn execute(config: Config, args: &RunArgs, context: Context) -> Result<Session> {

@@ -44,8 +44,8 @@ pub fn run(config: Config, flags: &ClusterArgs, json: bool) -> Result<()> {
     if json && let Err(error) = &result {
         JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
     }
-    summary.publish(Some(&flags.download))?;
-    result
+    // A run's own failure is what has to be told.
+    result.and(summary.publish(Some(&flags.download)))
 }
 
 /// Runs it, and notes in `summary` what there is to say.
