@@ -116,6 +116,18 @@ def test_what_changed_is_said(here, tmp_path):
     assert not drift["same"] and drift["subspace_distance"] < 0.5
 
 
+def test_a_damaged_past_does_not_stop_a_run(here, tmp_path):
+    out = tmp_path / "out"
+    for damaged in ("manifest.parquet", "model/mean.npy", "run.json"):
+        run_here(here, out)
+        before = digests(out)
+        (out / damaged).write_bytes(b"damaged")
+        run_here(here, out)
+        assert digests(out) == before
+        warnings = " ".join(record(out)["warnings"])
+        assert damaged == "run.json" or f"since the last results cannot be told: {out}/{damaged} is damaged" in warnings, warnings
+
+
 def test_drift_is_what_numpy_says(here, tmp_path):
     """By its definition: vectors of the same images, by the old components and by the new."""
     import numpy as np

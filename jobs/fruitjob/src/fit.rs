@@ -208,8 +208,10 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
     for name in session.output.list(layout::MOMENTS)? {
         session.output.delete(&name)?;
     }
-    if let (Some(since), Some(model)) = (&mut session.record.since, &session.record.model) {
-        since::fitted(&session.output, since, model, &pca, &moments)?;
+    if let (Some(_), Some(model)) = (&session.record.since, &session.record.model) {
+        let drift = since::fitted(&session.output, model, &pca, &moments);
+        let drift = session.if_told(drift)?.flatten();
+        session.record.since.iter_mut().for_each(|since| since.pca = drift.clone());
     }
     let ratio = if is_pinned { pca.explains(&moments) } else { pca.explained_variance_ratio() };
     let explained: f64 = ratio.iter().sum();

@@ -73,8 +73,10 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
         .iter()
         .map(|(label, found)| LabelRecord { label: label.clone(), images: found.count })
         .collect();
-    if let Some(since) = &mut session.record.since {
-        since::labelled(&session.output, since, &session.record.labels)?;
+    if session.record.since.is_some() {
+        let labels = since::labelled(&session.output, &session.record.labels);
+        let labels = session.if_told(labels)?.unwrap_or_default();
+        session.record.since.iter_mut().for_each(|since| since.labels = labels.clone());
     }
     let labels: Vec<&String> = found.keys().collect();
     let points = Points {

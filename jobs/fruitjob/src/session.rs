@@ -293,7 +293,8 @@ impl Session {
         listed.warnings.into_iter().for_each(|warning| self.warn(warning));
         self.manifest = None;
         let manifest = self.manifest()?;
-        self.record.since = since::listed(&self.output, &manifest)?;
+        let since = since::listed(&self.output, &manifest);
+        self.record.since = self.if_told(since)?.flatten();
         let images = &self.record.images;
         Ok(format!(
             "{} of {}, {:.1} MB, in {}",
@@ -409,6 +410,18 @@ impl Session {
         self.counters = Arc::default();
         self.context.observer.event(&Event::StageStarted { stage, total, unit: unit.into() });
         self.ticker = Some(Ticker::start(stage, total, self.counters.clone(), self.context.observer.clone()));
+    }
+
+    /// What could be found out about the last results; where it could not, a warning. A run does not fail for them.
+    pub(crate) fn if_told<T>(&mut self, told: Result<T>) -> Result<Option<T>> {
+        match told {
+            Ok(told) => Ok(Some(told)),
+            Err(error @ Error::Interrupted(_)) => Err(error),
+            Err(error) => {
+                self.warn(format!("what changed since the last results cannot be told: {error}"));
+                Ok(None)
+            }
+        }
     }
 
     /// Tells a person something.

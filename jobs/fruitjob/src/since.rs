@@ -130,22 +130,19 @@ fn others<'a>(these: &'a Manifest, those: &'a Manifest) -> impl Iterator<Item = 
     })
 }
 
-/// Adds how far vectors moved, to what the list stage found.
+/// How far vectors moved, by what they were fitted on now; none when another model made the published ones.
 pub(crate) fn fitted(
     output: &Output,
-    since: &mut Since,
     model: &ModelRecord,
     pca: &Pca,
     moments: &Moments,
-) -> Result<()> {
-    let before = published(output)?.and_then(|run| run.model);
-    since.pca = match before {
+) -> Result<Option<Drift>> {
+    match published(output)?.and_then(|run| run.model) {
         Some(before) if before.makes_what(model) => {
-            Some(drift(&Pca::load(output, layout::PUBLISHED_MODEL)?, pca, moments))
+            Ok(Some(drift(&Pca::load(output, layout::PUBLISHED_MODEL)?, pca, moments)))
         }
-        _ => None,
-    };
-    Ok(())
+        _ => Ok(None),
+    }
 }
 
 /// How far `new` is from `old`, on images of these moments.
@@ -174,8 +171,8 @@ fn drift(old: &Pca, new: &Pca, moments: &Moments) -> Drift {
     Drift { same, subspace_distance: distance, vectors_moved: if same { Some(0.0) } else { vectors_moved } }
 }
 
-/// Adds the labels, once the results are known.
-pub(crate) fn labelled(output: &Output, since: &mut Since, now: &[LabelRecord]) -> Result<()> {
+/// Labels that gained or lost results, once the results are known.
+pub(crate) fn labelled(output: &Output, now: &[LabelRecord]) -> Result<Vec<LabelChange>> {
     let before = published(output)?.map(|run| run.labels).unwrap_or_default();
     let mut both: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for label in &before {
@@ -184,12 +181,8 @@ pub(crate) fn labelled(output: &Output, since: &mut Since, now: &[LabelRecord]) 
     for label in now {
         both.entry(&label.label).or_default().1 = label.images;
     }
-    since.labels = both
-        .into_iter()
-        .filter(|(_, (before, now))| before != now)
-        .map(|(label, (before, now))| LabelChange { label: label.to_owned(), before, now })
-        .collect();
-    Ok(())
+    let changed = both.into_iter().filter(|(_, (before, now))| before != now);
+    Ok(changed.map(|(label, (before, now))| LabelChange { label: label.to_owned(), before, now }).collect())
 }
 
 #[cfg(test)]
