@@ -152,7 +152,7 @@ def test_what_is_not_there_is_told(aws, fruits, tmp_path):
     env = aws.environment
     none = fruitctl("run", "-i", "s3://fruits/nothing", "-o", tmp_path / "out", code=2, env=env).stderr
     assert "no image below s3://fruits/nothing" in none
-    bucket = fruitctl("run", "-i", "s3://no-such-bucket/x", "-o", tmp_path / "out", code=6, env=env).stderr
-    assert "cannot list s3://no-such-bucket/x" in bucket
+    bucket = fruitctl("run", "-i", "s3://no-such-bucket/x", "-o", tmp_path / "out", code=2, env=env).stderr
+    assert "cannot list s3://no-such-bucket/x: there is no such bucket" in bucket
     model = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", "s3://fruits/none.onnx", code=6, env=env).stderr
     assert "not found" in model

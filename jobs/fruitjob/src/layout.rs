@@ -30,6 +30,8 @@ pub const MOMENTS: &str = ".fruitjob/moments";
 pub const RESULTS: &str = "results";
 /// Published last: whoever finds it finds everything.
 pub const SUCCESS: &str = "results/_SUCCESS";
+/// That mark, on its way.
+pub const STAGED_SUCCESS: &str = ".fruitjob/_SUCCESS";
 /// Published beside the results: the run's record.
 pub const PUBLISHED_RECORD: &str = "run.json";
 /// Published beside the results: the listing that they are of, as [`MANIFEST`].

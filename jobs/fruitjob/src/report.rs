@@ -252,7 +252,9 @@ pub(crate) fn publish(session: &Session, record: Vec<u8>) -> Result<()> {
             output.delete(&name)?;
         }
     }
-    output.put(layout::SUCCESS, "")
+    // A write that is cut off leaves a file beside its own: not among the results.
+    output.put(layout::STAGED_SUCCESS, "")?;
+    output.rename(layout::STAGED_SUCCESS, layout::SUCCESS)
 }
 
 /// Deletes features that no partition of this listing uses: a later listing would not find them of use.
