@@ -10,8 +10,8 @@ use crate::session::{Context, Session};
 use crate::storage::{Location, Output};
 use crate::{hex_sha256, layout};
 
-/// Beside the arrays: the model on whose features it was fitted.
-const ORIGIN: &str = "origin.json";
+/// Beside the arrays: the model on whose features it was fitted. Written last and deleted first: where it is, all is.
+pub(crate) const ORIGIN: &str = "origin.json";
 
 /// Keeps the PCA of a run that is about to be published.
 pub(crate) fn keep(session: &Session) -> Result<()> {

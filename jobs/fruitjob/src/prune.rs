@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::record::RunRecord;
 use crate::session::{Context, lock};
 use crate::storage::{Location, Output, Stored};
-use crate::{layout, since};
+use crate::{layout, pin, since};
 
 /// Objects that can go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -46,6 +46,8 @@ pub fn find(stored: &[Stored], published: &RunRecord, since: i64) -> Vec<Garbage
             group.bytes += object.bytes;
         }
     }
+    // A PCA whose deletion is cut short must not pass for a whole one.
+    groups.values_mut().for_each(|group| group.objects.sort_by_key(|name| !name.ends_with(pin::ORIGIN)));
     groups.into_values().collect()
 }
 
@@ -84,6 +86,7 @@ mod tests {
             (".fruitjob/features/then/2.parquet", 9),
             (".fruitjob/pca/mine/mean.npy", 1),
             (".fruitjob/pca/old/mean.npy", 1),
+            (".fruitjob/pca/old/origin.json", 1),
             (".fruitjob/pca/young/mean.npy", 9),
             (".fruitjob/run.json", 1),
         ]
@@ -99,8 +102,9 @@ mod tests {
         }))
         .unwrap();
         let found = find(&stored, &published, 5);
+        assert_eq!(found[0].objects[0], ".fruitjob/pca/old/origin.json");
         let found: Vec<_> = found.iter().map(|g| (g.what.as_str(), g.objects.len(), g.bytes)).collect();
-        assert_eq!(found, [("PCA old", 1, 10), ("features of model then", 2, 20)]);
+        assert_eq!(found, [("PCA old", 2, 20), ("features of model then", 2, 20)]);
         assert!(find(&stored, &RunRecord::default(), 5).is_empty());
     }
 }
