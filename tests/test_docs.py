@@ -1,9 +1,13 @@
-"""What docs/howto.md says to write into fruitctl.toml is taken, and planned."""
+"""What the docs say is so: pieces of configuration are planned, and commands are run."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import BIN, ROOT
 from emulator import Emulator
 from stack import Project
 
@@ -28,3 +32,20 @@ def test_the_piece_is_planned(aws, tmp_path, title, piece):
     text = piece.replace("subnet-0123456789abcdef0", subnet)
     (project.folder / "fruitctl.toml").write_text(f'target = "emr"\nproject = "howto"\n{text}\n{rest}')
     assert "to create" in project.run("plan").stdout
+
+
+def test_the_tutorial_runs(tmp_path):
+    """Its commands, one after another, in one shell and an empty folder."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.S)
+    *blocks, clear = blocks
+    path = os.pathsep.join([str(BIN), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def sh(script):
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=os.environ | {"PATH": path},
+                              check=True, capture_output=True, text=True, timeout=300).stdout
+
+    said = sh("\n".join(blocks))
+    for words in ["960 images of 24 labels", "64 numbers each", "nearest to", "961 images of 24 labels", "2 featurized", "1 x bad JPEG"]:
+        assert words in said, f"{words}\n{said}"
+    sh(clear)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,76 @@
+"""The fruitjobs that release/jobs makes for clusters' nodes: what they ask of the node, and that they do the same."""
+
+import re
+import shutil
+import statistics
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from conftest import BIN, check_complete, command, fruitctl, results
+
+JOBS = BIN.parent / "jobs"
+# Emulated, and with the C library of Debian's cross compilers.
+QEMU = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]
+# A larger one has taken something in that nobody meant.
+BUDGET = 36_000_000
+
+needs_jobs = pytest.mark.skipif(not JOBS.exists(), reason="release/jobs has not run")
+
+
+@needs_jobs
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_it_runs_on_amazon_linux_2(arch):
+    """glibc 2.26, and no library beside the C library's; nothing of the machine that built it is in it."""
+    program = JOBS / f"fruitjob-{arch}"
+    symbols = subprocess.run(["objdump", "-T", program], check=True, capture_output=True, text=True).stdout
+    versions = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_([\d.]+)", symbols)}
+    assert versions and max(versions) <= (2, 26), max(versions)
+    dynamic = subprocess.run(["readelf", "-d", program], check=True, capture_output=True, text=True).stdout
+    libraries = set(re.findall(r"NEEDED.*\[(.*?)\]", dynamic))
+    assert libraries <= {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}, libraries
+    content = program.read_bytes()
+    assert len(content) < BUDGET
+    for place in {str(BIN.parent), str(JOBS.parent.parent), "/.cargo/registry"}:
+        assert place.encode() not in content, place
+
+
+def difference(one, other):
+    """The largest difference of two results' vectors, after a look at the rest of them."""
+    one, other = results(one), results(other)
+    assert one.keys() == other.keys() and all(one[path][0] == other[path][0] for path in one)
+    return max(np.abs(np.subtract(one[path][1], other[path][1])).max() for path in one)
+
+
+@needs_jobs
+def test_the_portable_one_gives_the_same(fruits, done, tmp_path):
+    subprocess.run([JOBS / "fruitjob-x86_64", "run", "-i", fruits, "-o", tmp_path / "out"], check=True, capture_output=True)
+    check_complete(tmp_path / "out")
+    assert difference(tmp_path / "out", done) < 1e-4
+
+
+@needs_jobs
+@pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="no qemu-aarch64: apt-get install qemu-user libc6-arm64-cross")
+def test_graviton_gives_the_same(tmp_path):
+    """All of the job, on an emulated processor: its arithmetic is another, its results are not."""
+    fruits = tmp_path / "fruits"
+    fruitctl("samples", fruits, "--classes", 8, "--per-class", 12)
+    fruitctl("run", "-i", fruits, "-o", tmp_path / "here", "--components", "16")
+    words = [*QEMU, JOBS / "fruitjob-aarch64", "run", "-i", fruits, "-o", tmp_path / "there", "--components", "16"]
+    subprocess.run(words, check=True, capture_output=True, timeout=600)
+    run = check_complete(tmp_path / "there")
+    assert run["images"]["results"] == 96
+    assert difference(tmp_path / "here", tmp_path / "there") < 1e-4
+
+
+def test_help_is_quick():
+    """Beside a bare Python that does nothing, each in turn; no wall time is asserted."""
+    def seconds(words):
+        begun = time.perf_counter()
+        subprocess.run(words, check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+    both = [(seconds(command("fruitctl", "--help")), seconds(["python3", "-I", "-S", "-c", "pass"])) for _ in range(11)]
+    ours, theirs = (statistics.median(times) for times in zip(*both))
+    assert ours < 2 * theirs, f"{1000 * ours:.1f} ms against {1000 * theirs:.1f} ms"
