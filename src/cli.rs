@@ -154,6 +154,12 @@ Examples:
   fruitctl schema events                     of 'fruitctl run --json', a line
   fruitctl schema run-summary                of run-summary.json")]
     Schema(SchemaArgs),
+    /// Print which fruitctl this is, and what it carries
+    #[command(after_help = "\
+Examples:
+  fruitctl version --bundle                  templates, scripts and executables, with their SHA-256
+  fruitctl version --extract /opt/fruitjob   the executables of the job, for a Spark of your own")]
+    Version(VersionArgs),
     /// Print the man page, or write one a command to a folder
     #[command(after_help = "\
 Examples:
@@ -406,7 +412,7 @@ pub struct ClusterArgs {
     /// Where the report, run.json and run-summary.json go on this machine
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub download: PathBuf,
-    /// The fruitjob to ship [default: the one beside fruitctl]
+    /// The fruitjob to ship [default: the one that fruitctl carries; of a development build, the one beside it]
     #[arg(long, value_name = "FILE")]
     pub executable: Option<PathBuf>,
     #[command(flatten)]
@@ -510,6 +516,19 @@ pub struct SamplesArgs {
     /// Write over files that are there and differ
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Args)]
+pub struct VersionArgs {
+    /// List what is carried, with its SHA-256
+    #[arg(long)]
+    pub bundle: bool,
+    /// Write the executables of the job to this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["bundle", "json"])]
+    pub extract: Option<PathBuf>,
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::emr::{Instance, Workforce};
-use crate::clock;
 use crate::config::PricesConfig;
-
-const TABLE: &str = include_str!("prices.toml");
+use crate::{bundle, clock};
 
 /// Hours in AWS's month.
 const MONTH: f64 = 730.0;
@@ -61,7 +59,7 @@ pub struct Estimate {
 impl Prices {
     /// The table, with the configuration's prices over it.
     pub fn new(config: &PricesConfig) -> Prices {
-        let table = toml::from_str(TABLE).expect("the table of prices is TOML");
+        let table = toml::from_str(bundle::PRICES).expect("the table of prices is TOML");
         Prices { table, config: config.clone(), spot: BTreeMap::new() }
     }
 

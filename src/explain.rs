@@ -232,6 +232,9 @@ async fn last_lines(uri: &str, aws: &Aws) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -253,5 +256,27 @@ mod tests {
             Some(("i-1".into(), 3))
         );
         assert_eq!(bootstrap_action(&Status { message: "odd".into(), ..text }), None);
+    }
+    proptest! {
+        /// Whatever EMR says, and however it says it, there is something to say and something to type.
+        #[test]
+        fn any_status_is_explained(
+            code in "(BOOTSTRAP_FAILURE|VALIDATION_ERROR|INTERNAL_ERROR|USER_REQUEST|[A-Z_]{1,20})",
+            message in "(\\PC{0,40}|\\PC{0,9}\\(\\PC{0,9}\\)?\\PC{0,9}bootstrap action [0-9]{0,21} ?\\PC{0,9})",
+            details in vec(("[A-Z_]{0,30}", "\\PC{0,9}", "-?[0-9]{0,21}"), 0..3),
+        ) {
+            let details = details.into_iter().map(|(code, instance, number)| Detail {
+                code,
+                data: [("instance-id".into(), instance), ("bootstrap-action".into(), number)].into(),
+            });
+            let status = Status { code, message, details: details.collect(), ..Status::default() };
+            prop_assert!(!sentence(&status).is_empty() && !advice(&status).is_empty());
+            prop_assert!(bootstrap_action(&status).is_none_or(|(_, number)| number > 0));
+        }
+
+        #[test]
+        fn any_output_has_a_cure(said: String) {
+            prop_assert!(!cause(&said).1.is_empty());
+        }
     }
 }

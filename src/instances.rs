@@ -19,6 +19,14 @@ impl Arch {
         }
     }
 
+    /// As in the names of Rust's targets.
+    pub fn target(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+
     /// Of an instance type.
     pub fn of(kind: &str) -> Arch {
         let family = kind.split('.').next().unwrap_or(kind);

@@ -1,11 +1,13 @@
 //! `fruitctl`: parse, dispatch, exit code.
 
 mod aws;
+mod bundle;
 mod cli;
 mod clock;
 mod commands;
 mod config;
 mod cost;
+mod elf;
 mod error;
 mod explain;
 mod instances;
@@ -40,6 +42,7 @@ fn main() {
         Command::Policy(args) => commands::policy::run(&cli, args),
         Command::Samples(args) => commands::samples::run(args),
         Command::Schema(args) => commands::schema::run(args),
+        Command::Version(args) => commands::version::run(args),
         Command::Man(args) => commands::man::run(args),
         Command::Completions(args) => commands::completions::run(args),
     };

@@ -49,3 +49,12 @@ def test_the_tutorial_runs(tmp_path):
         assert words in said, f"{words}\n{said}"
     sh(clear)
     assert not any(tmp_path.iterdir())
+
+
+def test_the_number_of_crates_is_as_the_readme_says():
+    """One more is a decision: say so there."""
+    words = ["cargo", "tree", "--locked", "--package", "fruitctl", "--edges", "normal", "--prefix", "none", "--target", "x86_64-unknown-linux-gnu"]
+    tree = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    crates = {line.removesuffix(" (*)") for line in tree.splitlines() if line}
+    for readme in ["README.md", "README.fr.md"]:
+        assert f"{len(crates)} crates" in (ROOT / readme).read_text(), f"{len(crates)} crates"

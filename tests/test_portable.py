@@ -1,5 +1,7 @@
 """The fruitjobs that release/jobs makes for clusters' nodes: what they ask of the node, and that they do the same."""
 
+import hashlib
+import json
 import re
 import shutil
 import statistics
@@ -8,13 +10,13 @@ import time
 
 import numpy as np
 import pytest
-from conftest import BIN, check_complete, command, fruitctl, results
+from conftest import BIN, ROOT, check_complete, command, fruitctl, results, soon
+from emulator import Emulator
+from stack import Project
 
 JOBS = BIN.parent / "jobs"
 # Emulated, and with the C library of Debian's cross compilers.
 QEMU = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]
-# A larger one has taken something in that nobody meant.
-BUDGET = 36_000_000
 
 needs_jobs = pytest.mark.skipif(not JOBS.exists(), reason="release/jobs has not run")
 
@@ -31,7 +33,6 @@ def test_it_runs_on_amazon_linux_2(arch):
     libraries = set(re.findall(r"NEEDED.*\[(.*?)\]", dynamic))
     assert libraries <= {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}, libraries
     content = program.read_bytes()
-    assert len(content) < BUDGET
     for place in {str(BIN.parent), str(JOBS.parent.parent), "/.cargo/registry"}:
         assert place.encode() not in content, place
 
@@ -62,6 +63,42 @@ def test_graviton_gives_the_same(tmp_path):
     run = check_complete(tmp_path / "there")
     assert run["images"]["results"] == 96
     assert difference(tmp_path / "here", tmp_path / "there") < 1e-4
+
+
+@needs_jobs
+def test_the_fruitjob_that_fits_the_nodes_is_shipped(tmp_path):
+    """Graviton by default: of those beside a development build's fruitctl, the one for it."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    for program in [BIN / "fruitctl", BIN / "fruitjob", JOBS / "fruitjob-aarch64"]:
+        shutil.copy2(program, place)
+    with Emulator(nodes=False, start=0.05, bootstrap=0.02, terminate=0.05, propagation=0) as aws:
+        project = Project(aws, tmp_path, "graviton")
+        process = subprocess.Popen([place / "fruitctl", "run", "--no-ssh", "--input", "s3://fruits/in"], cwd=project.folder, env=project.env,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            soon(lambda: project.calls()["elasticmapreduce:RunJobFlow"], "a cluster", seconds=60)
+        finally:
+            process.kill()
+            process.wait()
+        s3 = aws.client("s3")
+        (bucket,) = project.exists()["bucket"]
+        keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="jobs/")["Contents"]]
+        (shipped,) = [key for key in keys if key.endswith("/fruitjob")]
+        body = s3.get_object(Bucket=bucket, Key=shipped)["Body"].read()
+        assert body == (JOBS / "fruitjob-aarch64").read_bytes()
+        project.run("down", "--purge-bucket", "--force-unlock")
+
+
+def test_a_development_build_says_what_it_carries():
+    """Each template and script, with its SHA-256; no executable, and none to extract."""
+    carried = json.loads(fruitctl("version", "--bundle", "--json").stdout)["bundle"]
+    assert {"templates/fruitctl.toml", "bootstrap/step.sh", "jobs/fruitjob/src/spark.py"} <= {item["name"] for item in carried}
+    for item in carried:
+        content = (ROOT / item["name"]).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (item["bytes"], item["sha256"]), item
+    assert "a development build" in fruitctl("version").stdout
+    assert "cargo build --release --workspace" in fruitctl("version", "--extract", "nowhere", code=2).stderr
 
 
 def test_help_is_quick():

@@ -8,10 +8,7 @@ use fruitjob::error::explain_io;
 
 use crate::cli::{Cli, InitArgs, Target};
 use crate::error::{Error, Result};
-use crate::{config, ui};
-
-const LOCAL: &str = include_str!("../../templates/fruitctl.toml");
-const EMR: &str = include_str!("../../templates/fruitctl-emr.toml");
+use crate::{bundle, config, ui};
 
 /// Writes `fruitctl.toml`, or the file that `--config` names.
 pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
@@ -37,7 +34,7 @@ pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
 }
 
 fn local(input: &str, output: &str) -> String {
-    render(LOCAL, &[("input", &quoted(input)), ("output", &quoted(output))])
+    render(bundle::CONFIG_LOCAL, &[("input", &quoted(input)), ("output", &quoted(output))])
 }
 
 fn emr(project: &str, region: Option<&str>, input: Option<&str>, output: Option<&str>) -> String {
@@ -52,7 +49,7 @@ fn emr(project: &str, region: Option<&str>, input: Option<&str>, output: Option<
         ("input", line("input", input, "s3://our-photos/Training")),
         ("output", line("output", output, "s3://our-vectors/nightly")),
     ];
-    render(EMR, &values.each_ref().map(|(key, value)| (*key, value.as_str())))
+    render(bundle::CONFIG_EMR, &values.each_ref().map(|(key, value)| (*key, value.as_str())))
 }
 
 fn quoted(text: &str) -> String {

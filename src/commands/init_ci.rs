@@ -9,12 +9,7 @@ use crate::aws::{self, Aws};
 use crate::cli::{Ci, Cli, CloudArgs, InitArgs};
 use crate::error::{Error, Result};
 use crate::stack::{Names, policy};
-use crate::ui;
-
-const GITHUB: &str = include_str!("../../templates/ci/github.yml");
-const GITHUB_TRUST: &str = include_str!("../../templates/ci/github-trust.json");
-const GITLAB: &str = include_str!("../../templates/ci/gitlab.yml");
-const GITLAB_TRUST: &str = include_str!("../../templates/ci/gitlab-trust.json");
+use crate::{bundle, ui};
 
 /// Where the policies go.
 const TRUST: &str = "ci/trust-policy.json";
@@ -104,8 +99,8 @@ fn render(ci: Ci, names: &Names, repository: &str, args: &InitArgs, permissions:
         .fold(template.to_owned(), |text, (key, value)| text.replace(&format!("{{{{{key}}}}}"), value))
     };
     let (path, workflow, trust) = match ci {
-        Ci::Github => (".github/workflows/fruitctl.yml", GITHUB, GITHUB_TRUST),
-        Ci::Gitlab => (".gitlab-ci.yml", GITLAB, GITLAB_TRUST),
+        Ci::Github => (".github/workflows/fruitctl.yml", bundle::GITHUB, bundle::GITHUB_TRUST),
+        Ci::Gitlab => (".gitlab-ci.yml", bundle::GITLAB, bundle::GITLAB_TRUST),
     };
     Files {
         workflow: (path, fill(workflow)),

@@ -23,3 +23,4 @@ pub mod status;
 pub mod sweep;
 pub mod up;
 pub mod upload;
+pub mod version;

@@ -1,7 +1,7 @@
 //! Ships what a run needs: the executable for the cluster's processors and C library, the model, the step's script; to
 //! the bucket, under the hash of their content, so that each is uploaded once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fruitjob::error::explain_io;
 
@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::instances::Arch;
 use crate::stack::roles::s3_place;
 use crate::stack::{Spec, bucket, scripts};
-
-const STEP: &[u8] = include_bytes!("../../bootstrap/step.sh");
+use crate::{bundle, elf};
 
 /// What lies in the bucket now.
 #[derive(Debug, Clone)]
@@ -31,15 +30,10 @@ pub struct Shipped {
 /// Uploads what is not there yet.
 pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> {
     let bucket = &spec.bucket.name;
-    let path = match &request.executable {
-        Some(path) => path.clone(),
-        None => beside_us()?,
-    };
-    let program = read(&path, "executable")?;
-    check(&program, &path, spec)?;
+    let program = choose(request, spec)?;
     let sha256 = scripts::sha256(&program);
     let executable = put(bucket, "fruitjob", &program, aws).await?;
-    let script = put(bucket, "step.sh", STEP, aws).await?;
+    let script = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
     let model = match request.job.model.as_deref() {
         None | Some(fruitjob::model::DEFAULT) => request.job.model.clone(),
         Some(uri) if uri.contains("://") => {
@@ -58,10 +52,27 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
     Ok(Shipped { script, executable, sha256, model })
 }
 
-/// The fruitjob that lies beside this executable.
-fn beside_us() -> Result<PathBuf> {
+/// The executable that runs on the cluster: the one that is named, the one that we carry, or one beside us.
+fn choose(request: &Request, spec: &Spec) -> Result<Vec<u8>> {
+    let fitting = |path: &Path| {
+        let program = read(path, "executable")?;
+        check(&program, &path.display().to_string(), spec)?;
+        Ok(program)
+    };
+    if let Some(path) = &request.executable {
+        return fitting(path);
+    }
+    let arch = Arch::of(spec.cluster.kinds().next().unwrap_or_default());
+    if let Some(program) = bundle::job(arch) {
+        check(&program, "the fruitjob inside fruitctl", spec)?;
+        return Ok(program);
+    }
     let us = std::env::current_exe().map_err(|e| Error::usage(format!("where am I? {e}")))?;
-    Ok(us.with_file_name("fruitjob"))
+    let portable = us.with_file_name(format!("fruitjob-{}", arch.target()));
+    match fitting(&us.with_file_name("fruitjob")) {
+        Err(_) if portable.exists() => fitting(&portable),
+        other => other,
+    }
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
@@ -81,21 +92,21 @@ async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<Stri
 }
 
 /// Whether the executable runs on the cluster: its processors, and its C library's version.
-fn check(program: &[u8], path: &Path, spec: &Spec) -> Result<()> {
+fn check(program: &[u8], name: &str, spec: &Spec) -> Result<()> {
     let wrong = |why: String, next: &str| {
-        Err(Error::usage(format!("{} would not run on the cluster: {why}", path.display())).next(next))
+        Err(Error::usage(format!("{name} would not run on the cluster: {why}")).next(next))
     };
     // A script runs anywhere.
     if program.starts_with(b"#!") {
         return Ok(());
     }
-    let Some(built) = arch(program) else {
+    let Some(built) = elf::arch(program) else {
         return wrong(
             "it is no Linux program for x86-64 or aarch64".into(),
             "build fruitjob for Linux, and name it: --executable FILE",
         );
     };
-    for kind in spec.cluster.workforce.iter().flat_map(|w| &w.types) {
+    for kind in spec.cluster.kinds() {
         let needed = Arch::of(kind);
         if needed != built {
             return wrong(
@@ -109,7 +120,7 @@ fn check(program: &[u8], path: &Path, spec: &Spec) -> Result<()> {
         std::env::var("FRUITCTL_NODE_GLIBC").ok().and_then(|text| text.split_once('.')?.1.parse().ok());
     let listed = if spec.cluster.release.starts_with("emr-7") { 34 } else { 26 };
     let has = (2, emulated.unwrap_or(listed));
-    let needs = glibc(program);
+    let needs = elf::glibc(program);
     if needs > has {
         return wrong(
             format!(
@@ -120,43 +131,4 @@ fn check(program: &[u8], path: &Path, spec: &Spec) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// From the ELF header. Source: man 5 elf, e_machine.
-fn arch(program: &[u8]) -> Option<Arch> {
-    if !program.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    match program.get(18..20)? {
-        [0x3e, 0] => Some(Arch::X86_64),
-        [0xb7, 0] => Some(Arch::Aarch64),
-        _ => None,
-    }
-}
-
-/// The newest version of glibc's symbols that is asked for.
-fn glibc(program: &[u8]) -> (u32, u32) {
-    const MARK: &[u8] = b"GLIBC_2.";
-    let mut newest = (2, 0);
-    let mut rest = program;
-    while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
-        rest = &rest[at + MARK.len()..];
-        let digits: String = rest.iter().take_while(|b| b.is_ascii_digit()).map(|b| *b as char).collect();
-        newest = newest.max((2, digits.parse().unwrap_or(0)));
-    }
-    newest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_executable_says_what_it_needs() {
-        let us = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        assert_eq!(arch(&us), Some(if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }));
-        assert!(glibc(&us) > (2, 10) || cfg!(target_env = "musl"));
-        assert_eq!(arch(b"#!/bin/sh"), None);
-        assert_eq!(glibc(b"..GLIBC_2.17\0GLIBC_2.34\0GLIBC_2.4\0"), (2, 34));
-    }
 }

@@ -113,7 +113,7 @@ impl Feed {
         self.source = Source::Done;
         if !self.partial.is_empty() {
             let line = std::mem::take(&mut self.partial);
-            sink(self.stream, &String::from_utf8_lossy(&line));
+            sink(self.stream, String::from_utf8_lossy(&line).trim_end_matches('\r'));
         }
     }
 
@@ -386,25 +386,43 @@ pub async fn target(cluster: &str, host: &str, spec: &Spec, aws: &Aws) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::Mutex;
 
-    #[test]
-    fn lines_arrive_once_however_they_are_cut() {
-        let text = "one\ntwo\r\n\nfour with é\nlast without an end";
-        for size in 1..text.len() {
-            let lines = Mutex::new(Vec::new());
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Every line once, in order, however it is cut on its way; bytes that are no text too.
+        #[test]
+        fn lines_arrive_once_however_they_are_cut(
+            lines in vec(vec(prop_oneof![any::<u8>(), Just(b'\r')], 0..9), 0..9),
+            ends: bool,
+            cuts in vec(1..9usize, 1..99),
+        ) {
+            let without_end = |line: &Vec<u8>| line.iter().copied().filter(|b| *b != b'\n').collect::<Vec<_>>();
+            let mut text: Vec<u8> = lines.iter().flat_map(|line| [without_end(line), b"\n".to_vec()].concat()).collect();
+            if !ends {
+                text.pop();
+            }
+            let heard = Mutex::new(Vec::new());
             let sink = |_: Stream, line: &str| {
-                lines.lock().unwrap().push(line.to_owned());
+                heard.lock().unwrap().push(line.to_owned());
                 false
             };
             let mut feed = Feed { stream: Stream::Out, source: Source::None, offset: 0, partial: Vec::new() };
-            for piece in text.as_bytes().chunks(size) {
+            let (mut rest, mut cuts) = (&text[..], cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
                 feed.take(piece, &sink);
+                rest = after;
             }
             feed.finish(&sink);
-            assert_eq!(*lines.lock().unwrap(), ["one", "two", "", "four with é", "last without an end"]);
-            assert_eq!(feed.offset, text.len() as u64);
+            let whole = String::from_utf8_lossy(&text).into_owned();
+            let lines: Vec<_> = whole.lines().map(|line| line.trim_end_matches('\r')).collect();
+            prop_assert_eq!(&*heard.lock().unwrap(), &lines);
+            prop_assert_eq!(feed.offset, text.len() as u64);
         }
     }
 }

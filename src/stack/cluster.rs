@@ -41,6 +41,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Instance types, of all roles.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.workforce.iter().flat_map(|w| &w.types).map(String::as_str)
+    }
+
     /// As configured.
     pub fn new(config: &ClusterConfig) -> Result<Spec> {
         let wrong = |what: String| Err(Error::usage(what).next("mend [cluster] in fruitctl.toml"));

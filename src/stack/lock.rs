@@ -65,9 +65,22 @@ impl Holder {
         }
     }
 
+    /// What cannot be read was written by another version; it is waited for as long as a lock can live.
+    fn parse(body: &[u8]) -> Holder {
+        serde_json::from_slice(body).unwrap_or_else(|_| Holder {
+            id: String::new(),
+            owner: "another version of fruitctl".into(),
+            doing: "something".into(),
+            since: clock::now(),
+            expires: clock::now() + LEASE,
+            machine: None,
+            process: None,
+        })
+    }
+
     /// Whether nobody stands behind it any more.
     fn is_dead(&self) -> bool {
-        if self.expires + SKEW <= clock::now() {
+        if self.expires.saturating_add(SKEW) <= clock::now() {
             return true;
         }
         match &self.process {
@@ -128,17 +141,7 @@ pub async fn holder(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<Holde
 
 async fn read(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<(Holder, String)>> {
     let Some((body, etag)) = aws.get_object(bucket, &name.0).await? else { return Ok(None) };
-    // What cannot be read was written by another version; it is waited for as long as a lock can live.
-    let holder = serde_json::from_slice(&body).unwrap_or_else(|_| Holder {
-        id: String::new(),
-        owner: "another version of fruitctl".into(),
-        doing: "something".into(),
-        since: clock::now(),
-        expires: clock::now() + LEASE,
-        machine: None,
-        process: None,
-    });
-    Ok(Some((holder, etag)))
+    Ok(Some((Holder::parse(&body), etag)))
 }
 
 /// Takes the lock, waiting at most `wait` seconds for whoever holds it; `waiting` hears who that is.
@@ -280,6 +283,9 @@ pub async fn force(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<Holder
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -297,5 +303,23 @@ mod tests {
         assert!(
             !Holder { machine: Some("another".into()), process: Some((pid, "1".into())), ..me }.is_dead()
         );
+    }
+    proptest! {
+        /// Whatever lies there: somebody's, until the time is over for which a lock can live.
+        #[test]
+        fn a_damaged_lock_is_somebodys(body: Vec<u8>) {
+            prop_assert!(!Holder::parse(&body).is_dead());
+        }
+
+        #[test]
+        fn a_lock_of_elsewhere_is_dead_when_its_time_is_long_over(since: i64, expires: i64) {
+            let body = json!({
+                "id": "1", "owner": "ana@elsewhere", "doing": "up", "since": since, "expires": expires,
+                "machine": "another", "process": [7, "1"],
+            });
+            let holder = Holder::parse(body.to_string().as_bytes());
+            prop_assert_eq!(holder.expires, expires);
+            prop_assert_eq!(holder.is_dead(), expires < clock::now() - SKEW);
+        }
     }
 }

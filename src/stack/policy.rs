@@ -4,9 +4,8 @@
 use serde_json::Value;
 
 use super::{Names, roles};
+use crate::bundle;
 use crate::config::Config;
-
-const OPERATOR: &str = include_str!("../../templates/iam/operator.json");
 
 /// The policy document.
 pub fn operator(names: &Names, config: &Config) -> Value {
@@ -14,7 +13,7 @@ pub fn operator(names: &Names, config: &Config) -> Value {
     let service = config.roles.service.clone().unwrap_or_else(|| names.service_role());
     let node = config.roles.node.clone().unwrap_or_else(|| names.node_role());
     let mut document = roles::render(
-        OPERATOR,
+        bundle::OPERATOR,
         names,
         &[("bucket", &bucket), ("service_role", &service), ("node_role", &node)],
     );

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Change, Names, PROJECT, Resource, bucket};
 use crate::aws::Aws;
 use crate::aws::iam::{Profile, Role};
+use crate::bundle;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
@@ -34,13 +35,10 @@ pub struct Observed {
     pub profile: Option<Profile>,
 }
 
-const SERVICE_POLICY: &str = include_str!("../../templates/iam/service-role.json");
-const NODE_POLICY: &str = include_str!("../../templates/iam/node-role.json");
-
 impl Spec {
     /// EMR's role.
     pub fn service(names: &Names, config: &Config) -> Spec {
-        let document = render(SERVICE_POLICY, names, &[("node_role", &node_role(names, config))]);
+        let document = render(bundle::SERVICE_ROLE, names, &[("node_role", &node_role(names, config))]);
         Spec {
             name: config.roles.service.clone().unwrap_or_else(|| names.service_role()),
             existing: config.roles.service.is_some(),
@@ -53,7 +51,7 @@ impl Spec {
 
     /// The nodes' role.
     pub fn node(names: &Names, config: &Config, bucket: &bucket::Spec) -> Spec {
-        let mut document = render(NODE_POLICY, names, &[("bucket", &bucket.name)]);
+        let mut document = render(bundle::NODE_ROLE, names, &[("bucket", &bucket.name)]);
         let statements = document["Statement"].as_array_mut().expect("the template has statements");
         // Input and output may lie in buckets of their own.
         if let Some((other, prefix)) = config.job.input.as_deref().and_then(s3_place) {

@@ -11,6 +11,7 @@ use super::{Change, Resource};
 use crate::aws::Aws;
 use crate::aws::emr::BootstrapAction;
 use crate::aws::s3::Only;
+use crate::bundle;
 use crate::config::BootstrapConfig;
 use crate::error::{Error, Result};
 
@@ -27,11 +28,10 @@ pub struct Script {
     pub args: Vec<String>,
 }
 
-const HOST_KEYS: &[u8] = include_bytes!("../../bootstrap/hostkeys.sh");
-
 /// Ours, by which a node says who it is; then the configured scripts.
 pub fn read(configured: &[BootstrapConfig], bucket: &str, region: &str) -> Result<Vec<Script>> {
-    let ours = Script::new("hostkeys.sh", HOST_KEYS.to_vec(), vec![bucket.to_owned(), region.to_owned()]);
+    let ours =
+        Script::new("hostkeys.sh", bundle::HOST_KEYS.into(), vec![bucket.to_owned(), region.to_owned()]);
     let configured = configured.iter().map(|config| {
         let content = std::fs::read(&config.script).map_err(|e| {
             Error::usage(format!("cannot read the bootstrap action {}: {}", config.script, explain_io(&e)))

@@ -24,7 +24,8 @@ use crate::job::Job;
 use crate::record::SparkRecord;
 use crate::session::{Context, Worker};
 
-const DRIVER: &str = include_str!("spark.py");
+/// What Spark is submitted: a driver that hands tasks to executables.
+pub const DRIVER: &str = include_str!("spark.py");
 /// Tells the driver who submitted it.
 const LAUNCHER: &str = "FRUITJOB_LAUNCHER";
 /// When that was, in milliseconds since 1970.

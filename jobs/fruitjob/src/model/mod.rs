@@ -23,7 +23,7 @@ use crate::storage::Location;
 pub const DEFAULT: &str = "builtin";
 
 /// A small MobileNetV2, trained on fruit; see `jobs/fruitjob/training/MODEL_CARD.md`.
-const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
+pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
 
 /// The most features a backbone may have: the covariance of this many takes 512 MB.
 pub const MAX_FEATURES: usize = 8192;

@@ -1,0 +1,12 @@
+//! Event lines, as they come from a node: any line is an event or is none; an event is the same written and read again.
+#![no_main]
+
+use fruitjob::Event;
+
+libfuzzer_sys::fuzz_target!(|line: &str| {
+    if let Ok(event) = serde_json::from_str::<Event>(line) {
+        let text = serde_json::to_string(&event).unwrap();
+        let again: Event = serde_json::from_str(&text).unwrap();
+        assert_eq!(text, serde_json::to_string(&again).unwrap());
+    }
+});

@@ -1,0 +1,14 @@
+//! Images: any bytes are pixels, as many as are said, or a reason in one line.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: {
+    // A decoder that panics is caught, and its picture a reject. What is not caught still ends the process.
+    std::panic::set_hook(Box::new(|_| {}));
+}, |bytes: &[u8]| {
+    match fruitjob::decode::decode(bytes) {
+        Ok(rgb) => assert_eq!(rgb.pixels.len(), 3 * rgb.width as usize * rgb.height as usize),
+        Err(reason) => assert!(!reason.is_empty() && !reason.contains('\n'), "{reason:?}"),
+    }
+});

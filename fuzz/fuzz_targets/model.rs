@@ -1,0 +1,26 @@
+//! Models: any bytes are a backbone, or an error.
+#![no_main]
+
+use std::cell::LazyCell;
+
+use fruitjob::model::{Model, PreprocessingOptions};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: {
+    std::panic::set_hook(Box::new(|_| {}));
+}, |bytes: &[u8]| {
+    thread_local! {
+        static PLACE: LazyCell<(tempfile::NamedTempFile, tokio::runtime::Runtime)> = LazyCell::new(|| {
+            (tempfile::NamedTempFile::new().unwrap(), fruitjob::runtime().unwrap())
+        });
+    }
+    PLACE.with(|place| {
+        let (file, runtime) = &**place;
+        std::fs::write(file.path(), bytes).unwrap();
+        let name = file.path().to_str().unwrap();
+        let model = Model::load(name, &PreprocessingOptions::default(), Default::default(), runtime.handle());
+        if let Err(error) = model {
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    });
+});

@@ -1,0 +1,27 @@
+# Sourced by release/jobs and release/build: builds that run on old systems, and are the same bytes wherever they are made.
+target=${CARGO_TARGET_DIR:-$PWD/target}
+
+# zig and cargo-zigbuild, in target/zig: a C compiler and linker for any processor and any glibc.
+need_zig() {
+  local stamp
+  stamp=$target/zig/$(sha256sum release/requirements.txt | cut -c1-16)
+  if [ ! -e "$stamp" ]; then
+    rm -rf "$target/zig"
+    python3 -m venv "$target/zig"
+    "$target/zig/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r release/requirements.txt
+    touch "$stamp"
+  fi
+  PATH=$target/zig/bin:$PATH
+}
+
+# build_portable PROFILE PACKAGE ARCH [OPTION...]: to $target/ARCH-unknown-linux-gnu/PROFILE. Amazon Linux 2 has glibc 2.26.
+build_portable() {
+  local profile=$1 package=$2 arch=$3 cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  shift 3
+  if command -v rustup >/dev/null; then rustup --quiet target add "$arch-unknown-linux-gnu"; fi
+  # No path of this machine, and no time, in what is made.
+  RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/fruitctl" \
+  CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/fruitctl" \
+  SOURCE_DATE_EPOCH=0 \
+    cargo zigbuild --quiet --locked --profile "$profile" --package "$package" --target "$arch-unknown-linux-gnu.2.26" "$@"
+}

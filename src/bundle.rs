@@ -1,0 +1,66 @@
+//! What this one executable carries: templates, scripts for the nodes, the table of prices; and, in a release, a fruitjob
+//! for each kind of processor.
+//!
+//! `release/build` makes the latter and builds with the feature `bundle`. A development build carries none, and ships the
+//! fruitjob that lies beside it.
+
+use fruitjob::model::BUILTIN;
+use fruitjob::spark::DRIVER;
+
+use crate::instances::Arch;
+
+macro_rules! files {
+    ($($name:ident = $path:literal;)*) => {
+        $(#[doc = concat!("`", $path, "`")] pub const $name: &str = include_str!(concat!("../", $path));)*
+
+        /// Files that are carried as they are: where they lie in the source, and their content.
+        pub const FILES: &[(&str, &[u8])] = &[
+            $(($path, $name.as_bytes()),)*
+            ("jobs/fruitjob/src/spark.py", DRIVER.as_bytes()),
+            ("jobs/fruitjob/models/builtin.onnx", BUILTIN),
+        ];
+    };
+}
+
+files! {
+    HOST_KEYS = "bootstrap/hostkeys.sh";
+    STEP = "bootstrap/step.sh";
+    PRICES = "src/prices.toml";
+    CONFIG_LOCAL = "templates/fruitctl.toml";
+    CONFIG_EMR = "templates/fruitctl-emr.toml";
+    SERVICE_ROLE = "templates/iam/service-role.json";
+    NODE_ROLE = "templates/iam/node-role.json";
+    OPERATOR = "templates/iam/operator.json";
+    GITHUB = "templates/ci/github.yml";
+    GITHUB_TRUST = "templates/ci/github-trust.json";
+    GITLAB = "templates/ci/gitlab.yml";
+    GITLAB_TRUST = "templates/ci/gitlab-trust.json";
+}
+
+#[cfg(feature = "bundle")]
+macro_rules! job {
+    ($arch:literal) => {
+        include_bytes!(concat!(
+            env!("FRUITCTL_JOBS", "the feature 'bundle' is for release/build"),
+            "/fruitjob-",
+            $arch,
+            ".zst"
+        ))
+    };
+}
+
+#[cfg(feature = "bundle")]
+const JOBS: &[(Arch, &[u8])] = &[(Arch::X86_64, job!("x86_64")), (Arch::Aarch64, job!("aarch64"))];
+#[cfg(not(feature = "bundle"))]
+const JOBS: &[(Arch, &[u8])] = &[];
+
+/// The processors for which a fruitjob is carried.
+pub fn arches() -> impl Iterator<Item = Arch> {
+    JOBS.iter().map(|(arch, _)| *arch)
+}
+
+/// The fruitjob for these processors, if one is carried.
+pub fn job(arch: Arch) -> Option<Vec<u8>> {
+    let (_, packed) = JOBS.iter().find(|(of, _)| *of == arch)?;
+    Some(zstd::decode_all(*packed).expect("release/build packed it"))
+}
