@@ -6,9 +6,7 @@ use std::cell::LazyCell;
 use fruitjob::model::{Model, PreprocessingOptions};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: {
-    std::panic::set_hook(Box::new(|_| {}));
-}, |bytes: &[u8]| {
+fuzz_target!(|bytes: &[u8]| {
     thread_local! {
         static PLACE: LazyCell<(tempfile::NamedTempFile, tokio::runtime::Runtime)> = LazyCell::new(|| {
             (tempfile::NamedTempFile::new().unwrap(), fruitjob::runtime().unwrap())

@@ -3,12 +3,13 @@
 //! panics costs one image.
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
+
+use crate::error::caught;
 
 /// The most pixels an image may have: 50 megapixels, 150 MB of RGB.
 pub const MAX_PIXELS: u64 = 50_000_000;
@@ -38,7 +39,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
         _ => Err(format!("not a JPEG or PNG{}", sniff(bytes))),
     };
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("the decoder failed on this file".into()))
+    caught(decode).unwrap_or_else(|_| Err("the decoder failed on this file".into()))
 }
 
 fn check_size(width: u64, height: u64) -> Result<(), String> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::parquet_io::Writer;
 use crate::storage::Output;
 use crate::{layout, parquet_io};
@@ -70,7 +70,7 @@ pub fn save(output: &Output, model_key: &str, partition_key: &str, rows: &[Row])
 /// The counts of a partition, when its features are kept and whole.
 pub fn summary(output: &Output, model_key: &str, partition_key: &str) -> Result<Option<Summary>> {
     let Some(bytes) = output.get(&layout::features(model_key, partition_key))? else { return Ok(None) };
-    let Ok(part) = parquet_io::open(bytes) else { return Ok(None) };
+    let Ok(Ok(part)) = caught(|| parquet_io::open(bytes)) else { return Ok(None) };
     Ok(parquet_io::metadata(part.metadata(), SUMMARY).and_then(|text| serde_json::from_str(text).ok()))
 }
 
@@ -98,8 +98,8 @@ fn read<T>(
 ) -> Result<T> {
     let name = layout::features(model_key, partition_key);
     let bytes = output.get(&name)?.ok_or_else(|| layout::missing(output, &name, "featurize"))?;
-    decode(bytes).map_err(|e| {
-        Error::Failed(format!("{} is damaged ({e}); delete it and run again", output.path(&name)))
+    caught(|| decode(bytes).map_err(|e| e.to_string())).unwrap_or_else(Err).map_err(|why| {
+        Error::Failed(format!("{} is damaged ({why}); delete it and run again", output.path(&name)))
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::decode;
 use crate::engine::{Batch, Done, Task};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::event::Stage;
 use crate::features::{self, Reject, Row};
 use crate::listing::Entry;
@@ -91,7 +91,7 @@ impl Old {
             for key in others {
                 session.context.check()?;
                 let Some(bytes) = session.output.get(&layout::features(model_key, key))? else { continue };
-                let Ok(part) = parquet_io::open(bytes) else { continue };
+                let Ok(Ok(part)) = caught(|| parquet_io::open(bytes)) else { continue };
                 parts.push((key.to_owned(), parquet_io::span(part.metadata(), 0)));
             }
         }

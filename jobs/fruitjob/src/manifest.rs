@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::RowGroupMetaData;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::listing::{Entry, share};
 use crate::parquet_io::Writer;
 use crate::partition::{Cutter, MANY, target_len};
@@ -58,7 +58,8 @@ impl Manifest {
     /// The same, of a copy; `None` where there is none.
     pub(crate) fn open(output: &Output, name: &str) -> Result<Option<Self>> {
         let Some(object) = output.open_object(name)? else { return Ok(None) };
-        let footer = parquet_io::footer(&object)?.map_err(|e| damaged(&object, &e))?;
+        let footer = caught(|| parquet_io::footer(&object)).map_err(|why| damaged(&object, &why))??;
+        let footer = footer.map_err(|e| damaged(&object, &e))?;
         let text = |key| parquet_io::metadata(footer.metadata(), key).unwrap_or_default().to_owned();
         let (input, keys) = (text(INPUT), text(KEYS));
         let groups = footer.metadata().row_groups();
@@ -69,21 +70,26 @@ impl Manifest {
         let partition = |(group, key): (&RowGroupMetaData, &str)| {
             let (key, bytes) = key.split_once(':')?;
             Some(Partition {
-                images: group.num_rows() as u64,
+                images: group.num_rows().try_into().ok()?,
                 bytes: bytes.parse().ok()?,
                 key: key.to_owned(),
             })
         };
         let partitions: Option<Vec<Partition>> = groups.iter().zip(keys).map(partition).collect();
         let partitions = partitions.ok_or_else(|| damaged(&object, &"no keys of partitions"))?;
-        let images = partitions.iter().map(|p| p.images).sum();
+        let images = partitions.iter().try_fold(0u64, |sum, p| sum.checked_add(p.images));
+        let images = images.ok_or_else(|| damaged(&object, &"more images than there can be"))?;
         Ok(Some(Manifest { input, images, partitions, object, footer }))
     }
 
     /// The images of one partition, read.
     pub fn entries(&self, partition: usize) -> Result<Vec<Entry>> {
+        caught(|| self.read(partition)).unwrap_or_else(|why| Err(damaged(&self.object, &why)))
+    }
+
+    fn read(&self, partition: usize) -> Result<Vec<Entry>> {
         let batches = parquet_io::row_group(&self.object, &self.footer, partition)?;
-        let mut entries = Vec::with_capacity(self.partitions[partition].images as usize);
+        let mut entries = Vec::new();
         let mut last_label = Arc::from("");
         for batch in batches.map_err(|e| damaged(&self.object, &e))? {
             let text = |column: usize| batch.column(column).as_string::<i32>();

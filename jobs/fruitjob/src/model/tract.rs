@@ -6,7 +6,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::{Backbone, MAX_FEATURES, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::preprocess::{Layout, Preprocessing};
 
 struct Tract {
@@ -19,6 +19,13 @@ struct Tract {
 /// Compiles the graph for one image of the preprocessing's size, and runs it once to see that it gives one
 /// finite vector.
 pub fn compile(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<impl Backbone + use<>, String> {
+    // tract indexes and unwraps where a graph contradicts itself.
+    caught(|| compile_sound(proto, preprocessing)).unwrap_or_else(|why| {
+        Err(format!("it is damaged, or made in a way that tract does not know ({why})"))
+    })
+}
+
+fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<Tract, String> {
     let [h, w] = preprocessing.size.map(|s| s as usize);
     let shape = match preprocessing.layout {
         Layout::Nchw => [1, 3, h, w],
