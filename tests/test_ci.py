@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BIN, events, fruitctl
+from conftest import BIN, ROOT, events, fruitctl
 from emulator import Emulator, access, node
 from nights import Nights
 
@@ -43,6 +43,16 @@ def test_the_github_workflow_passes_actionlint(tmp_path):
     # The linter can say no.
     workflow.write_text(workflow.read_text().replace("needs: run", "needs: walk"))
     assert subprocess.run([LINT, workflow], capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_our_own_workflows(name):
+    """Linted, and every action pinned by its hash."""
+    workflow = ROOT / ".github" / "workflows" / f"{name}.yml"
+    uses = re.findall(r"uses: (\S+)", workflow.read_text())
+    assert uses and all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action) for action in uses), uses
+    if LINT.exists():
+        subprocess.run([LINT, workflow], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("ci, schema", [("github", "github-workflows"), ("gitlab", "gitlab-ci")])

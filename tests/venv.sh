@@ -47,3 +47,9 @@ need_sshd() {
   { command -v sshd || [ -x /usr/sbin/sshd ]; } >/dev/null || apt openssh-server ||
     echo "no sshd (apt-get install openssh-server): emulated clusters have no nodes, and tests that need them are skipped" >&2
 }
+
+# Executables for aarch64 run on it.
+need_qemu() {
+  { command -v qemu-aarch64 && [ -d /usr/aarch64-linux-gnu/lib ]; } >/dev/null || apt qemu-user libc6-arm64-cross libgcc-s1-arm64-cross ||
+    echo "no qemu-aarch64: the executable for Graviton is not run" >&2
+}

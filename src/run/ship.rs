@@ -111,7 +111,7 @@ fn check(program: &[u8], name: &str, spec: &Spec) -> Result<()> {
         if needed != built {
             return wrong(
                 format!("it is for {}, and {kind} is {}", built.name(), needed.name()),
-                "choose types of one kind under [cluster], such as m5.xlarge for x86-64 and m6g.xlarge for aarch64; or name another: --executable FILE",
+                "choose types of one kind under [cluster], such as m5.xlarge for x86-64 and m6g.xlarge for aarch64; in a clone, release/jobs target/release builds for both; or name another: --executable FILE",
             );
         }
     }
@@ -127,7 +127,7 @@ fn check(program: &[u8], name: &str, spec: &Spec) -> Result<()> {
                 "it needs glibc {}.{}, and {} has {}.{}",
                 needs.0, needs.1, spec.cluster.release, has.0, has.1
             ),
-            "build it for an older glibc (cargo zigbuild --target x86_64-unknown-linux-gnu.2.26), or set release under [cluster] to emr-7",
+            "in a clone, release/jobs target/release builds one for glibc 2.26; or set release under [cluster] to emr-7",
         );
     }
     Ok(())
