@@ -40,7 +40,7 @@ pub fn run(args: &VersionArgs) -> Result<()> {
     let version = Version {
         version: env!("CARGO_PKG_VERSION"),
         built_for: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        bundle: if args.bundle { items() } else { Vec::new() },
+        bundle: if args.bundle || args.json { items() } else { Vec::new() },
     };
     if args.json {
         ui::json(&version);
