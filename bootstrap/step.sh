@@ -8,15 +8,6 @@ region=$1 uri=$2 sha256=$3 seconds=$4
 shift 4
 export AWS_REGION=$region AWS_DEFAULT_REGION=$region
 
-work=$(mktemp -d "${FRUITCTL_WORK:-/mnt}/fruitjob-XXXXXXXX")
-trap 'rm -rf "$work"' EXIT
-aws s3 cp --only-show-errors --region "$region" "$uri" "$work/fruitjob"
-echo "$sha256  $work/fruitjob" | sha256sum --check --quiet || {
-  echo "error: $uri is not what was shipped: its SHA-256 is not $sha256" >&2
-  exit 1
-}
-chmod +x "$work/fruitjob"
-
 # EMR does not count a program that is not YARN's as activity, and would end the cluster under it. It asks for this.
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-auto-termination-policy.html
 busy=/emr/metricscollector/isbusy
@@ -27,6 +18,16 @@ busy=/emr/metricscollector/isbusy
   done
 ) </dev/null >/dev/null 2>&1 &
 touching=$!
+trap 'kill "$touching" 2>/dev/null' EXIT
+
+work=$(mktemp -d "${FRUITCTL_WORK:-/mnt}/fruitjob-XXXXXXXX")
+trap 'kill "$touching" 2>/dev/null; rm -rf "$work"' EXIT
+aws s3 cp --only-show-errors --region "$region" "$uri" "$work/fruitjob"
+echo "$sha256  $work/fruitjob" | sha256sum --check --quiet || {
+  echo "error: $uri is not what was shipped: its SHA-256 is not $sha256" >&2
+  exit 1
+}
+chmod +x "$work/fruitjob"
 
 timeout --signal=TERM --kill-after=60 "$seconds" "$work/fruitjob" "$@" &
 job=$!
@@ -35,7 +36,6 @@ code=0
 wait "$job" || code=$?
 # Told to stop: wait for what it still writes.
 if kill -0 "$job" 2>/dev/null; then code=0; wait "$job" || code=$?; fi
-kill "$touching" 2>/dev/null || true
 if [ "$code" = 124 ]; then
   echo "error: stopped after $seconds seconds, as --max-duration allows" >&2
 elif [ "$code" -gt 128 ]; then

@@ -18,10 +18,13 @@ pytestmark = pytest.mark.skipif(node.available() is not None, reason=f"clusters 
 # Types for this machine's processors, and a cluster that ends soon when nobody wants it.
 CLUSTER = "idle_minutes = 1\n[cluster.primary]\ntypes = [\"m5.xlarge\"]\n[cluster.core]\ncount = 0\n"
 
+# Pace of idle minutes.
+IDLE = 0.2
+
 
 @pytest.fixture(scope="module")
 def aws():
-    with Emulator(start=0.05, bootstrap=0.02, terminate=0.05, propagation=0, logs=0.3, idle=0.2) as aws:
+    with Emulator(start=0.05, bootstrap=0.02, terminate=0.05, propagation=0, logs=0.3, idle=IDLE) as aws:
         yield aws
 
 
@@ -31,6 +34,7 @@ def project(aws, tmp_path):
     yield project
     aws.faults.clear()
     aws.emr.failures.clear()
+    aws.emr.pace["idle"] = IDLE
     if project.exists():
         project.run("down", "--purge-bucket", "--force-unlock", code=None)
     aws.emr.stop()
@@ -256,7 +260,7 @@ def test_throttling_on_every_call(aws, project):
 def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
     """By the command, or by itself: within its idle time, or when its step is done. And there never is a second one."""
     job = script(project, "sleep 2")
-    aws.emr.pace["idle"] = 0.03
+    aws.emr.pace["idle"] = 0.06
     if standing:
         project.run("up", "--wait")
     since = len(aws.log)
@@ -278,7 +282,6 @@ def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
         soon(lambda: not living(aws), seconds=30)
         assert len(set(aws.emr.clusters) - before) <= (0 if standing else 1), point
         assert aws.client("emr").list_clusters(ClusterStates=ACTIVE)["Clusters"] == []
-    aws.emr.pace["idle"] = 0.2
 
 
 def test_around_a_run(aws, project, pictures):
@@ -335,14 +338,13 @@ def test_two_runs_over_one_output(aws, project):
 
 def test_a_working_step_is_not_idle(aws, project):
     """EMR would end a cluster under a native program; the step's script says that it works, for as long as it does."""
-    aws.emr.pace["idle"] = 0.02
-    done = project.run("run", "--keep", "--executable", script(project, "sleep 4; echo woken"), code=6)
+    aws.emr.pace["idle"] = 0.05
+    done = project.run("run", "--keep", "--executable", script(project, "sleep 9; echo woken"), code=6)
     assert "woken" in done.stdout and "the results are incomplete" in done.stderr, done.stderr
     assert "is kept; fruitctl down ends it" in done.stderr
     (cluster,) = aws.emr.clusters.values()
     soon(lambda: not cluster.lives())
     assert "idle" in cluster.reason["Message"] and cluster.steps[0].state == "COMPLETED"
-    aws.emr.pace["idle"] = 0.2
 
 
 def test_large_files_go_up_in_parts(aws, project, tmp_path):
