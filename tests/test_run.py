@@ -63,6 +63,7 @@ def pictures(tmp_path_factory):
 @pytest.mark.parametrize("one_shot", [False, True])
 def test_from_pictures_to_results(aws, project, pictures, tmp_path, one_shot):
     """500 images; the same bytes as here; the report on disk; the cluster gone."""
+    aws.emr.pace["idle"] = 1  # the cluster waits for us, however slow this machine is
     if not one_shot:
         project.run("up", "--wait")
     assert json.loads(project.run("upload", "--json", pictures).stdout)["uploaded"] == 500
@@ -286,6 +287,7 @@ def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
 
 def test_around_a_run(aws, project, pictures):
     """Logs, results, the same again; a shell on the node, and the ports of its web pages."""
+    aws.emr.pace["idle"] = 1  # the cluster waits for us, however slow this machine is
     project.run("upload", pictures)
     assert "there is no run yet" in project.run("logs", code=2).stderr
     project.run("run", "-k", "7")
