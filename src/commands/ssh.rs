@@ -49,7 +49,8 @@ fn failed(error: std::io::Error) -> Error {
 /// The project's cluster, and how to reach it.
 fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
     let config = cloud::config(cli, args)?;
-    cloud::block_on(async {
+    // Not cloud::block_on, which listens to signals: one that came between this and 'ssh' would be heard by nobody.
+    fruitjob::runtime()?.block_on(Box::pin(async {
         let (aws, names) = cloud::connect(&config).await?;
         let spec = Spec::resolve(&config, &aws).await?;
         let clusters = cluster::observe(&names, &aws).await?;
@@ -66,7 +67,7 @@ fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
             .next("log in from there"));
         }
         target(&found.id, found.primary_dns.as_deref().unwrap_or_default(), &spec, &aws).await
-    })
+    }))
 }
 
 /// `ssh` that believes the published keys and nothing else, and hands on no credentials.
