@@ -17,11 +17,11 @@ busy=/emr/metricscollector/isbusy
     sleep "${FRUITCTL_BUSY_SECONDS:-30}"
   done
 ) </dev/null >/dev/null 2>&1 &
-touching=$!
-trap 'kill "$touching" 2>/dev/null' EXIT
+touching=$! work=
+# A signal to all of the step has ended it already.
+trap 'kill "$touching" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 work=$(mktemp -d "${FRUITCTL_WORK:-/mnt}/fruitjob-XXXXXXXX")
-trap 'kill "$touching" 2>/dev/null; rm -rf "$work"' EXIT
 aws s3 cp --only-show-errors --region "$region" "$uri" "$work/fruitjob"
 echo "$sha256  $work/fruitjob" | sha256sum --check --quiet || {
   echo "error: $uri is not what was shipped: its SHA-256 is not $sha256" >&2

@@ -22,6 +22,13 @@ ebs_gb = 32
 """
 
 
+def settle(aws):
+    """After a test: no faults, no clusters, and nothing that the validation refused."""
+    aws.faults.clear()
+    assert not aws.refused, aws.refused[:5]
+    aws.emr.stop()
+
+
 class Project:
     """A project of its own in an emulated account. `key` signs its calls, so that they can be told from others'."""
 

@@ -13,7 +13,7 @@ import time
 import pytest
 from conftest import command
 from emulator import Emulator, Fault
-from stack import Project
+from stack import Project, settle
 
 READS = re.compile(r"\w+:(Get|List|Describe|Head)")
 
@@ -39,9 +39,7 @@ def aws():
 @pytest.fixture(autouse=True)
 def clean(aws):
     yield
-    aws.faults.clear()
-    assert not aws.refused, aws.refused[:5]
-    aws.emr.stop()
+    settle(aws)
 
 
 def calls(project, *args):

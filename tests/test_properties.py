@@ -9,7 +9,7 @@ import random
 
 import pytest
 from emulator import Emulator, Fault
-from stack import PACE, Project
+from stack import Project, settle
 from test_kills import kill
 
 TYPES = [["m5.xlarge"], ["m6g.xlarge"], ["m5.xlarge", "m5.2xlarge"]]
@@ -25,9 +25,7 @@ def aws():
 @pytest.fixture(autouse=True)
 def clean(aws):
     yield
-    aws.faults.clear()
-    assert not aws.refused, aws.refused[:5]
-    aws.emr.stop()
+    settle(aws)
 
 
 def draw(rng):
