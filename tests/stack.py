@@ -4,6 +4,7 @@ import subprocess
 from collections import Counter
 
 from conftest import command, fruitctl
+from emulator import Fault
 
 # Waits are a hundred times shorter.
 PACE = "0.01"
@@ -51,6 +52,25 @@ class Project:
     def start(self, *args, stdout=subprocess.DEVNULL):
         """Starts it; stderr is to be read."""
         return subprocess.Popen(command("fruitctl", *args), cwd=self.folder, env=self.env, stdout=stdout, stderr=subprocess.PIPE, text=True)
+
+    def killed(self, mode, call, nth, *args):
+        """Runs it until its nth call of this name, and kills it before that is applied or after; whether it came so far."""
+        fault = Fault(call, mode, first=nth, times=1, key=self.key)
+        holder = {}
+
+        def strike():
+            while "process" not in holder:
+                pass
+            holder["process"].kill()
+            holder["process"].wait()
+
+        fault.kill = strike
+        self.aws.faults[:] = [fault]
+        holder["process"] = self.start(*args)
+        _, stderr = holder["process"].communicate(timeout=120)
+        self.aws.faults.clear()
+        assert "panicked" not in stderr, stderr
+        return fault.hits == 1
 
     def calls(self, since=0):
         """Names of its calls, with how often."""

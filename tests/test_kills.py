@@ -49,26 +49,6 @@ def calls(project, *args):
     return sorted((name, n) for name, count in project.calls(since).items() for n in range(1, count + 1))
 
 
-def kill(project, mode, call, nth, *args):
-    """Runs it until its nth call of this name, and kills it before that is applied or after; whether it came so far."""
-    fault = Fault(call, mode, first=nth, times=1, key=project.key)
-    holder = {}
-
-    def strike():
-        while "process" not in holder:
-            pass
-        holder["process"].kill()
-        holder["process"].wait()
-
-    fault.kill = strike
-    project.aws.faults[:] = [fault]
-    holder["process"] = project.start(*args)
-    _, stderr = holder["process"].communicate(timeout=120)
-    project.aws.faults.clear()
-    assert "panicked" not in stderr, stderr
-    return fault.hits == 1
-
-
 def fresh(aws, folder):
     return Project(aws, folder, "kills", more="[cluster.task]\ncount = 2\n")
 
@@ -87,7 +67,7 @@ def test_up_killed_anywhere(aws, tmp_path, say, up_calls, mode):
     project, struck, cases = fresh(aws, tmp_path), 0, 0
     for call, nth in up_calls:
         for cure in ("up", "down"):
-            struck += kill(project, mode, call, nth, "up")
+            struck += project.killed(mode, call, nth, "up")
             cases += 1
             if cure == "up":
                 project.run("up")
@@ -105,7 +85,7 @@ def test_down_killed_anywhere(aws, tmp_path, say):
     for mode in ("kill_before", "kill_after"):
         for call, nth in down_calls:
             project.run("up")
-            struck += kill(project, mode, call, nth, "down", "--purge-bucket")
+            struck += project.killed(mode, call, nth, "down", "--purge-bucket")
             project.run("down", "--purge-bucket")
             assert project.exists() == {}, f"{mode} {call} {nth}"
     say(f"down killed: {len(down_calls)} calls, {2 * len(down_calls)} cases, {struck} struck, leftovers 0")

@@ -10,7 +10,6 @@ import random
 import pytest
 from emulator import Emulator, Fault
 from stack import Project, settle
-from test_kills import kill
 
 TYPES = [["m5.xlarge"], ["m6g.xlarge"], ["m5.xlarge", "m5.2xlarge"]]
 
@@ -115,6 +114,6 @@ def test_any_prefix_destroyed_leaves_nothing(aws, tmp_path, seed):
     project = Project(aws, tmp_path, f"prefix{seed}")
     for command in [["up"], ["up"], ["down", "--purge-bucket"]]:
         project.configure(text := draw(rng))
-        kill(project, rng.choice(["kill_before", "kill_after"]), "*", rng.randrange(1, 60), *command)
+        project.killed(rng.choice(["kill_before", "kill_after"]), "*", rng.randrange(1, 60), *command)
     project.run("down", "--purge-bucket")
     assert project.exists() == {}, f"seed {seed}:\n{text}"
