@@ -14,14 +14,14 @@ need_zig() {
   PATH=$target/zig/bin:$PATH
 }
 
-# build_portable PROFILE PACKAGE ARCH [OPTION...]: to $target/ARCH-unknown-linux-gnu/PROFILE. Amazon Linux 2 has glibc 2.26.
+# build_portable PROFILE PROGRAM ARCH [OPTION...]: to $target/ARCH-unknown-linux-gnu/PROFILE. Amazon Linux 2 has glibc 2.26.
 build_portable() {
-  local profile=$1 package=$2 arch=$3 cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  local profile=$1 program=$2 arch=$3 cargo_home=${CARGO_HOME:-$HOME/.cargo}
   shift 3
   if command -v rustup >/dev/null; then rustup --quiet target add "$arch-unknown-linux-gnu"; fi
   # No path of this machine, and no time, in what is made.
   RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/fruitctl" \
   CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/fruitctl" \
   SOURCE_DATE_EPOCH=0 \
-    cargo zigbuild --quiet --locked --profile "$profile" --package "$package" --target "$arch-unknown-linux-gnu.2.26" "$@"
+    cargo zigbuild --quiet --locked --profile "$profile" --workspace --bin "$program" --target "$arch-unknown-linux-gnu.2.26" "$@"
 }
