@@ -67,11 +67,19 @@ def test_graviton_gives_the_same(tmp_path):
     assert difference(tmp_path / "here", tmp_path / "there") < 1e-4
 
 
-def test_the_fruitjob_that_fits_the_nodes_is_shipped(tmp_path):
-    """Graviton by default: of those beside a development build's fruitctl, the one for it."""
+def release():
+    """A fruitctl that carries both fruitjobs; tests/run makes it."""
+    if not (program := JOBS / "fruitctl").exists():
+        pytest.skip("none was built with the feature 'bundle'")
+    return program
+
+
+@pytest.mark.parametrize("build", ["release", "development"])
+def test_the_fruitjob_that_fits_the_nodes_is_shipped(tmp_path, build):
+    """Graviton by default: the one that a release carries, with nothing beside it; of those beside a development build, the one for it."""
     place = tmp_path / "bin"
     place.mkdir()
-    for program in [BIN / "fruitctl", BIN / "fruitjob", job("aarch64")]:
+    for program in [release()] if build == "release" else [BIN / "fruitctl", BIN / "fruitjob", job("aarch64")]:
         shutil.copy2(program, place)
     with Emulator(nodes=False, start=0.05, bootstrap=0.02, terminate=0.05, propagation=0) as aws:
         project = Project(aws, tmp_path, "graviton")
@@ -100,6 +108,29 @@ def test_a_development_build_says_what_it_carries():
         assert (len(content), hashlib.sha256(content).hexdigest()) == (item["bytes"], item["sha256"]), item
     assert "a development build" in fruitctl("version").stdout
     assert "cargo build --release --workspace" in fruitctl("version", "--extract", "nowhere", code=2).stderr
+
+
+def test_a_release_carries_both_fruitjobs(tmp_path):
+    """It lists them with their hashes and what they need, and writes them as they were built."""
+    listed = json.loads(subprocess.run([release(), "version", "--json"], check=True, capture_output=True).stdout)["bundle"]
+    subprocess.run([release(), "version", "--extract", tmp_path], check=True, capture_output=True)
+    written = {path.name: path for path in tmp_path.iterdir()}
+    carried = {item["name"]: item for item in listed if item["name"] in written}
+    assert len(carried) == len(written) == 2
+    for name, path in written.items():
+        content = path.read_bytes()
+        assert (carried[name]["bytes"], carried[name]["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    (graviton,) = [path for name, path in written.items() if "aarch64" in name]
+    assert graviton.read_bytes() == job("aarch64").read_bytes()
+    assert tuple(map(int, carried[graviton.name]["glibc"].split("."))) <= (2, 26)
+    (here,) = [path for name, path in written.items() if "x86_64" in name]
+    assert "fruitjob" in subprocess.run([here, "--version"], check=True, capture_output=True, text=True).stdout
+
+
+def test_it_is_not_larger_than_its_budget(tmp_path):
+    """Without the names of functions, as it is released; release/pack holds the release itself against a budget of its own."""
+    subprocess.run(["strip", "-o", tmp_path / "fruitctl", BIN / "fruitctl"], check=True)
+    assert (tmp_path / "fruitctl").stat().st_size < 100e6
 
 
 def test_help_is_quick():
