@@ -50,9 +50,9 @@ macro_rules! job {
 }
 
 #[cfg(feature = "bundle")]
-const JOBS: &[(Arch, &[u8])] = &[(Arch::X86_64, job!("x86_64")), (Arch::Aarch64, job!("aarch64"))];
+static JOBS: &[(Arch, &[u8])] = &[(Arch::X86_64, job!("x86_64")), (Arch::Aarch64, job!("aarch64"))];
 #[cfg(not(feature = "bundle"))]
-const JOBS: &[(Arch, &[u8])] = &[];
+static JOBS: &[(Arch, &[u8])] = &[];
 
 /// The processors for which a fruitjob is carried.
 pub fn arches() -> impl Iterator<Item = Arch> {

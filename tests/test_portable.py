@@ -123,6 +123,9 @@ def test_a_release_carries_both_fruitjobs(tmp_path):
     (graviton,) = [path for name, path in written.items() if "aarch64" in name]
     assert graviton.read_bytes() == job("aarch64").read_bytes()
     assert tuple(map(int, carried[graviton.name]["glibc"].split("."))) <= (2, 26)
+    # Each once.
+    packed = sum(path.stat().st_size for path in JOBS.glob("*.zst"))
+    assert release().stat().st_size - (BIN / "fruitctl").stat().st_size < 1.1 * packed
     (here,) = [path for name, path in written.items() if "x86_64" in name]
     assert "fruitjob" in subprocess.run([here, "--version"], check=True, capture_output=True, text=True).stdout
 
