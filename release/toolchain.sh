@@ -1,4 +1,4 @@
-# Sourced by release/jobs and release/build: builds that run on old systems, and are the same bytes wherever they are made.
+# Sourced by release/jobs and release/build: builds that run on old systems, and hold nothing of the machine that made them.
 target=${CARGO_TARGET_DIR:-$PWD/target}
 
 # zig and cargo-zigbuild, in target/zig: a C compiler and linker for any processor and any glibc.
