@@ -1,6 +1,7 @@
 //! Pixels to the tensor that a backbone takes: crop, resize, normalise.
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{Image, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -133,15 +134,17 @@ pub(crate) fn resize(
         }
         return Ok(());
     }
-    let source = ImageRef::new(image.width, image.height, &image.pixels, PixelType::U8x3)
+    let source = TypedImageRef::<U8x3>::from_buffer(image.width, image.height, &image.pixels)
         .map_err(|e| format!("cannot resize: {e}"))?;
+    let mut target = target.typed_image_mut().ok_or("cannot resize: not an image of three bytes a pixel")?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
         left.max(0.0),
         top.max(0.0),
         part_w.min(w),
         part_h.min(h),
     );
-    resizer.resize(&source, target, &options).map_err(|e| format!("cannot resize: {e}"))
+    // `Resizer::resize` would bring code for all 13 kinds of pixels, which LLVM does not compile twice to the same bytes.
+    resizer.resize_typed(&source, &mut target, &options).map_err(|e| format!("cannot resize: {e}"))
 }
 
 #[cfg(test)]
