@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -180,6 +181,27 @@ def test_steps_are_cancelled_and_end_clusters(aws):
     assert status["StateChangeReason"]["Code"] == "STEP_FAILURE"
     with pytest.raises(ClientError, match="may not be modified"):
         emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("true")])
+
+
+@NODES
+def test_a_step_is_cancelled_before_its_process_is_there(aws, monkeypatch):
+    """It runs as of when EMR says so, and its process comes a moment later: a cancellation in between is not lost."""
+    emr = aws.client("emr")
+    cluster = emr.run_job_flow(**job_flow())["JobFlowId"]
+    wait(aws, cluster, "WAITING")
+    cancelled, popen = threading.Event(), node.Node.popen
+
+    def late(*args, **kwargs):
+        assert cancelled.wait(20)
+        return popen(*args, **kwargs)
+
+    monkeypatch.setattr(node.Node, "popen", late)
+    (slow,) = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("sleep", "60")])["StepIds"]
+    wait(aws, cluster, "RUNNING")
+    assert emr.cancel_steps(ClusterId=cluster, StepIds=[slow])["CancelStepsInfoList"][0]["Status"] == "SUBMITTED"
+    assert emr.describe_step(ClusterId=cluster, StepId=slow)["Step"]["Status"]["State"] == "CANCEL_PENDING"
+    cancelled.set()
+    assert wait_step(aws, cluster, slow)["State"] == "CANCELLED"
 
 
 @NODES

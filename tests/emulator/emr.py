@@ -738,7 +738,8 @@ class Step:
     def __init__(self, cluster, spec):
         self.cluster, self.spec, self.id = cluster, spec, new_id("s-")
         self.state, self.created, self.started, self.ended = "PENDING", time.time(), None, None
-        self.failure, self.thread, self.process, self.cancelled = None, None, None, False
+        self.failure, self.thread, self.process = None, None, None
+        self.cancelled = None  # by this signal
 
     def describe(self):
         jar = self.spec["HadoopJarStep"]
@@ -753,12 +754,12 @@ class Step:
     def cancel(self, how):
         if self.state not in ("PENDING", "RUNNING"):
             return False
-        self.cancelled = True
+        self.cancelled = signal.SIGKILL if how == "TERMINATE_PROCESS" else signal.SIGTERM
         if self.state == "PENDING":
             self.state = "CANCELLED"
         else:
             self.state = "CANCEL_PENDING"
-            self.kill(signal.SIGKILL if how == "TERMINATE_PROCESS" else signal.SIGTERM)
+            self.kill(self.cancelled)
         return True
 
     def kill(self, how):
@@ -791,6 +792,9 @@ class Step:
             elif jar["Jar"] != "command-runner.jar":
                 raise RuntimeError(f"Error fetching jar file {jar['Jar']}")
             self.process = node.popen(argv, work, f"{log}/stdout", f"{log}/stderr", EMR_STEP_ID=self.id)
+            if self.cancelled:
+                # Before there was a process to kill.
+                self.kill(self.cancelled)
             pushed = time.time()
             while self.process.poll() is None:
                 time.sleep(0.02)
