@@ -738,8 +738,7 @@ class Step:
     def __init__(self, cluster, spec):
         self.cluster, self.spec, self.id = cluster, spec, new_id("s-")
         self.state, self.created, self.started, self.ended = "PENDING", time.time(), None, None
-        self.failure, self.thread, self.process = None, None, None
-        self.cancelled = None  # by this signal
+        self.failure, self.thread, self.process, self.cancelled, self.signal = None, None, None, False, None
 
     def describe(self):
         jar = self.spec["HadoopJarStep"]
@@ -754,15 +753,16 @@ class Step:
     def cancel(self, how):
         if self.state not in ("PENDING", "RUNNING"):
             return False
-        self.cancelled = signal.SIGKILL if how == "TERMINATE_PROCESS" else signal.SIGTERM
+        self.cancelled = True
         if self.state == "PENDING":
             self.state = "CANCELLED"
         else:
             self.state = "CANCEL_PENDING"
-            self.kill(self.cancelled)
+            self.kill(signal.SIGKILL if how == "TERMINATE_PROCESS" else signal.SIGTERM)
         return True
 
     def kill(self, how):
+        self.signal = how  # for a process that is not there yet
         if self.process and self.process.poll() is None:
             # The process itself; those of its own that outlive it are its affair, as on a node.
             os.killpg(self.process.pid, how)
@@ -792,9 +792,8 @@ class Step:
             elif jar["Jar"] != "command-runner.jar":
                 raise RuntimeError(f"Error fetching jar file {jar['Jar']}")
             self.process = node.popen(argv, work, f"{log}/stdout", f"{log}/stderr", EMR_STEP_ID=self.id)
-            if self.cancelled:
-                # Before there was a process to kill.
-                self.kill(self.cancelled)
+            if self.signal:
+                self.kill(self.signal)
             pushed = time.time()
             while self.process.poll() is None:
                 time.sleep(0.02)
