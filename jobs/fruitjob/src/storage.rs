@@ -44,10 +44,16 @@ impl Location {
         match scheme {
             "file" => Ok(Location::Local(absolute(Path::new(rest))?)),
             "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" | "http" | "https" => {
-                let url =
-                    Url::parse(text).map_err(|e| Error::Usage(format!("'{text}' is not a URI: {e}")))?;
+                let wrong = |e| Error::Usage(format!("'{text}' is not a URI: {e}"));
+                let is_web = scheme.starts_with("http");
+                let (store, key) = if is_web { (text, "") } else { split_key(text, scheme, rest) };
+                let mut url = Url::parse(store).map_err(wrong)?;
                 if !url.has_host() {
                     return Err(Error::Usage(format!("'{text}' names no bucket: {scheme}://BUCKET/PREFIX")));
+                }
+                // A key is taken as it stands: '#', '?' and '%' are letters of it, as they are for every client of a store.
+                if let (false, Ok(mut segments)) = (is_web, url.path_segments_mut()) {
+                    segments.pop_if_empty().extend(key.split('/').filter(|part| !part.is_empty()));
                 }
                 Ok(Location::Remote(url))
             }
@@ -71,7 +77,8 @@ impl Location {
             }
             (Location::Remote(a), Location::Remote(b)) => {
                 let same = a.scheme() == b.scheme() && a.host_str() == b.host_str();
-                let (a, b) = (a.path().trim_matches('/'), b.path().trim_matches('/'));
+                let (a, b) = (decoded(a.path()), decoded(b.path()));
+                let (a, b) = (a.trim_matches('/'), b.trim_matches('/'));
                 let rest = a.strip_prefix(b).filter(|_| same)?;
                 (b.is_empty() || rest.is_empty() || rest.starts_with('/'))
                     .then(|| rest.trim_matches('/').to_owned())
@@ -86,12 +93,10 @@ impl Location {
             Location::Local(path) => {
                 path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
             }
-            Location::Remote(url) => url
-                .path_segments()
-                .and_then(|s| s.rev().find(|s| !s.is_empty()))
-                .or(url.host_str())
-                .unwrap_or_default()
-                .to_owned(),
+            Location::Remote(url) => {
+                let last = url.path_segments().and_then(|s| s.rev().find(|s| !s.is_empty()));
+                last.map(decoded).or(url.host_str().map(str::to_owned)).unwrap_or_default()
+            }
         }
     }
 }
@@ -105,10 +110,26 @@ impl std::fmt::Display for Location {
                 let mut url = url.clone();
                 url.set_query(None);
                 let _ = url.set_password(None);
-                write!(f, "{}", url.as_str().trim_end_matches('/'))
+                let text = url.as_str().trim_end_matches('/');
+                if url.scheme().starts_with("http") {
+                    write!(f, "{text}")
+                } else {
+                    write!(f, "{}", decoded(text))
+                }
             }
         }
     }
+}
+
+/// `scheme://bucket` and the key behind it.
+fn split_key<'a>(text: &'a str, scheme: &str, rest: &'a str) -> (&'a str, &'a str) {
+    let bucket = rest.find('/').unwrap_or(rest.len());
+    (&text[..scheme.len() + "://".len() + bucket], &rest[bucket..])
+}
+
+/// A part of a URI as it was before it was percent-encoded.
+fn decoded(part: &str) -> String {
+    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -235,8 +256,11 @@ impl Input {
             Source::Store(store, prefix) => {
                 let mut read = Vec::with_capacity(paths.len());
                 for path in paths {
-                    let key = Key::from_iter(prefix.parts().chain(Key::from(path).parts()));
-                    let get = async { store.get(&key).await?.bytes().await };
+                    // As it was listed: another constructor of `Key` would percent-encode it once more.
+                    let get = async {
+                        let key = Key::parse(format!("{prefix}/{path}"))?;
+                        store.get(&key).await?.bytes().await
+                    };
                     read.push(get.await.map_err(|e| Error::store(DOING, e)));
                 }
                 read
@@ -281,12 +305,8 @@ impl Input {
 }
 
 fn found_below(prefix: &Key, object: ObjectMeta) -> Option<Found> {
-    let path = object
-        .location
-        .prefix_match(prefix)?
-        .map(|part| part.as_ref().to_owned())
-        .collect::<Vec<_>>()
-        .join("/");
+    let below = object.location.as_ref().strip_prefix(prefix.as_ref())?;
+    let path = if prefix.is_root() { below } else { below.strip_prefix('/')? }.to_owned();
     let tag = object.e_tag.unwrap_or_else(|| object.last_modified.timestamp_micros().to_string());
     Some(Found { path, size: object.size, tag, problem: None })
 }
@@ -537,6 +557,18 @@ mod tests {
         assert!(!parse("gs://fruits/out").within(&bucket));
         assert_eq!(parse("/tmp/x/out").below(&parse("/tmp/x/./")).as_deref(), Some("out"));
         assert!(!parse("/tmp/x-out").within(&parse("/tmp/x")));
+    }
+
+    #[test]
+    fn a_key_is_taken_as_it_stands() {
+        let odd = "s3://fruits/Äpfel [1]/100%/a#b?c=d/%20 {~}";
+        let place = parse(odd);
+        assert_eq!(place.to_string(), odd);
+        assert_eq!(place.name(), "%20 {~}");
+        assert_eq!(place.below(&parse("s3://fruits/Äpfel [1]")).as_deref(), Some("100%/a#b?c=d/%20 {~}"));
+        let Location::Remote(url) = &place else { panic!("{place:?}") };
+        let (_, key) = object_store::ObjectStoreScheme::parse(url).unwrap();
+        assert_eq!(format!("s3://fruits/{key}"), odd);
     }
 
     #[test]
