@@ -133,10 +133,8 @@ fn cause(said: &str) -> (&'static str, &'static str) {
 
 /// ` 'name'`, of the n-th bootstrap action.
 async fn action_name(id: &str, number: usize, aws: &Aws) -> String {
-    let found = aws.inspect_cluster(id).await.ok().flatten();
-    found
-        .and_then(|f| f.cluster.bootstrap.get(number - 1).map(|a| format!(" '{}'", a.name)))
-        .unwrap_or_default()
+    let actions = aws.bootstrap_actions(id).await.unwrap_or_default();
+    actions.get(number - 1).map(|action| format!(" '{}'", action.name)).unwrap_or_default()
 }
 
 /// Node and number of the bootstrap action that failed: from the details, or from the text.

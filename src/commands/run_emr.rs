@@ -234,7 +234,7 @@ pub async fn no_other_run(names: &Names, bucket: &str, output: &str, aws: &Aws) 
         let step = if entry.step.is_empty() {
             // Killed before it knew its step, or before there was one.
             let mut found = None;
-            for cluster in cluster::observe(names, aws).await? {
+            for cluster in cluster::living(names, aws).await? {
                 found = found.or(submit::find(&cluster.id, &run::step_name(&entry.id), aws).await?);
             }
             found

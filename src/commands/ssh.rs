@@ -53,7 +53,7 @@ fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
     fruitjob::runtime()?.block_on(Box::pin(async {
         let (aws, names) = cloud::connect(&config).await?;
         let spec = Spec::resolve(&config, &aws).await?;
-        let clusters = cluster::observe(&names, &aws).await?;
+        let clusters = cluster::living(&names, &aws).await?;
         let found =
             clusters.iter().find(|c| c.status.is_usable() && c.primary_dns.is_some()).ok_or_else(|| {
                 Error::usage(format!("there is no cluster to log in to in {}", aws.region))

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Action, Change, DEADLINE, Names, OWNER, Observed, RUN, Resource, bucket, network};
-use crate::aws::emr::{Cluster, Existing, Role, StepSpec, Workforce};
+use crate::aws::emr::{Cluster, Existing, Role, Setting, StepSpec, Workforce};
 use crate::aws::{Aws, Tags};
 use crate::clock;
 use crate::config::{ClusterConfig, Nodes};
@@ -125,20 +125,29 @@ impl Spec {
     }
 }
 
-/// The project's clusters that live, in full.
-pub async fn observe(names: &Names, aws: &Aws) -> Result<Vec<Existing>> {
+/// The project's clusters that live, without their instances, scripts and policies: all that it takes to end them.
+pub async fn living(names: &Names, aws: &Aws) -> Result<Vec<Existing>> {
     let mut ours = Vec::new();
     for listed in aws.list_clusters(None, ACTIVE).await? {
         // The list has no tags; names are ours to choose, so others need not be looked at.
         if !listed.name.starts_with(&names.prefix()) {
             continue;
         }
-        let Some(found) = aws.inspect_cluster(&listed.id).await? else { continue };
+        let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
         if names.owns(&found.cluster.tags) && found.status.lives() {
             ours.push(found);
         }
     }
     ours.sort_by_key(|c| c.status.created);
+    Ok(ours)
+}
+
+/// The project's clusters that live, in full.
+pub async fn observe(names: &Names, aws: &Aws) -> Result<Vec<Existing>> {
+    let mut ours = Vec::new();
+    for found in living(names, aws).await? {
+        ours.push(aws.inspect_cluster(found).await?);
+    }
     Ok(ours)
 }
 
@@ -189,7 +198,9 @@ fn compare(
         }
     };
     let wanted: Vec<_> = spec.scripts.iter().map(|s| s.action(&spec.bucket.name)).collect();
-    differ("bootstrap actions", &scripts(&have.bootstrap), &scripts(&wanted));
+    if found.knows(Setting::Bootstrap) {
+        differ("bootstrap actions", &scripts(&have.bootstrap), &scripts(&wanted));
+    }
     differ(
         "instances by",
         &if have.fleets { "fleets" } else { "groups" },
@@ -256,13 +267,13 @@ fn compare(
         }
     }
     let minutes = |seconds: Option<i64>| seconds.map_or("never".into(), |s| format!("after {} min", s / 60));
-    if have.idle_seconds != want.idle_seconds {
+    if found.knows(Setting::Idle) && have.idle_seconds != want.idle_seconds {
         updates.push((
             Update::Idle,
             format!("end when idle {} -> {}", minutes(have.idle_seconds), minutes(want.idle_seconds)),
         ));
     }
-    if have.scaling != want.scaling {
+    if found.knows(Setting::Scaling) && have.scaling != want.scaling {
         let bounds = |s: Option<(i32, i32)>| s.map_or("none".into(), |(min, max)| format!("{min}-{max}"));
         updates.push((
             Update::Scaling,
@@ -304,6 +315,13 @@ pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) ->
                 Change::new(Resource::Cluster, &found.id, Action::Replace, new)
             };
             changes.push(change);
+            notes.extend(found.unread.iter().map(|unread| {
+                format!(
+                    "the cluster's {} cannot be read, and is taken to be right: {}",
+                    unread.setting.title(),
+                    unread.error
+                )
+            }));
             if spec.key_pair.as_ref().is_some_and(|ours| ours.name != found.cluster.key_pair) {
                 notes.push(format!(
                     "the cluster was made from another machine: its key pair is {}, so there are no live logs here",
@@ -344,7 +362,7 @@ pub async fn apply(spec: &super::Spec, observed: &Observed, aws: &Aws) -> Result
 
 /// The cluster that was made for a run alone.
 pub async fn of_run(names: &Names, run: &str, aws: &Aws) -> Result<Option<String>> {
-    let clusters = observe(names, aws).await?;
+    let clusters = living(names, aws).await?;
     Ok(clusters.into_iter().find(|c| c.cluster.tags.get(RUN).is_some_and(|id| id == run)).map(|c| c.id))
 }
 

@@ -73,7 +73,7 @@ pub async fn inventory(names: &Names, bucket: &str, aws: &Aws) -> Result<Invento
         Ok((roles, profiles))
     };
     let (clusters, (bucket, contents), (roles, profiles), key_pairs, groups, security_configurations) = tokio::try_join!(
-        cluster::observe(names, aws),
+        cluster::living(names, aws),
         bucket_and_contents,
         roles_and_profiles,
         async { Ok(aws.key_pairs(BY_PROJECT, &names.project).await?) },
@@ -101,7 +101,7 @@ pub async fn destroy(
     aws: &Aws,
     report: &(dyn Fn(&str) + Sync),
 ) -> Result<()> {
-    let clusters = cluster::observe(names, aws).await?;
+    let clusters = cluster::living(names, aws).await?;
     for found in &clusters {
         report(&format!("terminating cluster {}", found.id));
         cluster::terminate(found, aws).await?;

@@ -76,6 +76,7 @@ pub(super) fn existing(c: t::Cluster) -> Existing {
         id: c.id.unwrap_or_default(),
         status: status(c.status),
         primary_dns: c.master_public_dns_name,
+        unread: Vec::new(),
         cluster: Cluster {
             name: c.name.unwrap_or_default(),
             tags: c

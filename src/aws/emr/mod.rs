@@ -186,6 +186,47 @@ pub struct Existing {
     pub primary_dns: Option<String>,
     /// What it is.
     pub cluster: Cluster,
+    /// What of it could not be read, and why. `cluster` says nothing about these.
+    pub unread: Vec<Unread>,
+}
+
+impl Existing {
+    /// Whether a setting could be read.
+    pub fn knows(&self, setting: Setting) -> bool {
+        self.unread.iter().all(|unread| unread.setting != setting)
+    }
+}
+
+/// Settings of a cluster that EMR tells by calls of their own, which some releases and regions do not know, and some
+/// policies do not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// ListBootstrapActions.
+    Bootstrap,
+    /// GetAutoTerminationPolicy.
+    Idle,
+    /// GetManagedScalingPolicy.
+    Scaling,
+}
+
+impl Setting {
+    /// As people say it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Setting::Bootstrap => "bootstrap actions",
+            Setting::Idle => "idle timeout",
+            Setting::Scaling => "managed scaling",
+        }
+    }
+}
+
+/// A setting that could not be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unread {
+    /// Which one.
+    pub setting: Setting,
+    /// Why.
+    pub error: ApiError,
 }
 
 /// A cluster's state.
@@ -256,6 +297,18 @@ pub struct Instance {
     pub created: Option<i64>,
     /// When it ended.
     pub ended: Option<i64>,
+}
+
+/// What was read; nothing, and a line in `unread`, where AWS refuses. Without credentials nothing else can be read either.
+fn optional<T>(read: Result<T>, setting: Setting, unread: &mut Vec<Unread>) -> Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_credentials() => Err(error),
+        Err(error) => {
+            unread.push(Unread { setting, error });
+            Ok(None)
+        }
+    }
 }
 
 impl Aws {
@@ -355,41 +408,40 @@ impl Aws {
         Ok(found.map(existing))
     }
 
-    /// A cluster with all that can be compared.
-    pub async fn inspect_cluster(&self, id: &str) -> Result<Option<Existing>> {
-        let Some(mut found) = self.describe_cluster(id).await? else { return Ok(None) };
-        let bootstrap = async {
-            let list = call("elasticmapreduce:ListBootstrapActions", id, || {
-                self.emr.list_bootstrap_actions().cluster_id(id).send()
-            });
-            Ok::<_, ApiError>(list.await?.bootstrap_actions.unwrap_or_default())
+    /// A cluster's bootstrap actions, in order.
+    pub async fn bootstrap_actions(&self, id: &str) -> Result<Vec<BootstrapAction>> {
+        let list = call("elasticmapreduce:ListBootstrapActions", id, || {
+            self.emr.list_bootstrap_actions().cluster_id(id).send()
+        });
+        let action = |b: aws_sdk_emr::types::Command| BootstrapAction {
+            name: b.name.unwrap_or_default(),
+            path: b.script_path.unwrap_or_default(),
+            args: b.args.unwrap_or_default(),
         };
-        let idle = async {
-            let get = call("elasticmapreduce:GetAutoTerminationPolicy", id, || {
-                self.emr.get_auto_termination_policy().cluster_id(id).send()
-            });
-            Ok(get.await?.auto_termination_policy.and_then(|p| p.idle_timeout))
-        };
-        let scaling = async {
-            let get = call("elasticmapreduce:GetManagedScalingPolicy", id, || {
-                self.emr.get_managed_scaling_policy().cluster_id(id).send()
-            });
-            Ok(get.await?.managed_scaling_policy.and_then(|p| p.compute_limits))
-        };
-        let workforce = self.workforce(id, found.cluster.fleets);
-        let (bootstrap, idle, scaling, workforce) = tokio::try_join!(bootstrap, idle, scaling, workforce)?;
-        found.cluster.bootstrap = bootstrap
-            .into_iter()
-            .map(|b| BootstrapAction {
-                name: b.name.unwrap_or_default(),
-                path: b.script_path.unwrap_or_default(),
-                args: b.args.unwrap_or_default(),
-            })
-            .collect();
-        found.cluster.idle_seconds = idle;
-        found.cluster.scaling = scaling.and_then(|l| l.minimum_capacity_units.zip(l.maximum_capacity_units));
-        found.cluster.workforce = workforce.into_iter().map(|(_, w)| w).collect();
-        Ok(Some(found))
+        Ok(list.await?.bootstrap_actions.unwrap_or_default().into_iter().map(action).collect())
+    }
+
+    /// Adds all that can be compared to what DescribeCluster said. A setting that cannot be read is one of
+    /// [`Existing::unread`]: it is no reason to know nothing of a cluster that costs money.
+    pub async fn inspect_cluster(&self, mut found: Existing) -> Result<Existing> {
+        let id = found.id.as_str();
+        let idle = call("elasticmapreduce:GetAutoTerminationPolicy", id, || {
+            self.emr.get_auto_termination_policy().cluster_id(id).send()
+        });
+        let scaling = call("elasticmapreduce:GetManagedScalingPolicy", id, || {
+            self.emr.get_managed_scaling_policy().cluster_id(id).send()
+        });
+        let (bootstrap, idle, scaling, workforce) =
+            tokio::join!(self.bootstrap_actions(id), idle, scaling, self.workforce(id, found.cluster.fleets));
+        let unread = &mut found.unread;
+        found.cluster.bootstrap = optional(bootstrap, Setting::Bootstrap, unread)?.unwrap_or_default();
+        found.cluster.idle_seconds =
+            optional(idle, Setting::Idle, unread)?.and_then(|got| got.auto_termination_policy?.idle_timeout);
+        found.cluster.scaling = optional(scaling, Setting::Scaling, unread)?
+            .and_then(|got| got.managed_scaling_policy?.compute_limits)
+            .and_then(|limits| limits.minimum_capacity_units.zip(limits.maximum_capacity_units));
+        found.cluster.workforce = workforce?.into_iter().map(|(_, w)| w).collect();
+        Ok(found)
     }
 
     /// A cluster's groups or fleets, with their ids.
