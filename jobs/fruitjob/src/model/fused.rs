@@ -2,10 +2,9 @@
 //! notebook, a web service.
 
 use prost::Message;
-use tract_onnx::pb::StringStringEntryProto;
 
 use super::Model;
-use super::graph::{int, node, tensor, value};
+use super::graph::{int, node, property, tensor, value};
 use crate::fit::Pca;
 
 /// The model's graph with `(features - mean) · componentsᵀ` behind it: input as the model's own, output
@@ -13,7 +12,7 @@ use crate::fit::Pca;
 pub fn fuse(model: &Model, pca: &Pca) -> Vec<u8> {
     let mut proto = model.proto().clone();
     let graph = proto.graph.as_mut().expect("a loaded model has a graph");
-    let features = graph.output[0].name.clone();
+    let features = graph.output[0].name().to_owned();
     let (k, d) = (pca.components_len(), pca.mean.len());
     let mean: Vec<f32> = pca.mean.iter().map(|x| *x as f32).collect();
     let components: Vec<f32> =
@@ -36,8 +35,8 @@ pub fn fuse(model: &Model, pca: &Pca) -> Vec<u8> {
         ("color", format!("{:?}", p.color).to_uppercase()),
         ("components", k.to_string()),
     ] {
-        proto.metadata_props.retain(|prop| prop.key != key);
-        proto.metadata_props.push(StringStringEntryProto { key: key.into(), value: text });
+        proto.metadata_props.retain(|prop| prop.key() != key);
+        proto.metadata_props.push(property(key, text));
     }
     proto.encode_to_vec()
 }

@@ -1,10 +1,14 @@
-//! Reading and building ONNX graphs, on the protobuf types that tract carries.
-//! Source: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+//! Reading and building ONNX graphs.
 
 use prost::Message;
-use tract_onnx::pb::{
-    self, AttributeProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto,
-    attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto::dimension::Value,
+
+use super::onnx::attribute_proto::AttributeType;
+use super::onnx::tensor_proto::DataType;
+use super::onnx::tensor_shape_proto::{Dimension, dimension::Value};
+use super::onnx::type_proto::{self, Tensor};
+use super::onnx::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto,
 };
 
 /// Decodes an ONNX file, and refuses what merely happens to parse as protobuf.
@@ -12,7 +16,7 @@ pub fn parse(bytes: &[u8]) -> Result<ModelProto, String> {
     let not = "it is not an ONNX file";
     let proto = ModelProto::decode(bytes).map_err(|_| not.to_owned())?;
     match &proto.graph {
-        Some(graph) if !graph.node.is_empty() && proto.ir_version > 0 => Ok(proto),
+        Some(graph) if !graph.node.is_empty() && proto.ir_version() > 0 => Ok(proto),
         _ => Err(not.into()),
     }
 }
@@ -20,28 +24,60 @@ pub fn parse(bytes: &[u8]) -> Result<ModelProto, String> {
 /// The graph's real input: ONNX before IR 4 lists the weights among the inputs too.
 pub fn input(proto: &ModelProto) -> Result<&ValueInfoProto, String> {
     let graph = proto.graph.as_ref().ok_or("it has no graph")?;
-    let weights: std::collections::HashSet<&str> =
-        graph.initializer.iter().map(|t| t.name.as_str()).collect();
-    let inputs: Vec<_> = graph.input.iter().filter(|i| !weights.contains(i.name.as_str())).collect();
+    let weights: std::collections::HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let inputs: Vec<_> = graph.input.iter().filter(|i| !weights.contains(i.name())).collect();
     match inputs[..] {
         [input] => Ok(input),
         _ => Err(format!("it has {} inputs; an image model has one", inputs.len())),
     }
 }
 
+/// The nodes of the graph, and of the graphs inside them.
+pub fn nodes(proto: &ModelProto) -> impl Iterator<Item = &NodeProto> {
+    let mut graphs: Vec<&GraphProto> = proto.graph.iter().collect();
+    let mut found = Vec::new();
+    while let Some(graph) = graphs.pop() {
+        found.extend(&graph.node);
+        let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+        graphs.extend(attributes.flat_map(|a| a.g.iter().chain(&a.graphs)));
+    }
+    found.into_iter()
+}
+
+/// The same graph for inputs of one shape. What exporters note about inner values and outputs goes: it may be of
+/// another batch or size, and follows from the input.
+pub fn with_input_shape(proto: &ModelProto, shape: [usize; 4]) -> Result<ModelProto, String> {
+    let name = input(proto)?.name().to_owned();
+    let mut proto = proto.clone();
+    if let Some(graph) = &mut proto.graph {
+        graph.value_info.clear();
+        for value in graph.input.iter_mut().filter(|i| i.name() == name) {
+            *value = self::value(&name, &shape.map(Ok));
+        }
+        for output in &mut graph.output {
+            output.r#type = None;
+        }
+    }
+    Ok(proto)
+}
+
+/// An entry of a model's metadata.
+pub fn property(key: &str, value: impl Into<String>) -> StringStringEntryProto {
+    StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) }
+}
+
 /// Lengths of the input's axes; `None` where the model leaves one open.
 pub fn input_shape(proto: &ModelProto) -> Result<Vec<Option<i64>>, String> {
     let input = input(proto)?;
-    let Some(pb::type_proto::Value::TensorType(tensor)) =
-        input.r#type.as_ref().and_then(|t| t.value.as_ref())
+    let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
     else {
         return Err("its input is no tensor".into());
     };
-    if tensor.elem_type != DataType::Float as i32 {
+    if tensor.elem_type() != DataType::Float as i32 {
         return Err("its input is not float32; export the model with a float32 input".into());
     }
     let shape = tensor.shape.as_ref().ok_or("its input has no shape")?;
-    let dim = |d: &pb::tensor_shape_proto::Dimension| match d.value {
+    let dim = |d: &Dimension| match d.value {
         Some(Value::DimValue(n)) if n > 0 => Some(n),
         _ => None,
     };
@@ -58,8 +94,8 @@ pub struct Floats {
 /// A tensor of f32 or f16, as f32; `None` for other types, and where shape and data do not agree.
 pub fn floats(tensor: &TensorProto) -> Option<Floats> {
     let half = |bits: u16| half::f16::from_bits(bits).to_f32();
-    let raw = &tensor.raw_data;
-    let data: Vec<f32> = match DataType::try_from(tensor.data_type).ok()? {
+    let raw = tensor.raw_data();
+    let data: Vec<f32> = match DataType::try_from(tensor.data_type()).ok()? {
         DataType::Float if raw.is_empty() => tensor.float_data.clone(),
         DataType::Float => raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
         DataType::Float16 if raw.is_empty() => tensor.int32_data.iter().map(|i| half(*i as u16)).collect(),
@@ -72,17 +108,17 @@ pub fn floats(tensor: &TensorProto) -> Option<Floats> {
 
 /// A node's attribute.
 pub fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    node.attribute.iter().find(|a| a.name == name)
+    node.attribute.iter().find(|a| a.name() == name)
 }
 
 /// A float32 tensor with a name.
 pub fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
     assert_eq!(dims.iter().product::<usize>(), data.len());
     TensorProto {
-        name: name.into(),
+        name: Some(name.into()),
         dims: dims.iter().map(|d| *d as i64).collect(),
-        data_type: DataType::Float as i32,
-        raw_data: data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        data_type: Some(DataType::Float as i32),
+        raw_data: Some(data.iter().flat_map(|x| x.to_le_bytes()).collect()),
         ..Default::default()
     }
 }
@@ -90,8 +126,8 @@ pub fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
 /// A node with one output, named as its output.
 pub fn node(op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>) -> NodeProto {
     NodeProto {
-        op_type: op.into(),
-        name: output.into(),
+        op_type: Some(op.into()),
+        name: Some(output.into()),
         input: inputs.iter().map(|i| (*i).into()).collect(),
         output: vec![output.into()],
         attribute: attributes,
@@ -101,28 +137,30 @@ pub fn node(op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributePr
 
 /// An attribute that is one integer.
 pub fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
+    AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::Int as i32),
+        i: Some(value),
+        ..Default::default()
+    }
 }
 
 /// A float32 input or output; an axis is a number or, open, a name.
 pub fn value(name: &str, shape: &[Result<usize, &str>]) -> ValueInfoProto {
-    let dim = |d: &Result<usize, &str>| pb::tensor_shape_proto::Dimension {
+    let dim = |d: &Result<usize, &str>| Dimension {
         value: Some(match d {
             Ok(n) => Value::DimValue(*n as i64),
             Err(name) => Value::DimParam((*name).into()),
         }),
         ..Default::default()
     };
-    let tensor = pb::type_proto::Tensor {
-        elem_type: DataType::Float as i32,
+    let tensor = Tensor {
+        elem_type: Some(DataType::Float as i32),
         shape: Some(TensorShapeProto { dim: shape.iter().map(dim).collect() }),
     };
     ValueInfoProto {
-        name: name.into(),
-        r#type: Some(pb::TypeProto {
-            value: Some(pb::type_proto::Value::TensorType(tensor)),
-            ..Default::default()
-        }),
+        name: Some(name.into()),
+        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() }),
         ..Default::default()
     }
 }

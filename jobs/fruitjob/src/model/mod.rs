@@ -1,19 +1,20 @@
 //! The backbone: an ONNX graph that maps an image to a vector, with what it needs to know about pixels.
 
 mod fused;
+mod general;
 mod graph;
 mod kernels;
+mod onnx;
 mod recognise;
-mod tract;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
-use tract_onnx::pb::ModelProto;
 
 pub use fused::fuse;
+use onnx::ModelProto;
 
 use crate::error::{Error, Result};
 use crate::preprocess::{Color, Layout, Preprocessing};
@@ -182,7 +183,7 @@ impl Model {
         let preprocessing = preprocessing(&proto, options).map_err(&explain)?;
         let (backbone, not_fast): (Arc<dyn Backbone>, _) = match fast(&proto, &preprocessing) {
             Ok(fast) => (Arc::new(fast), None),
-            Err(why) => (Arc::new(tract::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
+            Err(why) => (Arc::new(general::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
         Ok(Model { name: shown, sha256: crate::hex_sha256(&bytes), preprocessing, backbone, not_fast, proto })
     }
@@ -244,8 +245,7 @@ fn root_cause(err: &dyn std::error::Error) -> String {
 
 /// What the model wants of pixels: options first, then its metadata, then its input's shape.
 fn preprocessing(proto: &ModelProto, options: &PreprocessingOptions) -> Result<Preprocessing, String> {
-    let metadata: HashMap<&str, &str> =
-        proto.metadata_props.iter().map(|p| (p.key.as_str(), p.value.as_str())).collect();
+    let metadata: HashMap<&str, &str> = proto.metadata_props.iter().map(|p| (p.key(), p.value())).collect();
     let shape = graph::input_shape(proto)?;
     if shape.len() != 4 {
         return Err(format!("its input has {} axes; an image model's has 4", shape.len()));
@@ -372,7 +372,7 @@ mod tests {
             proto.graph.as_mut().unwrap().input[0] =
                 graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
             let preprocessing = preprocessing(&proto, &options).unwrap();
-            let general = tract::compile(&proto, &preprocessing).unwrap();
+            let general = general::compile(&proto, &preprocessing).unwrap();
             let network = recognise::recognise(&proto).unwrap();
             let fast = kernels::compile(&network, &preprocessing, Precision::F32).unwrap();
             let (general, fast) = (features_of(&general, &preprocessing), features_of(&fast, &preprocessing));
@@ -386,12 +386,12 @@ mod tests {
         let path = dir.path().join("m.onnx");
         let mut proto = builtin();
         let graph = proto.graph.as_mut().unwrap();
-        let activation = graph.node.iter_mut().find(|n| n.op_type == "Clip").unwrap();
-        activation.op_type = "Sigmoid".into();
+        let activation = graph.node.iter_mut().find(|n| n.op_type() == "Clip").unwrap();
+        activation.op_type = Some("Sigmoid".into());
         activation.input.truncate(1);
         std::fs::write(&path, proto.encode_to_vec()).unwrap();
         let model = load(path.to_str().unwrap(), Default::default()).unwrap();
-        assert_eq!(model.backbone.engine(), "tract");
+        assert_eq!(model.backbone.engine(), "rten");
         let why = model.not_fast.as_deref().unwrap();
         assert!(why.contains("Sigmoid"), "{why}");
         assert!(features(&model).iter().all(|x| x.is_finite()));
@@ -445,16 +445,16 @@ mod tests {
 
         let mut headless = builtin();
         let graph = headless.graph.as_mut().unwrap();
-        let pool = graph.node.iter().position(|n| n.op_type == "GlobalAveragePool").unwrap();
+        let pool = graph.node.iter().position(|n| n.op_type() == "GlobalAveragePool").unwrap();
         let map = graph.node[pool].input[0].clone();
         graph.node.truncate(pool);
-        graph.output[0].name = map;
+        graph.output[0].name = Some(map);
         graph.output[0].r#type = None;
         let message = explain(Some(headless), none());
         assert!(message.contains("feature map"), "{message}");
 
         let mut unknown = builtin();
-        unknown.graph.as_mut().unwrap().node[0].op_type = "Teleport".into();
+        unknown.graph.as_mut().unwrap().node[0].op_type = Some("Teleport".into());
         let message = explain(Some(unknown), none());
         assert!(message.contains("Teleport"), "{message}");
     }

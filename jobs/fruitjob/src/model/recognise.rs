@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use mobilenet::{Clamp, Layer, Padding};
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::graph::{self, Floats};
+use super::onnx::{GraphProto, ModelProto, NodeProto};
 
 /// A network as the kernels take it.
 #[derive(Debug)]
@@ -31,17 +31,17 @@ pub fn recognise(proto: &ModelProto) -> Result<Recognised, String> {
         constants: HashMap::new(),
         made: HashMap::new(),
         layers: Vec::new(),
-        last: input.name.clone(),
+        last: input.name().to_owned(),
         pooled: false,
         root: false,
     };
     for tensor in &graph.initializer {
         if let Some(floats) = graph::floats(tensor) {
-            reader.constants.insert(tensor.name.clone(), floats);
+            reader.constants.insert(tensor.name().to_owned(), floats);
         }
     }
     for node in &graph.node {
-        reader.node(node).map_err(|why| format!("{} {}: {why}", node.op_type, node.name))?;
+        reader.node(node).map_err(|why| format!("{} {}: {why}", node.op_type(), node.name()))?;
     }
     reader.finish(graph)
 }
@@ -62,7 +62,7 @@ impl Reader {
     fn node(&mut self, node: &NodeProto) -> Result<(), String> {
         let [output] = &node.output[..] else { return Err("more than one output".into()) };
         let input = node.input.first().map_or("", String::as_str);
-        match node.op_type.as_str() {
+        match node.op_type() {
             "Constant" => {
                 let tensor =
                     graph::attribute(node, "value").and_then(|a| a.t.as_ref()).and_then(graph::floats);
@@ -81,8 +81,8 @@ impl Reader {
         if !node.input.contains(&self.last) {
             return Err("it is not in line with the others".into());
         }
-        match node.op_type.as_str() {
-            _ if self.pooled => match node.op_type.as_str() {
+        match node.op_type() {
+            _ if self.pooled => match node.op_type() {
                 "Flatten" | "Reshape" | "Squeeze" | "Identity" => {}
                 "Sqrt" if !self.root => self.root = true,
                 _ => return Err("it follows the global mean".into()),
@@ -92,7 +92,7 @@ impl Reader {
             "Relu" => self.clamp(Clamp::RELU)?,
             "Clip" => {
                 let bound = |name: &str, at: usize, none: f32| match node.input.get(at).map(String::as_str) {
-                    None | Some("") => Ok(graph::attribute(node, name).map_or(none, |a| a.f)),
+                    None | Some("") => Ok(graph::attribute(node, name).map_or(none, |a| a.f())),
                     Some(name) => match self.constants.get(name).map(|c| &c.data[..]) {
                         Some([x]) => Ok(*x),
                         _ => Err(format!("its bound {name} is not known")),
@@ -143,8 +143,8 @@ impl Reader {
         let ints = |name: &str, default: &[i64]| {
             graph::attribute(node, name).map_or(default.to_vec(), |a| a.ints.clone())
         };
-        let group = graph::attribute(node, "group").map_or(1, |a| a.i as usize);
-        if graph::attribute(node, "auto_pad").is_some_and(|a| a.s != b"NOTSET") {
+        let group = graph::attribute(node, "group").map_or(1, |a| a.i() as usize);
+        if graph::attribute(node, "auto_pad").is_some_and(|a| a.s() != b"NOTSET") {
             return Err("its padding is not given in numbers".into());
         }
         if ints("dilations", &[1, 1]) != [1, 1] {
@@ -196,7 +196,7 @@ impl Reader {
         let [scale, shift, mean, variance] =
             [1, 2, 3, 4].map(|i| self.constant(node, i).map(|c| c.data.clone()));
         let (scale, shift, mean, variance) = (scale?, shift?, mean?, variance?);
-        let epsilon = graph::attribute(node, "epsilon").map_or(1e-5, |a| a.f);
+        let epsilon = graph::attribute(node, "epsilon").map_or(1e-5, |a| a.f());
         let (weight, bias, _) = self.convolution_before()?;
         let each = weight.len() / bias.len();
         if [&scale, &shift, &mean, &variance].iter().any(|list| list.len() != bias.len()) {
@@ -217,7 +217,7 @@ impl Reader {
 
     fn finish(self, graph: &GraphProto) -> Result<Recognised, String> {
         match &graph.output[..] {
-            [output] if self.pooled && output.name == self.last => {
+            [output] if self.pooled && output.name() == self.last => {
                 Ok(Recognised { layers: self.layers, root: self.root })
             }
             _ => Err("it does not end in a global mean".into()),
@@ -227,14 +227,13 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use tract_onnx::pb::{AttributeProto, attribute_proto::AttributeType};
-
     use super::*;
     use crate::model::graph::{int, node, tensor, value};
+    use crate::model::onnx::{AttributeProto, attribute_proto::AttributeType};
 
     fn ints(name: &str, values: &[i64]) -> AttributeProto {
-        let r#type = AttributeType::Ints as i32;
-        AttributeProto { name: name.into(), r#type, ints: values.to_vec(), ..Default::default() }
+        let r#type = Some(AttributeType::Ints as i32);
+        AttributeProto { name: Some(name.into()), r#type, ints: values.to_vec(), ..Default::default() }
     }
 
     /// Stem with batch norm and ReLU6, depthwise with ReLU, 1x1, global mean; weights of ones, `change` applied.

@@ -1,0 +1,138 @@
+//! The general engine: any image backbone, through rten. Which exporters and architectures were tried, and what came
+//! out: docs/models.md.
+
+use std::sync::Arc;
+
+use prost::Message;
+use rten::{ModelOptions, NodeId, RunError, RunOptions, ThreadPool, ValueView};
+use rten_tensor::Layout as _;
+
+use super::onnx::ModelProto;
+use super::{Backbone, MAX_FEATURES, Session, graph};
+use crate::error::{Error, Result, caught};
+use crate::preprocess::{Layout, Preprocessing};
+
+/// Operators that rten 0.27 runs and gives other numbers for than ONNX's reference: quantisation at run time.
+const WRONG: &[&str] = &["DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"];
+
+struct General {
+    model: rten::Model,
+    input: NodeId,
+    output: NodeId,
+    layout: Layout,
+    shape: [usize; 4],
+    features: usize,
+}
+
+/// Compiles the graph for one image of the preprocessing's size, and runs it once to see that it gives one
+/// finite vector.
+///
+/// # Errors
+/// Why it cannot be done, for the user.
+pub fn compile(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<impl Backbone + use<>, String> {
+    // A graph that contradicts itself must not end the process.
+    caught(|| compile_sound(proto, preprocessing))
+        .unwrap_or_else(|why| Err(format!("it is damaged, or made in a way that is not known here ({why})")))
+}
+
+fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<General, String> {
+    if let Some(node) = graph::nodes(proto).find(|node| WRONG.contains(&node.op_type())) {
+        return Err(format!(
+            "its operator {} quantises while it runs, which gives other numbers here; export it in float, or quantised \
+             statically (QuantizeLinear and DequantizeLinear)",
+            node.op_type()
+        ));
+    }
+    let [h, w] = preprocessing.size.map(|s| s as usize);
+    let shape = match preprocessing.layout {
+        Layout::Nchw => [1, 3, h, w],
+        Layout::Nhwc => [1, h, w, 3],
+    };
+    let fixed = graph::with_input_shape(proto, shape)?;
+    let model = ModelOptions::with_all_ops()
+        .prepack_weights(true)
+        .load(fixed.encode_to_vec())
+        .map_err(|e| format!("it cannot be run at {h}x{w} pixels: {}", one_line(&e)))?;
+    let name = graph::input(proto)?.name();
+    let input = model.find_node(name).ok_or_else(|| format!("its input {name} leads nowhere"))?;
+    let [output] = *model.output_ids() else {
+        return Err(format!("it has {} outputs; a backbone has one", model.output_ids().len()));
+    };
+    let mut general = General { model, input, output, layout: preprocessing.layout, shape, features: 0 };
+    let (dims, vector) = general
+        .run(&vec![0.0; preprocessing.len()], None)
+        .map_err(|e| format!("it cannot be run at {h}x{w} pixels: {}", one_line(&e)))?
+        .ok_or("its output is no tensor of floats")?;
+    general.features = match dims[..] {
+        [1, features] | [1, features, 1, 1] | [1, 1, 1, features] => features,
+        [1, _, _, _] => {
+            return Err(format!(
+                "its output of shape {dims:?} is a feature map, not a vector; export it with global average pooling"
+            ));
+        }
+        _ => return Err(format!("its output of shape {dims:?} is not one vector an image")),
+    };
+    if !(2..=MAX_FEATURES).contains(&general.features) {
+        return Err(format!("it gives {} features; 2 to {MAX_FEATURES} are possible", general.features));
+    }
+    if vector.iter().any(|x| !x.is_finite()) {
+        return Err("it gives values that are not finite for a plain image".into());
+    }
+    Ok(general)
+}
+
+impl General {
+    /// Shape and elements of the output; `None` where they are no floats.
+    fn run(
+        &self,
+        tensor: &[f32],
+        options: Option<RunOptions>,
+    ) -> Result<Option<(Vec<usize>, Vec<f32>)>, RunError> {
+        let input = ValueView::from_shape(self.shape, tensor).expect("a tensor of the model's shape");
+        let [output] = self.model.run_n(vec![(self.input, input.into())], [self.output], options)?;
+        Ok(output.into_tensor::<f32>().map(|tensor| (tensor.shape().to_vec(), tensor.into_data())))
+    }
+}
+
+impl Backbone for General {
+    fn engine(&self) -> &str {
+        "rten"
+    }
+
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn features(&self) -> usize {
+        self.features
+    }
+
+    fn session(&self) -> Result<Box<dyn Session + '_>> {
+        // A thread each, as for the other engine: the job spreads images over threads, not parts of an image.
+        let options = RunOptions::default().with_thread_pool(Some(Arc::new(ThreadPool::with_num_threads(1))));
+        Ok(Box::new(GeneralSession { general: self, options }))
+    }
+}
+
+struct GeneralSession<'a> {
+    general: &'a General,
+    options: RunOptions,
+}
+
+impl Session for GeneralSession<'_> {
+    fn run(&mut self, tensor: &[f32], features: &mut [f32]) -> Result<()> {
+        let failed = |why: &str| Error::Failed(format!("the model failed on an image: {why}"));
+        let ran = caught(|| self.general.run(tensor, Some(self.options.clone())));
+        let output = ran.map_err(|why| failed(&why))?.map_err(|e| failed(&one_line(&e)))?;
+        match output {
+            Some((_, vector)) if vector.len() == features.len() => features.copy_from_slice(&vector),
+            _ => return Err(failed("its output has another shape than before")),
+        }
+        Ok(())
+    }
+}
+
+/// An error without the dumps of nodes behind it.
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().chars().take(300).collect()
+}
