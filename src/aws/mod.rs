@@ -17,9 +17,12 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{ConnectorBuilder, tls};
 
 use crate::clock;
 use crate::config::AwsConfig;
@@ -86,6 +89,20 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// The SDK's own default, on ring in place of AWS-LC: that is the library which everything else here encrypts with.
+fn http_client() -> SharedHttpClient {
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default().tls_provider(tls.clone());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
+}
+
 impl Aws {
     /// Finds region and credentials, and who they belong to.
     pub async fn connect(config: &AwsConfig) -> Result<Aws> {
@@ -93,6 +110,7 @@ impl Aws {
         // We try again ourselves, in one place, by one table.
         let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest())
             .region(aws_config::Region::new(region.clone()))
+            .http_client(http_client())
             .retry_config(RetryConfig::disabled())
             .timeout_config(
                 TimeoutConfig::builder()
@@ -138,7 +156,7 @@ impl Aws {
 }
 
 /// A call that did not work.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
     /// `service:Action`.
     pub action: &'static str,

@@ -50,8 +50,11 @@ pub use job::{EngineKind, Job, JobOptions};
 pub use record::RunRecord;
 pub use session::{Context, Session};
 
-/// The runtime that serves the object store. Small: the arithmetic has threads of its own.
+/// The runtime that serves the object store. Small: the arithmetic has threads of its own. Whoever speaks TLS on it does so
+/// by ring.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    // An error says that the process has chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
