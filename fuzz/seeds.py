@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FRUITCTL = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "fruitctl"
+FRUITCTL = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "fruitctl"
 
 
 def fruitctl(*args, **kwargs):

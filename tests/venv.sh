@@ -27,6 +27,12 @@ make_venv() {
   touch "$stamp"
 }
 
+# ssh2 links the system's OpenSSL.
+need_openssl() {
+  pkg-config --exists openssl 2>/dev/null || apt pkg-config libssl-dev ||
+    { echo "error: no OpenSSL to link; type: sudo apt-get install pkg-config libssl-dev" >&2; exit 1; }
+}
+
 # The linter of GitHub workflows and Azure's emulator are npm packages.
 need_npm() {
   local without="workflows are not linted, and Azure's storage is not tested"
