@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use fruitjob::error::explain_io;
+use fruitjob_interface::error::explain_io;
 use sha2::{Digest, Sha256};
 
 use super::bucket::BOOTSTRAP;

@@ -1,15 +1,11 @@
-//! What a job is asked to do: the options, as a command line and a configuration file share them, and the
-//! job that they make.
+//! What a job is asked to do: the options, as a command line and a configuration file share them.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::fit::Keep;
-use crate::model::{Precision, PreprocessingOptions};
-use crate::storage::Location;
+use crate::model::Precision;
 
 /// Options of a job. The same struct is parsed from flags and from `[job]` in `fruitctl.toml`.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
@@ -117,63 +113,6 @@ impl EngineKind {
     }
 }
 
-/// A job, with every default filled in.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// Where the images are. Not needed by the stages fit and project.
-    pub input: Option<Location>,
-    /// Where the results go.
-    pub output: Location,
-    /// The backbone.
-    pub model: String,
-    /// What it computes with.
-    pub precision: Precision,
-    /// What the model's file does not say.
-    pub preprocessing: PreprocessingOptions,
-    /// How many components.
-    pub keep: Keep,
-    /// The PCA to project on, in place of one that is fitted.
-    pub pin_pca: Option<String>,
-    /// Worker threads.
-    pub threads: usize,
-    /// When to give up.
-    pub max_rejects: MaxRejects,
-}
-
-impl Job {
-    /// Fills in the defaults.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] when there is no output, or a place cannot be understood.
-    pub fn new(options: JobOptions, preprocessing: PreprocessingOptions) -> Result<Self> {
-        let output = options
-            .output
-            .ok_or_else(|| Error::Usage("no output; say where the results go with --output DIR".into()))?;
-        let keep = match (options.components, options.variance, &options.pin_pca) {
-            (None, None, _) => Keep::Default,
-            (Some(k), None, None) => Keep::Components(k.get()),
-            (None, Some(share), None) => Keep::Variance(share.0),
-            _ => {
-                return Err(Error::Usage(
-                    "more than one of components, variance and pin_pca is set; keep one of them".into(),
-                ));
-            }
-        };
-        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Ok(Job {
-            input: options.input.as_deref().map(Location::parse).transpose()?,
-            output: Location::parse(&output)?,
-            model: options.model.unwrap_or_else(|| crate::model::DEFAULT.into()),
-            precision: options.precision.unwrap_or_default(),
-            preprocessing,
-            keep,
-            pin_pca: options.pin_pca,
-            threads: options.threads.map_or_else(cores, NonZeroUsize::get).min(1024),
-            max_rejects: options.max_rejects.unwrap_or(MaxRejects::Share(0.01)),
-        })
-    }
-}
-
 /// A share of a whole, above 0 and below 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
@@ -266,6 +205,7 @@ impl std::fmt::Display for MaxRejects {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Color, Layout, PreprocessingOptions};
 
     #[test]
     fn rejects_are_counted_or_shared() {
@@ -305,8 +245,8 @@ mod tests {
                 resize: Some(100),
                 mean: Some(vec![-1.5, 2.0, 3.25]),
                 std: Some(vec![127.5]),
-                color: Some(crate::preprocess::Color::Bgr),
-                layout: Some(crate::preprocess::Layout::Nhwc),
+                color: Some(Color::Bgr),
+                layout: Some(Layout::Nhwc),
             },
         };
         let args = ["x".to_owned()].into_iter().chain(all.job.args()).chain(all.preprocessing.args());
@@ -318,13 +258,13 @@ mod tests {
         let file = JobOptions { variance: Some(Share(0.95)), input: Some("a".into()), ..Default::default() };
         let flags =
             JobOptions { components: NonZeroUsize::new(8), output: Some("o".into()), ..Default::default() };
-        let job = Job::new(flags.or(file), Default::default()).unwrap();
-        assert_eq!(job.keep, Keep::Components(8));
+        let both = flags.or(file);
+        assert_eq!((both.components, both.variance), (NonZeroUsize::new(8), None));
+        assert_eq!((both.input.as_deref(), both.output.as_deref()), (Some("a"), Some("o")));
         let pin = JobOptions { pin_pca: Some("3fa2".into()), ..Default::default() };
         assert_eq!(pin.args(), ["--pin-pca=3fa2"]);
         let pinned = pin.clone().or(JobOptions { components: NonZeroUsize::new(8), ..Default::default() });
         assert_eq!((pinned.components, pinned.pin_pca), (None, pin.pin_pca));
-        assert!(job.input.is_some());
         assert!("1.5".parse::<Share>().is_err() && "NaN".parse::<Share>().is_err());
     }
 }

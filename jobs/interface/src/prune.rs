@@ -6,11 +6,19 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::layout;
 use crate::record::RunRecord;
-use crate::session::{Context, lock};
-use crate::storage::{Location, Output, Stored};
-use crate::{layout, pin, since};
+
+/// An object of an output.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stored {
+    /// Its name, relative to the output.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, in seconds since 1970.
+    pub modified: i64,
+}
 
 /// Objects that can go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -47,31 +55,8 @@ pub fn find(stored: &[Stored], published: &RunRecord, since: i64) -> Vec<Garbage
         }
     }
     // A PCA whose deletion is cut short must not pass for a whole one.
-    groups.values_mut().for_each(|group| group.objects.sort_by_key(|name| !name.ends_with(pin::ORIGIN)));
+    groups.values_mut().for_each(|group| group.objects.sort_by_key(|name| !name.ends_with(layout::ORIGIN)));
     groups.into_values().collect()
-}
-
-/// Finds it in an output, and deletes it unless this is a trial. Where nothing is published, nothing is known to be of no
-/// use, and nothing is found.
-///
-/// # Errors
-/// [`crate::Error::Locked`] when a run is writing there.
-pub fn prune(location: &Location, since: i64, trial: bool, context: &Context) -> Result<Vec<Garbage>> {
-    let _lock = lock(location)?;
-    let output = Output::open(location, context.runtime.clone())?;
-    let Some(published) = since::published(&output)? else { return Ok(Vec::new()) };
-    let mut stored = Vec::new();
-    for folder in FOLDERS {
-        stored.extend(output.stored(folder)?);
-    }
-    let garbage = find(&stored, &published, since);
-    if !trial {
-        for name in garbage.iter().flat_map(|garbage| &garbage.objects) {
-            context.check()?;
-            output.delete(name)?;
-        }
-    }
-    Ok(garbage)
 }
 
 #[cfg(test)]

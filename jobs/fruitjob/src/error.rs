@@ -1,0 +1,109 @@
+//! What a store says when it fails, as an [`Error`]; and others' panics.
+
+use std::cell::Cell;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use fruitjob_interface::error::is_full;
+pub use fruitjob_interface::error::{Error, Result, explain_io};
+
+/// An object-store error while `doing` something to an object or prefix.
+pub fn store(doing: &str, err: object_store::Error) -> Error {
+    let message = format!("{doing}: {}", explain_store(&err));
+    if names_no_bucket(&err) {
+        return Error::Usage(message);
+    }
+    let denied = is_denied(&err) || matches!(err, object_store::Error::Unauthenticated { .. });
+    if denied { Error::Denied(message) } else { Error::Failed(message) }
+}
+
+/// The probable cause of an object-store error in one line, without the store's own retry novel.
+pub fn explain_store(err: &object_store::Error) -> String {
+    use object_store::Error as E;
+    if let Some(io) = find_io(err)
+        && (is_full(io) || io.kind() == io::ErrorKind::PermissionDenied)
+    {
+        return explain_io(io);
+    }
+    match err {
+        E::NotFound { .. } => "not found".into(),
+        _ if names_no_bucket(err) => {
+            "there is no such bucket; check its name, and the endpoint in use".into()
+        }
+        _ if is_denied(err) => "permission denied; check what the credentials in use may do here".into(),
+        E::Unauthenticated { .. } => {
+            "no valid credentials; check AWS_PROFILE, AWS_ACCESS_KEY_ID or the instance's role".into()
+        }
+        other => other.to_string().replace('\n', " "),
+    }
+}
+
+/// Whether the store refuses. A refused list comes as a generic error, with its status in the text.
+fn is_denied(err: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    matches!(err, E::PermissionDenied { .. })
+        || matches!(err, E::Generic { source, .. } if source.to_string().contains("403 Forbidden"))
+}
+
+/// Whether there is no such bucket: a list says so in the text of a generic error.
+fn names_no_bucket(err: &object_store::Error) -> bool {
+    // The reason lies below the error; only the last one's text is whole.
+    let mut error: Option<&(dyn std::error::Error + 'static)> = Some(err);
+    while let Some(inner) = error {
+        if inner.to_string().contains("<Code>NoSuchBucket</Code>") {
+            return true;
+        }
+        error = inner.source();
+    }
+    false
+}
+
+fn find_io<'a>(err: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
+    let mut next = Some(err);
+    while let Some(err) = next {
+        if let Some(io) = err.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        next = err.source();
+    }
+    None
+}
+
+/// Calls what may panic on bytes that somebody else wrote: others' decoders and compilers. The panic is an error, its
+/// message, and is not printed.
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    thread_local! {
+        static QUIET: Cell<bool> = const { Cell::new(false) };
+    }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
+    QUIET.set(false);
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
+        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panics".into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_others_is_an_error() {
+        assert_eq!(caught(|| 1), Ok(1));
+        assert_eq!(
+            caught(|| Vec::<u8>::new()[0]),
+            Err("index out of bounds: the len is 0 but the index is 0".into())
+        );
+    }
+}

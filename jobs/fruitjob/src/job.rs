@@ -1,0 +1,87 @@
+//! A job: what its options ask for, with every default filled in.
+
+use std::num::NonZeroUsize;
+
+pub use fruitjob_interface::job::{JobOptions, MaxRejects};
+
+use crate::error::{Error, Result};
+use crate::fit::Keep;
+use crate::model::{Precision, PreprocessingOptions};
+use crate::storage::Location;
+
+/// A job, with every default filled in.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Where the images are. Not needed by the stages fit and project.
+    pub input: Option<Location>,
+    /// Where the results go.
+    pub output: Location,
+    /// The backbone.
+    pub model: String,
+    /// What it computes with.
+    pub precision: Precision,
+    /// What the model's file does not say.
+    pub preprocessing: PreprocessingOptions,
+    /// How many components.
+    pub keep: Keep,
+    /// The PCA to project on, in place of one that is fitted.
+    pub pin_pca: Option<String>,
+    /// Worker threads.
+    pub threads: usize,
+    /// When to give up.
+    pub max_rejects: MaxRejects,
+}
+
+impl Job {
+    /// Fills in the defaults.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no output, or a place cannot be understood.
+    pub fn new(options: JobOptions, preprocessing: PreprocessingOptions) -> Result<Self> {
+        let output = options
+            .output
+            .ok_or_else(|| Error::Usage("no output; say where the results go with --output DIR".into()))?;
+        let keep = match (options.components, options.variance, &options.pin_pca) {
+            (None, None, _) => Keep::Default,
+            (Some(k), None, None) => Keep::Components(k.get()),
+            (None, Some(share), None) => Keep::Variance(share.into()),
+            _ => {
+                return Err(Error::Usage(
+                    "more than one of components, variance and pin_pca is set; keep one of them".into(),
+                ));
+            }
+        };
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Ok(Job {
+            input: options.input.as_deref().map(Location::parse).transpose()?,
+            output: Location::parse(&output)?,
+            model: options.model.unwrap_or_else(|| crate::model::DEFAULT.into()),
+            precision: options.precision.unwrap_or_default(),
+            preprocessing,
+            keep,
+            pin_pca: options.pin_pca,
+            threads: options.threads.map_or_else(cores, NonZeroUsize::get).min(1024),
+            max_rejects: options.max_rejects.unwrap_or(MaxRejects::Share(0.01)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_a_job() {
+        let options = JobOptions {
+            input: Some("a".into()),
+            output: Some("o".into()),
+            components: NonZeroUsize::new(8),
+            ..Default::default()
+        };
+        let job = Job::new(options.clone(), Default::default()).unwrap();
+        assert_eq!(job.keep, Keep::Components(8));
+        assert!(job.input.is_some());
+        let both = JobOptions { variance: Some(0.5.try_into().unwrap()), ..options };
+        assert!(matches!(Job::new(both, Default::default()), Err(Error::Usage(_))));
+    }
+}
