@@ -22,7 +22,7 @@ pub fn run(
     let result = execute(job, preprocessing, Context::new(runtime.handle().clone(), observer));
     // A read that hangs is no reason to wait.
     runtime.shutdown_background();
-    result.map(|session| (session.record.clone(), session.job.output.clone()))
+    result.map(|session| (session.record, session.job.output))
 }
 
 fn execute(options: JobOptions, preprocessing: PreprocessingOptions, context: Context) -> Result<Session> {

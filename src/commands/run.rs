@@ -8,7 +8,7 @@ use fruitjob_interface::{Event, Observer};
 
 use crate::cli::{Cli, RunArgs, Target};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::run::summary::Summary;
 use crate::ui::progress::Progress;
 use crate::{local, ui};
