@@ -4,8 +4,7 @@
 //! `release/build` makes the latter and builds with the feature `bundle`. A development build carries none, and ships the
 //! fruitjob that lies beside it.
 
-use fruitjob::model::BUILTIN;
-use fruitjob::spark::DRIVER;
+use fruitjob_interface::spark::DRIVER;
 
 use crate::instances::Arch;
 
@@ -16,8 +15,9 @@ macro_rules! files {
         /// Files that are carried as they are: where they lie in the source, and their content.
         pub const FILES: &[(&str, &[u8])] = &[
             $(($path, $name.as_bytes()),)*
-            ("jobs/fruitjob/src/spark.py", DRIVER.as_bytes()),
-            ("jobs/fruitjob/models/builtin.onnx", BUILTIN),
+            ("jobs/interface/src/spark.py", DRIVER.as_bytes()),
+            #[cfg(feature = "local")]
+            ("jobs/fruitjob/models/builtin.onnx", crate::local::MODEL),
         ];
     };
 }

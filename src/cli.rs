@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use fruitjob::JobOptions;
-use fruitjob::model::PreprocessingOptions;
+use fruitjob_interface::JobOptions;
+use fruitjob_interface::model::PreprocessingOptions;
 use serde::Deserialize;
 
 use crate::config::{SshCidr, project_name};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use fruitjob::error::Kind;
+pub use fruitjob_interface::error::Kind;
 
 /// Result of anything `fruitctl` does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -58,8 +58,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<fruitjob::Error> for Error {
-    fn from(error: fruitjob::Error) -> Self {
+impl From<fruitjob_interface::Error> for Error {
+    fn from(error: fruitjob_interface::Error) -> Self {
         Error::new(error.kind(), error.to_string())
     }
 }

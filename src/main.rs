@@ -11,6 +11,11 @@ mod elf;
 mod error;
 mod explain;
 mod instances;
+#[cfg(feature = "local")]
+mod local;
+#[cfg(not(feature = "local"))]
+#[path = "no_local.rs"]
+mod local;
 mod run;
 mod ssh;
 mod stack;

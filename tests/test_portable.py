@@ -102,7 +102,7 @@ def test_the_fruitjob_that_fits_the_nodes_is_shipped(tmp_path, build):
 def test_a_development_build_says_what_it_carries():
     """Each template and script, with its SHA-256; no executable, and none to extract."""
     carried = json.loads(fruitctl("version", "--bundle", "--json").stdout)["bundle"]
-    assert {"templates/fruitctl.toml", "bootstrap/step.sh", "jobs/fruitjob/src/spark.py"} <= {item["name"] for item in carried}
+    assert {"templates/fruitctl.toml", "bootstrap/step.sh", "jobs/interface/src/spark.py"} <= {item["name"] for item in carried}
     for item in carried:
         content = (ROOT / item["name"]).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (item["bytes"], item["sha256"]), item

@@ -73,7 +73,7 @@ class Run:
                        f'{before}\nexec 3<&0\nexec {real} "$@" < <(printf "%s\\n" "$task"; exec cat <&3 2>/dev/null)\n')
         odd.chmod(0o755)
         self.command = [HOME / "bin" / "spark-submit", *(word for c in conf for word in ("--conf", c)),
-                        ROOT / "jobs/fruitjob/src/spark.py", odd, *job]
+                        ROOT / "jobs/interface/src/spark.py", odd, *job]
 
     def start(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=open(self.folder / "stderr", "wb"), text=True,

@@ -1,7 +1,7 @@
 //! Event lines, as they come from a node: any line is an event or is none; an event is the same written and read again.
 #![no_main]
 
-use fruitjob::Event;
+use fruitjob_interface::Event;
 
 libfuzzer_sys::fuzz_target!(|line: &str| {
     if let Ok(event) = serde_json::from_str::<Event>(line) {

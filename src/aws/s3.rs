@@ -106,10 +106,10 @@ impl Contents {
     /// `12 objects and 3 old versions`.
     pub fn text(&self) -> String {
         let least = if self.more { "more than " } else { "" };
-        let objects = fruitjob::count(self.objects, "object");
+        let objects = fruitjob_interface::count(self.objects, "object");
         match self.old_versions {
             0 => format!("{least}{objects}"),
-            n => format!("{least}{objects} and {}", fruitjob::count(n, "old version")),
+            n => format!("{least}{objects} and {}", fruitjob_interface::count(n, "old version")),
         }
     }
 }

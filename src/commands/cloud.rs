@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use fruitjob_interface::error::explain_io;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::Aws;
@@ -50,9 +52,21 @@ fn second_signal_exits(kind: Kind) {
 /// How many locks are held: then the work under them hears signals itself, and gives them back.
 static HOLDS_LOCK: AtomicUsize = AtomicUsize::new(0);
 
+/// What serves requests while a command waits for them. Whoever speaks TLS on it does so by ring.
+pub fn runtime() -> Result<Runtime> {
+    // An error says that the process has chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Kind::Failed, format!("cannot start the runtime: {}", explain_io(&e))))
+}
+
 /// Runs a command to its end, or until a signal comes.
 pub fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut command = Box::pin(command);
         let stopped = tokio::select! {

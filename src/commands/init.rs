@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use fruitjob::error::explain_io;
+use fruitjob_interface::error::explain_io;
 
 use crate::cli::{Cli, InitArgs, Target};
 use crate::error::{Error, Result};

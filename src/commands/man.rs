@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::CommandFactory;
 use clap_mangen::Man;
-use fruitjob::error::explain_io;
+use fruitjob_interface::error::explain_io;
 
 use crate::cli::{Cli, ManArgs};
 use crate::error::{Error, Result};

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use fruitjob::prune::{self, Garbage};
-use fruitjob::storage::{Location, Stored};
-use fruitjob::{Context, RunRecord, count};
+use fruitjob_interface::prune::{self, Garbage, Stored};
+use fruitjob_interface::{RunRecord, count};
 
 use super::{cloud, run_emr};
 use crate::aws::Aws;
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::run::{self, history};
 use crate::stack::roles::s3_place;
 use crate::stack::{Names, bucket, lock};
-use crate::{clock, ui};
+use crate::{clock, local, ui};
 
 /// Seconds for which an executable is kept that no run names: it may have been shipped for one that just begins.
 const SHIPPED: i64 = 24 * 3600;
@@ -25,7 +24,7 @@ pub fn run(cli: &Cli, args: &PruneArgs) -> Result<()> {
     let mut config = cloud::config(cli, &args.cloud)?;
     config.job.output = args.output.clone().or(config.job.output);
     let garbage = match config.target.unwrap_or(Target::Local) {
-        Target::Local => here(&config, args)?,
+        Target::Local => local::prune(config.job.output.as_deref(), oldest(args), args.dry_run)?,
         Target::Emr => cloud::block_on(in_the_cloud(&config, args))?,
     };
     if args.cloud.json {
@@ -45,20 +44,6 @@ pub fn run(cli: &Cli, args: &PruneArgs) -> Result<()> {
 
 fn oldest(args: &PruneArgs) -> i64 {
     clock::now() - i64::from(args.pca_days) * 24 * 3600
-}
-
-fn here(config: &Config, args: &PruneArgs) -> Result<Vec<Garbage>> {
-    let output = config.job.output.as_deref().ok_or_else(|| {
-        Error::usage("no output; type 'fruitctl prune --output DIR', or name one in fruitctl.toml")
-    })?;
-    let location = Location::parse(output)?;
-    if matches!(&location, Location::Local(dir) if !dir.is_dir()) {
-        return Err(Error::usage(format!("there is no output {output}")).next("fruitctl run"));
-    }
-    let runtime = fruitjob::runtime()?;
-    let context = Context::new(runtime.handle().clone(), Arc::new(ui::Silent));
-    context.stop_on_signals()?;
-    Ok(prune::prune(&location, oldest(args), args.dry_run, &context)?)
 }
 
 async fn in_the_cloud(config: &Config, args: &PruneArgs) -> Result<Vec<Garbage>> {
@@ -98,10 +83,11 @@ async fn under_lock(
 
 /// The record of the published results, if all of them are there.
 async fn published(bucket: &str, base: &str, aws: &Aws) -> Result<Option<RunRecord>> {
-    if !aws.has_object(bucket, &format!("{base}{}", fruitjob::layout::SUCCESS)).await? {
+    if !aws.has_object(bucket, &format!("{base}{}", fruitjob_interface::layout::SUCCESS)).await? {
         return Ok(None);
     }
-    let record = aws.get_object(bucket, &format!("{base}{}", fruitjob::layout::PUBLISHED_RECORD)).await?;
+    let record =
+        aws.get_object(bucket, &format!("{base}{}", fruitjob_interface::layout::PUBLISHED_RECORD)).await?;
     Ok(record.and_then(|(body, _)| serde_json::from_slice(&body).ok()))
 }
 

@@ -31,7 +31,7 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
         if args.cloud.json {
             ui::json(&record);
         } else {
-            let parts = fruitjob::count(record.parts.len() as u64, "part");
+            let parts = fruitjob_interface::count(record.parts.len() as u64, "part");
             ui::say(&format!(
                 "{parts} with {} rows are as run.json says; {}/report.html",
                 record.images.results,

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use fruitjob::event::JsonLines;
-use fruitjob::{Event, Observer};
+use fruitjob_interface::event::JsonLines;
+use fruitjob_interface::{Event, Observer};
 
 use super::{cloud, plan};
 use crate::aws::Aws;

@@ -29,7 +29,8 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
                 "running" => WARN,
                 _ => BAD,
             };
-            let images = run.images.map(|n| format!("{} ", fruitjob::count(n, "image"))).unwrap_or_default();
+            let images =
+                run.images.map(|n| format!("{} ", fruitjob_interface::count(n, "image"))).unwrap_or_default();
             let dollars = run.dollars.map(|d| format!("${d:.2} ")).unwrap_or_default();
             let failure = run.failure.as_deref().and_then(|f| f.lines().next()).unwrap_or_default();
             ui::say(&format!(

@@ -1,6 +1,6 @@
 //! `fruitctl schema`: the JSON Schema of what fruitctl writes for programs.
 
-use fruitjob::Event;
+use fruitjob_interface::Event;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 

@@ -50,7 +50,7 @@ fn failed(error: std::io::Error) -> Error {
 fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
     let config = cloud::config(cli, args)?;
     // Not cloud::block_on, which listens to signals: one that came between this and 'ssh' would be heard by nobody.
-    fruitjob::runtime()?.block_on(Box::pin(async {
+    cloud::runtime()?.block_on(Box::pin(async {
         let (aws, names) = cloud::connect(&config).await?;
         let spec = Spec::resolve(&config, &aws).await?;
         let clusters = cluster::living(&names, &aws).await?;

@@ -85,7 +85,7 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
             }
             ui::say(&format!(
                 "{}, {megabytes:.1} MB; {same} are there already",
-                fruitjob::count(count, "file")
+                fruitjob_interface::count(count, "file")
             ));
             return Ok(());
         }
@@ -122,7 +122,7 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
         } else {
             ui::say(&format!(
                 "uploaded {} ({megabytes:.1} MB) to {to}; {same} were there already",
-                fruitjob::count(count, "file")
+                fruitjob_interface::count(count, "file")
             ));
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use fruitjob::error::explain_io;
+use fruitjob_interface::error::explain_io;
 use serde::Serialize;
 
 use crate::cli::VersionArgs;

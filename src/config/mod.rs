@@ -5,9 +5,9 @@ mod cloud;
 use std::path::{Path, PathBuf};
 
 pub use cloud::*;
-use fruitjob::JobOptions;
-use fruitjob::error::explain_io;
-use fruitjob::model::PreprocessingOptions;
+use fruitjob_interface::JobOptions;
+use fruitjob_interface::error::explain_io;
+use fruitjob_interface::model::PreprocessingOptions;
 use serde::Deserialize;
 
 use crate::cli::Target;
@@ -79,7 +79,7 @@ impl Config {
 fn rebase(place: &mut Option<String>, base: &Path) {
     if let Some(text) = place
         && !text.contains("://")
-        && text != fruitjob::model::DEFAULT
+        && text != fruitjob_interface::model::DEFAULT
     {
         *text = base.join(&*text).to_string_lossy().into_owned();
     }

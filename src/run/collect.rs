@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use fruitjob::error::explain_io;
-use fruitjob::layout;
-use fruitjob::record::RunRecord;
+use fruitjob_interface::error::explain_io;
+use fruitjob_interface::layout;
+use fruitjob_interface::record::RunRecord;
 
 use crate::aws::Aws;
 use crate::error::{Error, Kind, Result};

@@ -1,9 +1,9 @@
 //! The history of runs: one object a run in the bucket, written when it begins and when it has ended.
 
 use clap::Parser;
-use fruitjob::model::PreprocessingOptions;
-use fruitjob::spark::SparkOptions;
-use fruitjob::{JobOptions, layout};
+use fruitjob_interface::model::PreprocessingOptions;
+use fruitjob_interface::spark::SparkOptions;
+use fruitjob_interface::{JobOptions, layout};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;

@@ -12,8 +12,8 @@ pub mod watch;
 
 use std::path::PathBuf;
 
-use fruitjob::JobOptions;
-use fruitjob::model::PreprocessingOptions;
+use fruitjob_interface::JobOptions;
+use fruitjob_interface::model::PreprocessingOptions;
 
 use crate::clock;
 use crate::error::{Error, Result};

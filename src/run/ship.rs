@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use fruitjob::error::explain_io;
+use fruitjob_interface::error::explain_io;
 
 use super::Request;
 use crate::aws::Aws;
@@ -35,7 +35,7 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
     let executable = put(bucket, "fruitjob", &program, aws).await?;
     let script = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
     let model = match request.job.model.as_deref() {
-        None | Some(fruitjob::model::DEFAULT) => request.job.model.clone(),
+        None | Some(fruitjob_interface::model::DEFAULT) => request.job.model.clone(),
         Some(uri) if uri.contains("://") => {
             if s3_place(uri).is_none() && !uri.starts_with("http") {
                 return Err(Error::usage(format!("a cluster cannot reach the model {uri}"))

@@ -1,6 +1,6 @@
 //! Whether a run is spread over the cluster's nodes, and how Spark is told their shape.
 
-use fruitjob::{EngineKind, number};
+use fruitjob_interface::{EngineKind, number};
 
 use crate::aws::Aws;
 use crate::aws::emr::{Role, Workforce};
@@ -52,7 +52,8 @@ pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice>
             alone(format!("it has {} vCPUs, and the other nodes have {}", shape.primary, shape.slots()))
         }
         EngineKind::Auto => {
-            let builtin = request.job.model.as_deref().is_none_or(|model| model == fruitjob::model::DEFAULT);
+            let builtin =
+                request.job.model.as_deref().is_none_or(|model| model == fruitjob_interface::model::DEFAULT);
             let rate = if builtin { BUILTIN_RATE } else { OTHER_RATE } * f64::from(shape.primary);
             let enough = (PATIENCE * rate) as usize;
             let input = request.job.input.as_deref().and_then(s3_place);

@@ -3,7 +3,7 @@
 //! AddJobFlowSteps has no token by which AWS could tell a repetition: after a lost answer, a step of the run's name is
 //! looked for before the call is made again.
 
-use fruitjob::{EngineKind, JobOptions};
+use fruitjob_interface::{EngineKind, JobOptions};
 
 use super::ship::Shipped;
 use super::{Request, step_name};

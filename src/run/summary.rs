@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use fruitjob::error::explain_io;
-use fruitjob::record::RunRecord;
-use fruitjob::since::Since;
-use fruitjob::{count, number};
+use fruitjob_interface::error::explain_io;
+use fruitjob_interface::record::RunRecord;
+use fruitjob_interface::since::Since;
+use fruitjob_interface::{count, number};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -213,7 +213,7 @@ pub fn vectors(since: &Since) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fruitjob::since::{Drift, LabelChange};
+    use fruitjob_interface::since::{Drift, LabelChange};
 
     #[test]
     fn a_page_says_what_changed_and_what_failed() {

@@ -38,7 +38,7 @@ pub async fn since(spec: &Spec, request: &Request, now: &str, aws: &Aws) -> Resu
         return Ok(None);
     }
     let (bucket, prefix) = s3_place(&last.output).unwrap_or_default();
-    let success = format!("{prefix}/{}", fruitjob::layout::SUCCESS);
+    let success = format!("{prefix}/{}", fruitjob_interface::layout::SUCCESS);
     Ok(aws.has_object(&bucket, success.trim_start_matches('/')).await?.then_some(last))
 }
 

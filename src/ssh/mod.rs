@@ -9,6 +9,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fruitjob_interface::hex;
 use ssh_key::PublicKey;
 use ssh2::{HashType, Session};
 
@@ -128,10 +129,6 @@ impl Target {
             self.host_keys.len()
         )))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs a short command; what it prints on stdout.

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use fruitjob::error::explain_io;
+use fruitjob_interface::error::explain_io;
+use fruitjob_interface::hex;
 use sha2::{Digest, Sha256};
 
 use super::bucket::BOOTSTRAP;
@@ -52,7 +53,7 @@ pub fn read(configured: &[BootstrapConfig], bucket: &str, region: &str) -> Resul
 
 /// As lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 impl Script {

@@ -10,8 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
-pub use fruitjob::number;
-use fruitjob::{Event, Observer};
+pub use fruitjob_interface::number;
 
 use crate::clock;
 
@@ -34,13 +33,6 @@ pub fn say(text: &str) {
 /// Prints a failure on stderr.
 pub fn error(error: &crate::error::Error) {
     let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}");
-}
-
-/// Hears nothing.
-pub struct Silent;
-
-impl Observer for Silent {
-    fn event(&self, _: &Event) {}
 }
 
 /// Whether lines on stderr begin with the time.

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use fruitjob::{Event, Observer, Stage, count};
+use fruitjob_interface::{Event, Observer, Stage, count};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{BOLD, DIM, GOOD, WARN, note, number, rate, seconds};

@@ -1,17 +1,16 @@
 //! The last lines of a run: what came out, and where it lies.
 
-use fruitjob::record::RunRecord;
-use fruitjob::session::Session;
-use fruitjob::storage::Location;
-use fruitjob::{count, layout};
+use fruitjob_interface::location::Location;
+use fruitjob_interface::record::RunRecord;
+use fruitjob_interface::{count, layout};
 
 use crate::run::summary::{changes, vectors};
 
 use super::{BOLD, DIM, WARN, number, rate, say, seconds};
 
 /// Prints them, of a run here.
-pub fn print(session: &Session) {
-    record(&session.record, &|name| short(session, name));
+pub fn print(run: &RunRecord, output: &Location) {
+    record(run, &|name| short(output, name));
 }
 
 /// Prints them; `place` says where a thing lies.
@@ -72,9 +71,9 @@ pub fn record(run: &RunRecord, place: &dyn Fn(&str) -> String) {
 }
 
 /// A path below this directory without this directory.
-fn short(session: &Session, name: &str) -> String {
-    let full = session.output.path(name);
-    match (session.output.location(), std::env::current_dir()) {
+fn short(output: &Location, name: &str) -> String {
+    let full = format!("{output}/{name}");
+    match (output, std::env::current_dir()) {
         (Location::Local(_), Ok(here)) => {
             full.strip_prefix(&format!("{}/", here.display())).unwrap_or(&full).to_owned()
         }

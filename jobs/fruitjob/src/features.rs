@@ -97,7 +97,7 @@ fn read<T>(
     decode: fn(Bytes) -> parquet::errors::Result<T>,
 ) -> Result<T> {
     let name = layout::features(model_key, partition_key);
-    let bytes = output.get(&name)?.ok_or_else(|| layout::missing(output, &name, "featurize"))?;
+    let bytes = output.get(&name)?.ok_or_else(|| output.missing(&name, "featurize"))?;
     caught(|| decode(bytes).map_err(|e| e.to_string())).unwrap_or_else(Err).map_err(|why| {
         Error::Failed(format!("{} is damaged ({why}); delete it and run again", output.path(&name)))
     })

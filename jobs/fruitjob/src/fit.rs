@@ -151,7 +151,7 @@ impl Pca {
     pub fn load(output: &Output, dir: &str) -> Result<Self> {
         let array = |name: &str| {
             let file = format!("{dir}/{name}.npy");
-            let bytes = output.get(&file)?.ok_or_else(|| layout::missing(output, &file, "fit"))?;
+            let bytes = output.get(&file)?.ok_or_else(|| output.missing(&file, "fit"))?;
             npy::read(&bytes)
                 .ok_or_else(|| Error::Failed(format!("{} is damaged; run fit again", output.path(&file))))
         };
@@ -260,7 +260,7 @@ fn merged(output: &Output, level: usize, nodes: Range<usize>, d: usize) -> Resul
     let mut all = Moments::empty(d);
     for node in nodes {
         let name = layout::moments(level, node);
-        let bytes = output.get(&name)?.ok_or_else(|| layout::missing(output, &name, "fit"))?;
+        let bytes = output.get(&name)?.ok_or_else(|| output.missing(&name, "fit"))?;
         let moments = Moments::from_npy(&bytes, d)
             .ok_or_else(|| Error::Failed(format!("{} is damaged; run fit again", output.path(&name))))?;
         all = all.merge(&moments);

@@ -17,12 +17,10 @@
 pub mod decode;
 pub mod engine;
 pub mod error;
-pub mod event;
 pub mod features;
 pub mod featurize;
 pub mod fit;
 pub mod job;
-pub mod layout;
 pub mod listing;
 pub mod manifest;
 pub mod model;
@@ -34,20 +32,21 @@ mod pin;
 pub mod preprocess;
 pub mod project;
 pub mod prune;
-pub mod record;
 pub mod report;
 pub mod samples;
 pub mod session;
-pub mod since;
+mod since;
 pub mod spark;
 pub mod storage;
 
+use fruitjob_interface::hex;
 use sha2::{Digest, Sha256};
 
 pub use error::{Error, Result};
-pub use event::{Event, Observer, Stage};
-pub use job::{EngineKind, Job, JobOptions};
-pub use record::RunRecord;
+pub use fruitjob_interface::{
+    EngineKind, Event, JobOptions, Observer, RunRecord, Stage, count, event, layout, number, record,
+};
+pub use job::Job;
 pub use session::{Context, Session};
 
 /// The runtime that serves the object store. Small: the arithmetic has threads of its own. Whoever speaks TLS on it does so
@@ -62,39 +61,6 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
         .map_err(|e| Error::io("cannot start the runtime", e))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 fn hex_sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-/// A number for people: `1234567` as `1,234,567`.
-pub fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.char_indices() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number of things for people: `1 image`, `2,000 images`.
-pub fn count(n: u64, thing: &str) -> String {
-    format!("{} {thing}{}", number(n), if n == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([1, 2000].map(|n| count(n, "image")), ["1 image", "2,000 images"]);
-    }
 }

@@ -51,8 +51,7 @@ const KEYS: &str = "fruitjob.partitions";
 impl Manifest {
     /// Opens what [`ManifestWriter`] wrote.
     pub fn load(output: &Output) -> Result<Self> {
-        Manifest::open(output, layout::MANIFEST)?
-            .ok_or_else(|| layout::missing(output, layout::MANIFEST, "list"))
+        Manifest::open(output, layout::MANIFEST)?.ok_or_else(|| output.missing(layout::MANIFEST, "list"))
     }
 
     /// The same, of a copy; `None` where there is none.

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::fit::Pca;
+use crate::hex_sha256;
+use crate::layout::{self, ORIGIN};
 use crate::record::{ModelRecord, RunRecord};
 use crate::session::{Context, Session};
 use crate::storage::{Location, Output};
-use crate::{hex_sha256, layout};
-
-/// Beside the arrays: the model on whose features it was fitted. Written last and deleted first: where it is, all is.
-pub(crate) const ORIGIN: &str = "origin.json";
 
 /// Keeps the PCA of a run that is about to be published.
 pub(crate) fn keep(session: &Session) -> Result<()> {

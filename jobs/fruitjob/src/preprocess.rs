@@ -3,84 +3,33 @@
 use fast_image_resize::images::{Image, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+pub use fruitjob_interface::model::{Color, Layout, Preprocessing};
 
 use crate::decode::Rgb;
 
-/// Order of the colour planes that the model was trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Color {
-    /// Red first: Keras, PyTorch.
-    Rgb,
-    /// Blue first: OpenCV, Caffe.
-    Bgr,
-}
-
-/// Order of the input tensor's axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// Planes: PyTorch's order.
-    Nchw,
-    /// Interleaved: TensorFlow's order.
-    Nhwc,
-}
-
-/// How an image becomes a tensor. Part of the key of cached features: another preprocessing, other features.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Preprocessing {
-    /// Height and width of the tensor, in pixels.
-    pub size: [u32; 2],
-    /// The shorter side of the image, in pixels, when the tensor is cut from its centre; at least `size`'s shorter
-    /// one, and equal to it when nothing but what the aspect demands is cut off.
-    pub resize: u32,
-    /// Subtracted from each channel, in the tensor's channel order, on the scale 0..=255.
-    pub mean: [f32; 3],
-    /// Then divided by, same order and scale.
-    pub std: [f32; 3],
-    /// Channel order.
-    pub color: Color,
-    /// Axis order of the model's input.
-    pub layout: Layout,
-}
-
-impl Preprocessing {
-    /// Elements of one image's tensor: `3 * height * width`.
-    pub fn len(&self) -> usize {
-        3 * self.size[0] as usize * self.size[1] as usize
-    }
-
-    /// Whether the tensor has no element; it never does.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Normalises pixels of exactly `size` into `tensor`: `(x - mean) / std`, one image, no batch axis.
-    pub fn normalise(&self, pixels: &[u8], layout: Layout, tensor: &mut [f32]) {
-        assert_eq!(pixels.len(), self.len());
-        assert_eq!(tensor.len(), self.len());
-        // 256 values a channel: a table is exact, and the same on every machine.
-        let table: [[f32; 256]; 3] = std::array::from_fn(|channel| {
-            std::array::from_fn(|x| (x as f32 - self.mean[channel]) / self.std[channel])
-        });
-        let source = match self.color {
-            Color::Rgb => [0, 1, 2],
-            Color::Bgr => [2, 1, 0],
-        };
-        let pixels = pixels.as_chunks::<3>().0;
-        match layout {
-            Layout::Nchw => {
-                for (channel, plane) in tensor.chunks_exact_mut(pixels.len()).enumerate() {
-                    let (table, source) = (&table[channel], source[channel]);
-                    plane.iter_mut().zip(pixels).for_each(|(t, p)| *t = table[usize::from(p[source])]);
-                }
+/// Normalises pixels of exactly `size` into `tensor`: `(x - mean) / std`, one image, no batch axis.
+pub fn normalise(spec: &Preprocessing, pixels: &[u8], layout: Layout, tensor: &mut [f32]) {
+    assert_eq!(pixels.len(), spec.len());
+    assert_eq!(tensor.len(), spec.len());
+    // 256 values a channel: a table is exact, and the same on every machine.
+    let table: [[f32; 256]; 3] = std::array::from_fn(|channel| {
+        std::array::from_fn(|x| (x as f32 - spec.mean[channel]) / spec.std[channel])
+    });
+    let source = match spec.color {
+        Color::Rgb => [0, 1, 2],
+        Color::Bgr => [2, 1, 0],
+    };
+    let pixels = pixels.as_chunks::<3>().0;
+    match layout {
+        Layout::Nchw => {
+            for (channel, plane) in tensor.chunks_exact_mut(pixels.len()).enumerate() {
+                let (table, source) = (&table[channel], source[channel]);
+                plane.iter_mut().zip(pixels).for_each(|(t, p)| *t = table[usize::from(p[source])]);
             }
-            Layout::Nhwc => {
-                for (t, p) in tensor.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
-                    *t = std::array::from_fn(|channel| table[channel][usize::from(p[source[channel]])]);
-                }
+        }
+        Layout::Nhwc => {
+            for (t, p) in tensor.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                *t = std::array::from_fn(|channel| table[channel][usize::from(p[source[channel]])]);
             }
         }
     }
@@ -108,7 +57,7 @@ impl Preprocessor {
     pub fn run(&mut self, image: &Rgb, tensor: &mut [f32]) -> Result<(), String> {
         let share = f64::from(self.spec.size[0].min(self.spec.size[1])) / f64::from(self.spec.resize);
         resize(&mut self.resizer, image, share, &mut self.resized)?;
-        self.spec.normalise(self.resized.buffer(), self.layout, tensor);
+        normalise(&self.spec, self.resized.buffer(), self.layout, tensor);
         Ok(())
     }
 }

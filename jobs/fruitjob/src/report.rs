@@ -66,7 +66,7 @@ struct Points {
 /// Draws the report into the staging area.
 pub(crate) fn stage(session: &mut Session) -> Result<String> {
     if session.record.parts.is_empty() {
-        return Err(layout::missing(&session.output, layout::STAGING, "project"));
+        return Err(session.output.missing(layout::STAGING, "project"));
     }
     let (found, sampled) = read_results(session)?;
     session.record.labels = found
@@ -151,8 +151,7 @@ fn read_results(session: &mut Session) -> Result<(BTreeMap<String, LabelFound>, 
     for part in &session.record.parts {
         session.context.check()?;
         let name = format!("{}/{}/{}", layout::STAGING, layout::RESULTS, part.name);
-        let bytes =
-            session.output.get(&name)?.ok_or_else(|| layout::missing(&session.output, &name, "project"))?;
+        let bytes = session.output.get(&name)?.ok_or_else(|| session.output.missing(&name, "project"))?;
         let batches = parquet_io::read(bytes)
             .and_then(Iterator::collect::<parquet::errors::Result<Vec<_>>>)
             .map_err(|e| Error::Failed(format!("{} is damaged: {e}", session.output.path(&name))))?;

@@ -19,7 +19,7 @@ use crate::job::{Job, MaxRejects};
 use crate::listing::{Entry, Listed, Order};
 use crate::manifest::{Manifest, ManifestWriter};
 use crate::model::Model;
-use crate::record::{ModelRecord, RunRecord, StageRecord};
+use crate::record::{RunRecord, StageRecord};
 use crate::storage::{Input, Location, Output};
 use crate::{count, engine, featurize, fit, layout, listing, model, pin, project, report, since};
 
@@ -223,7 +223,7 @@ impl Session {
                 .output
                 .get(layout::RECORD)?
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-                .ok_or_else(|| layout::missing(&self.output, layout::RECORD, "list"))?;
+                .ok_or_else(|| self.output.missing(layout::RECORD, "list"))?;
         }
         let model = (stage == Stage::Featurize).then(|| self.model()).transpose()?;
         self.announce(&model::display_name(&self.job.model), model.as_deref());
@@ -369,14 +369,14 @@ impl Session {
     /// Notes the model in the record.
     pub(crate) fn record_model(&mut self) -> Result<Arc<Model>> {
         let model = self.model()?;
-        self.record.model = Some(ModelRecord::of(&model));
+        self.record.model = Some(model.record());
         Ok(model)
     }
 
     /// The PCA of an earlier run, where one is asked for.
     pub(crate) fn pinned(&mut self) -> Result<Option<Pca>> {
         let Some(pin) = self.job.pin_pca.clone() else { return Ok(None) };
-        let model = ModelRecord::of(&*self.model()?);
+        let model = self.model()?.record();
         pin::find(&pin, &self.output, &model, &self.context).map(Some)
     }
 

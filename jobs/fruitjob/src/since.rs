@@ -5,8 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
 use faer::MatRef;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fruitjob_interface::since::{Drift, LabelChange, Since};
 
 use crate::error::Result;
 use crate::fit::Pca;
@@ -16,56 +15,6 @@ use crate::manifest::Manifest;
 use crate::moments::Moments;
 use crate::record::{LabelRecord, ModelRecord, RunRecord};
 use crate::storage::Output;
-
-/// The difference between a run and the one whose results it replaces.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Since {
-    /// When those results were published, RFC 3339, UTC.
-    pub finished: Option<String>,
-    /// Images whose path was not listed then.
-    pub new: u64,
-    /// Images whose size, or time of modification or ETag, was another.
-    pub changed: u64,
-    /// Images that are listed no more.
-    pub removed: u64,
-    /// Images listed then.
-    pub listed: u64,
-    /// Images rejected then.
-    pub rejected: u64,
-    /// Share of the variance that the components explained then.
-    pub explained_variance: Option<f64>,
-    /// Labels with another number of results, in order.
-    pub labels: Vec<LabelChange>,
-    /// How far vectors moved; none when another model made them, for then they have nothing in common.
-    pub pca: Option<Drift>,
-}
-
-/// A label that gained or lost results.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LabelChange {
-    /// Its name.
-    pub label: String,
-    /// Results then.
-    pub before: u64,
-    /// Results now.
-    pub now: u64,
-}
-
-/// How far a PCA is from another one on features of the same model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Drift {
-    /// It is the same one: vectors can be compared as they are.
-    pub same: bool,
-    /// `sqrt(1 - |A B^T|^2 / k)`, A and B being the components as rows, k the smaller number of them: 0 when one
-    /// space holds the other, 1 when they are at right angles. It is the root mean square of the sines of the
-    /// principal angles: the projection metric, normalised (Edelman, Arias, Smith, "The Geometry of Algorithms with
-    /// Orthogonality Constraints", SIAM J. Matrix Anal. Appl. 20(2), 1998, section 4.3).
-    pub subspace_distance: f64,
-    /// How far this run's vectors are from what the other PCA would have made of the same images: the root mean
-    /// square of the difference over that of the vectors. 0.01: vectors moved by a hundredth of their length. None
-    /// when the number of components is another.
-    pub vectors_moved: Option<f64>,
-}
 
 /// The results that are published, if all of them are.
 pub(crate) fn published(output: &Output) -> Result<Option<RunRecord>> {

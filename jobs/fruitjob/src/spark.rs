@@ -15,6 +15,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fruitjob_interface::spark::DRIVER;
+pub use fruitjob_interface::spark::SparkOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Batch, Done, Engine, Task, execute};
@@ -24,34 +26,12 @@ use crate::job::Job;
 use crate::record::SparkRecord;
 use crate::session::{Context, Worker};
 
-/// What Spark is submitted: a driver that hands tasks to executables.
-pub const DRIVER: &str = include_str!("spark.py");
 /// Tells the driver who submitted it.
 const LAUNCHER: &str = "FRUITJOB_LAUNCHER";
 /// When that was, in milliseconds since 1970.
 const LAUNCHED: &str = "FRUITJOB_LAUNCHED";
 /// Exit status of a process whose parent has gone.
 const ORPHANED: i32 = 111;
-
-/// How a job is spread.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
-pub struct SparkOptions {
-    /// A Spark property, for example spark.executor.instances=4; may be given several times
-    #[arg(long = "spark-conf", value_name = "KEY=VALUE", value_parser = property)]
-    pub conf: Vec<String>,
-    /// Seconds of work that a Spark task should have: it costs a process and a model to load
-    #[arg(long, value_name = "SECONDS", default_value_t = TASK_SECONDS)]
-    pub task_seconds: f64,
-}
-
-const TASK_SECONDS: f64 = 20.0;
-
-fn property(text: &str) -> Result<String, String> {
-    match text.split_once('=') {
-        Some((key, _)) if key.starts_with("spark.") => Ok(text.to_owned()),
-        _ => Err("a property reads spark.NAME=VALUE".into()),
-    }
-}
 
 /// Submits the job and waits for its end; passes on its events. The process's exit status: whoever failed has said why.
 ///
@@ -414,11 +394,5 @@ mod tests {
         assert_eq!(chunks(&[1.0, 100.0, 1.0, 1.0], 20.0, 4).iter().sum::<usize>(), 4);
         assert_eq!(chunks(&[0.0; 7], 20.0, 4).iter().sum::<usize>(), 7);
         assert!(chunks(&[], 20.0, 4).is_empty());
-    }
-
-    #[test]
-    fn properties_are_spark_s() {
-        assert!(property("spark.executor.cores=4").is_ok() && property("spark.x=a=b").is_ok());
-        assert!(property("spark.executor.cores").is_err() && property("executor.cores=4").is_err());
     }
 }

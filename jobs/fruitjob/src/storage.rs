@@ -3,10 +3,12 @@
 //! Calls block; they are made from worker threads, never from inside the runtime that serves them.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use fruitjob_interface::location::Location;
+pub use fruitjob_interface::prune::Stored;
 use futures::{StreamExt, stream};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
@@ -17,138 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use url::Url;
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::listing::Found;
-
-/// A directory on this machine, or a prefix in an object store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A directory; absolute.
-    Local(PathBuf),
-    /// `s3://bucket/prefix`, `gs://`, `az://`, `abfss://`, `https://`.
-    Remote(Url),
-}
-
-impl Location {
-    /// Reads what a person typed: a path, `file://`, or an object-store URI.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for a scheme that no store serves.
-    pub fn parse(text: &str) -> Result<Self> {
-        if text.is_empty() {
-            return Err(Error::Usage("an empty path; name a directory or a URI".into()));
-        }
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Location::Local(absolute(Path::new(text))?));
-        };
-        match scheme {
-            "file" => Ok(Location::Local(absolute(Path::new(rest))?)),
-            "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "adl" | "http" | "https" => {
-                let wrong = |e| Error::Usage(format!("'{text}' is not a URI: {e}"));
-                let is_web = scheme.starts_with("http");
-                let (store, key) = if is_web { (text, "") } else { split_key(text, scheme, rest) };
-                let mut url = Url::parse(store).map_err(wrong)?;
-                if !url.has_host() {
-                    return Err(Error::Usage(format!("'{text}' names no bucket: {scheme}://BUCKET/PREFIX")));
-                }
-                // A key is taken as it stands: '#', '?' and '%' are letters of it, as they are for every client of a store.
-                if let (false, Ok(mut segments)) = (is_web, url.path_segments_mut()) {
-                    segments.pop_if_empty().extend(key.split('/').filter(|part| !part.is_empty()));
-                }
-                Ok(Location::Remote(url))
-            }
-            _ => Err(Error::Usage(format!(
-                "'{text}': no store serves {scheme}://; use a directory, s3://, gs://, az:// or abfss://"
-            ))),
-        }
-    }
-
-    /// Whether `self` is `other` or lies below it.
-    pub fn within(&self, other: &Location) -> bool {
-        self.below(other).is_some()
-    }
-
-    /// The path of `self` below `other`, without slashes at its ends; empty when they are the same place.
-    pub fn below(&self, other: &Location) -> Option<String> {
-        match (self, other) {
-            (Location::Local(a), Location::Local(b)) => {
-                let (a, b) = (canonical(a), canonical(b));
-                Some(a.strip_prefix(b).ok()?.to_str()?.to_owned())
-            }
-            (Location::Remote(a), Location::Remote(b)) => {
-                let same = a.scheme() == b.scheme() && a.host_str() == b.host_str();
-                let (a, b) = (decoded(a.path()), decoded(b.path()));
-                let (a, b) = (a.trim_matches('/'), b.trim_matches('/'));
-                let rest = a.strip_prefix(b).filter(|_| same)?;
-                (b.is_empty() || rest.is_empty() || rest.starts_with('/'))
-                    .then(|| rest.trim_matches('/').to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    /// The last segment of the path, or the bucket: the label of images that lie in no folder.
-    pub fn name(&self) -> String {
-        match self {
-            Location::Local(path) => {
-                path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
-            }
-            Location::Remote(url) => {
-                let last = url.path_segments().and_then(|s| s.rev().find(|s| !s.is_empty()));
-                last.map(decoded).or(url.host_str().map(str::to_owned)).unwrap_or_default()
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Location {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Location::Local(path) => write!(f, "{}", path.display()),
-            Location::Remote(url) => {
-                // A URI may carry a signature (https) or a password; neither belongs in a log.
-                let mut url = url.clone();
-                url.set_query(None);
-                let _ = url.set_password(None);
-                let text = url.as_str().trim_end_matches('/');
-                if url.scheme().starts_with("http") {
-                    write!(f, "{text}")
-                } else {
-                    write!(f, "{}", decoded(text))
-                }
-            }
-        }
-    }
-}
-
-/// `scheme://bucket` and the key behind it.
-fn split_key<'a>(text: &'a str, scheme: &str, rest: &'a str) -> (&'a str, &'a str) {
-    let bucket = rest.find('/').unwrap_or(rest.len());
-    (&text[..scheme.len() + "://".len() + bucket], &rest[bucket..])
-}
-
-/// A part of a URI as it was before it was percent-encoded.
-fn decoded(part: &str) -> String {
-    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|e| Error::io(&format!("{}", path.display()), e))
-}
-
-/// The path with symlinks resolved as far as it exists.
-fn canonical(path: &Path) -> PathBuf {
-    let mut rest = PathBuf::new();
-    for ancestor in path.ancestors() {
-        if let Ok(real) = ancestor.canonicalize() {
-            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
-        }
-        if let Some(name) = ancestor.file_name() {
-            rest = Path::new(name).join(&rest);
-        }
-    }
-    path.to_owned()
-}
 
 /// Opens the object store behind a URI, with credentials and endpoint from the usual environment
 /// variables (`AWS_*`, `GOOGLE_*`, `AZURE_*`) or the machine's role.
@@ -167,7 +39,7 @@ pub(crate) fn open(url: &Url) -> Result<(Arc<dyn ObjectStore>, Key)> {
         options.push(("allow_http".into(), "true".into()));
     }
     let (store, path) = object_store::parse_url_opts(url, options)
-        .map_err(|e| Error::store(&format!("{}", Location::Remote(url.clone())), e))?;
+        .map_err(|e| error::store(&format!("{}", Location::Remote(url.clone())), e))?;
     Ok((store.into(), path))
 }
 
@@ -207,7 +79,7 @@ impl Input {
                     )));
                 }
                 Err(e) => {
-                    let why = crate::error::explain_io(&e);
+                    let why = error::explain_io(&e);
                     return Err(Error::Usage(format!("input {}: {why}", dir.display())));
                 }
             },
@@ -230,7 +102,7 @@ impl Input {
                 while let Some(object) = listed.next().await {
                     let found = object
                         .map(|object| found_below(&prefix, object))
-                        .map_err(|e| Error::store(&format!("cannot list {input}"), e));
+                        .map_err(|e| error::store(&format!("cannot list {input}"), e));
                     let Some(found) = found.transpose() else { continue };
                     if sender.send(found).await.is_err() {
                         break;
@@ -261,7 +133,7 @@ impl Input {
                         let key = Key::parse(format!("{prefix}/{path}"))?;
                         store.get(&key).await?.bytes().await
                     };
-                    read.push(get.await.map_err(|e| Error::store(DOING, e)));
+                    read.push(get.await.map_err(|e| error::store(DOING, e)));
                 }
                 read
             }
@@ -345,17 +217,6 @@ impl Iterator for ReadAhead {
     }
 }
 
-/// An object of an output.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stored {
-    /// Its name, relative to the output.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
-    /// When it was written, in seconds since 1970.
-    pub modified: i64,
-}
-
 /// Where results go, and where features are kept between runs.
 #[derive(Clone)]
 pub struct Output {
@@ -373,11 +234,11 @@ impl Output {
         let store: Arc<dyn ObjectStore> = match location {
             Location::Local(dir) => {
                 std::fs::create_dir_all(dir).map_err(|e| {
-                    let why = crate::error::explain_io(&e);
+                    let why = error::explain_io(&e);
                     Error::Usage(format!("output {}: cannot make the directory: {why}", dir.display()))
                 })?;
                 let store = LocalFileSystem::new_with_prefix(dir)
-                    .map_err(|e| Error::store(&format!("output {}", dir.display()), e))?;
+                    .map_err(|e| error::store(&format!("output {}", dir.display()), e))?;
                 Arc::new(store)
             }
             Location::Remote(url) => {
@@ -398,11 +259,16 @@ impl Output {
         format!("{}/{name}", self.location)
     }
 
+    /// The error for something that an earlier stage should have left.
+    pub fn missing(&self, name: &str, stage: &str) -> Error {
+        Error::Usage(format!("{} is not there; run 'fruitjob {stage}' first", self.path(name)))
+    }
+
     /// Puts a whole object: either all of it is there afterwards, or what was there before.
     pub fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
         self.runtime
             .block_on(self.store.put(&Key::from(name), bytes.into().into()))
-            .map_err(|e| Error::store(&format!("cannot write {}", self.path(name)), e))?;
+            .map_err(|e| error::store(&format!("cannot write {}", self.path(name)), e))?;
         Ok(())
     }
 
@@ -412,7 +278,7 @@ impl Output {
         match self.runtime.block_on(get) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(Error::store(&format!("cannot read {}", self.path(name)), e)),
+            Err(e) => Err(error::store(&format!("cannot read {}", self.path(name)), e)),
         }
     }
 
@@ -429,7 +295,7 @@ impl Output {
         match self.runtime.block_on(self.store.head(&key)) {
             Ok(meta) => Ok(Some(Object { output: self.clone(), key, len: meta.size, path: self.path(name) })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(Error::store(&format!("cannot read {}", self.path(name)), e)),
+            Err(e) => Err(error::store(&format!("cannot read {}", self.path(name)), e)),
         }
     }
 
@@ -457,14 +323,14 @@ impl Output {
             stored.sort();
             Ok(stored)
         });
-        stored.map_err(|e| Error::store(&format!("cannot list {}", self.path(prefix)), e))
+        stored.map_err(|e| error::store(&format!("cannot list {}", self.path(prefix)), e))
     }
 
     /// Deletes an object; one that is not there is fine.
     pub fn delete(&self, name: &str) -> Result<()> {
         match self.runtime.block_on(self.store.delete(&Key::from(name))) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(Error::store(&format!("cannot delete {}", self.path(name)), e)),
+            Err(e) => Err(error::store(&format!("cannot delete {}", self.path(name)), e)),
         }
     }
 
@@ -472,14 +338,14 @@ impl Output {
     pub fn copy(&self, from: &str, to: &str) -> Result<()> {
         self.runtime
             .block_on(self.store.copy(&Key::from(from), &Key::from(to)))
-            .map_err(|e| Error::store(&format!("cannot copy {from} to {}", self.path(to)), e))
+            .map_err(|e| error::store(&format!("cannot copy {from} to {}", self.path(to)), e))
     }
 
     /// Moves an object over another one.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.runtime
             .block_on(self.store.rename(&Key::from(from), &Key::from(to)))
-            .map_err(|e| Error::store(&format!("cannot move {from} to {}", self.path(to)), e))
+            .map_err(|e| error::store(&format!("cannot move {from} to {}", self.path(to)), e))
     }
 }
 
@@ -498,7 +364,7 @@ impl Upload {
     pub fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.runtime
             .block_on(self.upload.put(bytes))
-            .map_err(|e| Error::store(&format!("cannot write {}", self.path), e))
+            .map_err(|e| error::store(&format!("cannot write {}", self.path), e))
     }
 
     /// Makes the object appear.
@@ -536,54 +402,6 @@ impl Object {
         self.output
             .runtime
             .block_on(self.output.store.get_range(&self.key, range))
-            .map_err(|e| Error::store(&format!("cannot read {}", self.path), e))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Location {
-        Location::parse(text).unwrap()
-    }
-
-    #[test]
-    fn below_tells_nested_places_from_neighbours() {
-        let bucket = parse("s3://fruits");
-        assert_eq!(parse("s3://fruits/out/").below(&bucket).as_deref(), Some("out"));
-        assert_eq!(parse("s3://fruits/").below(&bucket).as_deref(), Some(""));
-        assert!(!parse("s3://fruits/data-out").within(&parse("s3://fruits/data")));
-        assert!(!parse("gs://fruits/out").within(&bucket));
-        assert_eq!(parse("/tmp/x/out").below(&parse("/tmp/x/./")).as_deref(), Some("out"));
-        assert!(!parse("/tmp/x-out").within(&parse("/tmp/x")));
-    }
-
-    #[test]
-    fn a_key_is_taken_as_it_stands() {
-        let odd = "s3://fruits/Äpfel [1]/100%/a#b?c=d/%20 {~}";
-        let place = parse(odd);
-        assert_eq!(place.to_string(), odd);
-        assert_eq!(place.name(), "%20 {~}");
-        assert_eq!(place.below(&parse("s3://fruits/Äpfel [1]")).as_deref(), Some("100%/a#b?c=d/%20 {~}"));
-        let Location::Remote(url) = &place else { panic!("{place:?}") };
-        let (_, key) = object_store::ObjectStoreScheme::parse(url).unwrap();
-        assert_eq!(format!("s3://fruits/{key}"), odd);
-    }
-
-    #[test]
-    fn secrets_are_not_displayed() {
-        let shown = parse("https://u:pw@host/model.onnx?X-Amz-Signature=abc").to_string();
-        assert_eq!(shown, "https://u@host/model.onnx");
-    }
-
-    #[test]
-    fn refuses_what_no_store_serves() {
-        for bad in ["ftp://x/y", "hdfs://x", "s3:///x", ""] {
-            let message = Location::parse(bad).unwrap_err().to_string();
-            assert!(!message.is_empty(), "{bad}");
-        }
-        assert_eq!(parse("s3://bucket/a/Fruits").name(), "Fruits");
-        assert_eq!(parse("s3://bucket").name(), "bucket");
+            .map_err(|e| error::store(&format!("cannot read {}", self.path), e))
     }
 }

@@ -10,18 +10,16 @@ mod recognise;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use fruitjob_interface::model::{DEFAULT, Precision, PreprocessingOptions};
 use object_store::ObjectStoreExt;
-use serde::{Deserialize, Serialize};
 
 pub use fused::fuse;
 use onnx::ModelProto;
 
 use crate::error::{Error, Result};
 use crate::preprocess::{Color, Layout, Preprocessing};
+use crate::record::ModelRecord;
 use crate::storage::Location;
-
-/// The model used when none is named: the one inside.
-pub const DEFAULT: &str = "builtin";
 
 /// A small MobileNetV2, trained on fruit; see `jobs/fruitjob/training/MODEL_CARD.md`.
 pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
@@ -49,72 +47,6 @@ pub trait Backbone: Send + Sync {
 pub trait Session {
     /// `tensor`: one preprocessed image; `features`: [`Backbone::features`] elements, all written.
     fn run(&mut self, tensor: &[f32], features: &mut [f32]) -> Result<()>;
-}
-
-/// What a model computes with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// Bytes: faster on processors with AVX-512 VNNI, and a little less accurate.
-    Int8,
-}
-
-/// What a model file does not say, or says wrongly. Everything unset comes from the file's metadata
-/// (`input_size`, `resize`, `mean`, `std`, `color`, `layout`) or its input's shape.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PreprocessingOptions {
-    /// Height and width of the model's input, in pixels [default: from the model]
-    #[arg(long = "input-size", value_name = "PIXELS")]
-    pub input_size: Option<u32>,
-    /// Resize the image's shorter side to this before the input is cut from its centre [default: from the model,
-    /// or the input size]
-    #[arg(long, value_name = "PIXELS")]
-    pub resize: Option<u32>,
-    /// Subtracted from each channel, on the scale 0-255: one number or three [default: from the model]
-    #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',', allow_negative_numbers = true)]
-    pub mean: Option<Vec<f32>>,
-    /// Divides each channel then, on the scale 0-255: one number or three [default: from the model]
-    #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',')]
-    pub std: Option<Vec<f32>>,
-    /// Order of the colour channels [default: from the model, or rgb]
-    #[arg(long, value_enum)]
-    pub color: Option<Color>,
-    /// Order of the input's axes [default: from the model]
-    #[arg(long, value_enum)]
-    pub layout: Option<Layout>,
-}
-
-impl PreprocessingOptions {
-    /// These options where they are set, `other`'s elsewhere.
-    pub fn or(self, other: Self) -> Self {
-        PreprocessingOptions {
-            input_size: self.input_size.or(other.input_size),
-            resize: self.resize.or(other.resize),
-            mean: self.mean.or(other.mean),
-            std: self.std.or(other.std),
-            color: self.color.or(other.color),
-            layout: self.layout.or(other.layout),
-        }
-    }
-
-    /// The command-line arguments that say the same.
-    pub fn args(&self) -> Vec<String> {
-        let list = |numbers: &Vec<f32>| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
-        let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
-        let values = [
-            ("input-size", self.input_size.map(|size| size.to_string())),
-            ("resize", self.resize.map(|size| size.to_string())),
-            ("mean", self.mean.as_ref().map(list)),
-            ("std", self.std.as_ref().map(list)),
-            ("color", self.color.as_ref().map(|color| word(color))),
-            ("layout", self.layout.as_ref().map(|layout| word(layout))),
-        ];
-        values.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?))).collect()
-    }
 }
 
 /// A backbone, ready to run.
@@ -198,6 +130,18 @@ impl Model {
         crate::hex_sha256(text.as_bytes())[..16].to_owned()
     }
 
+    /// What the run's record says of it.
+    pub(crate) fn record(&self) -> ModelRecord {
+        ModelRecord {
+            name: self.name.clone(),
+            sha256: self.sha256.clone(),
+            features: self.backbone.features(),
+            engine: self.backbone.engine().into(),
+            preprocessing: self.preprocessing.clone(),
+            key: self.key(),
+        }
+    }
+
     /// The ONNX graph.
     pub(crate) fn proto(&self) -> &ModelProto {
         &self.proto
@@ -234,7 +178,7 @@ fn read(name: &str, runtime: &tokio::runtime::Handle) -> Result<Vec<u8>> {
         Location::Remote(url) => {
             let (store, key) = crate::storage::open(url)?;
             let get = async { store.get(&key).await?.bytes().await };
-            runtime.block_on(get).map(Into::into).map_err(|e| Error::store(&doing, e))
+            runtime.block_on(get).map(Into::into).map_err(|e| crate::error::store(&doing, e))
         }
     }
 }
@@ -336,7 +280,7 @@ mod tests {
     fn features_of(backbone: &dyn Backbone, preprocessing: &Preprocessing) -> Vec<f32> {
         let pixels: Vec<u8> = (0..preprocessing.len()).map(|i| (i / 7 * 53 % 251) as u8).collect();
         let mut tensor = vec![0.0; preprocessing.len()];
-        preprocessing.normalise(&pixels, backbone.layout(), &mut tensor);
+        crate::preprocess::normalise(preprocessing, &pixels, backbone.layout(), &mut tensor);
         let mut features = vec![f32::NAN; backbone.features()];
         backbone.session().unwrap().run(&tensor, &mut features).unwrap();
         features

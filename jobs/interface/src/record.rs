@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Stage;
-use crate::model::Model;
-use crate::preprocess::Preprocessing;
+use crate::model::Preprocessing;
 use crate::since::Since;
 
 /// A run. Stages fill it in; the report stage publishes it.
@@ -94,17 +93,6 @@ pub struct ModelRecord {
 }
 
 impl ModelRecord {
-    pub(crate) fn of(model: &Model) -> Self {
-        ModelRecord {
-            name: model.name.clone(),
-            sha256: model.sha256.clone(),
-            features: model.backbone.features(),
-            engine: model.backbone.engine().into(),
-            preprocessing: model.preprocessing.clone(),
-            key: model.key(),
-        }
-    }
-
     /// Whether it gives the same features as another, but for the last bits: an engine adds up in its own order.
     pub fn makes_what(&self, other: &ModelRecord) -> bool {
         (&self.sha256, self.features, &self.preprocessing)

@@ -1,9 +1,6 @@
 //! Names of everything below an output. What is published lies at its top; work in progress and what is kept
 //! between runs lies below `.fruitjob/`, so that nothing published changes until all of it can.
 
-use crate::error::Error;
-use crate::storage::Output;
-
 /// The listing: one row group a partition.
 pub const MANIFEST: &str = ".fruitjob/manifest.parquet";
 /// The record of the run in progress.
@@ -67,12 +64,10 @@ pub fn pca(id: &str) -> String {
     format!("{PCAS}/{id}")
 }
 
+/// Beside a PCA's arrays: the model on whose features it was fitted. Written last and deleted first: where it is, all is.
+pub const ORIGIN: &str = "origin.json";
+
 /// Name of a part of the results.
 pub fn part(index: usize) -> String {
     format!("part-{index:05}.parquet")
-}
-
-/// The error for something that an earlier stage should have left.
-pub fn missing(output: &Output, name: &str, stage: &str) -> Error {
-    Error::Usage(format!("{} is not there; run 'fruitjob {stage}' first", output.path(name)))
 }

@@ -1,0 +1,123 @@
+//! The backbone, as it is asked for: which one, how precise, and what it is told of pixels.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The model used when none is named: the one inside.
+pub const DEFAULT: &str = "builtin";
+
+/// What a model computes with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Bytes: faster on processors with AVX-512 VNNI, and a little less accurate.
+    Int8,
+}
+
+/// What a model file does not say, or says wrongly. Everything unset comes from the file's metadata
+/// (`input_size`, `resize`, `mean`, `std`, `color`, `layout`) or its input's shape.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreprocessingOptions {
+    /// Height and width of the model's input, in pixels [default: from the model]
+    #[arg(long = "input-size", value_name = "PIXELS")]
+    pub input_size: Option<u32>,
+    /// Resize the image's shorter side to this before the input is cut from its centre [default: from the model,
+    /// or the input size]
+    #[arg(long, value_name = "PIXELS")]
+    pub resize: Option<u32>,
+    /// Subtracted from each channel, on the scale 0-255: one number or three [default: from the model]
+    #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',', allow_negative_numbers = true)]
+    pub mean: Option<Vec<f32>>,
+    /// Divides each channel then, on the scale 0-255: one number or three [default: from the model]
+    #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',')]
+    pub std: Option<Vec<f32>>,
+    /// Order of the colour channels [default: from the model, or rgb]
+    #[arg(long, value_enum)]
+    pub color: Option<Color>,
+    /// Order of the input's axes [default: from the model]
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
+}
+
+impl PreprocessingOptions {
+    /// These options where they are set, `other`'s elsewhere.
+    pub fn or(self, other: Self) -> Self {
+        PreprocessingOptions {
+            input_size: self.input_size.or(other.input_size),
+            resize: self.resize.or(other.resize),
+            mean: self.mean.or(other.mean),
+            std: self.std.or(other.std),
+            color: self.color.or(other.color),
+            layout: self.layout.or(other.layout),
+        }
+    }
+
+    /// The command-line arguments that say the same.
+    pub fn args(&self) -> Vec<String> {
+        let list = |numbers: &Vec<f32>| numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+        let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+        let values = [
+            ("input-size", self.input_size.map(|size| size.to_string())),
+            ("resize", self.resize.map(|size| size.to_string())),
+            ("mean", self.mean.as_ref().map(list)),
+            ("std", self.std.as_ref().map(list)),
+            ("color", self.color.as_ref().map(|color| word(color))),
+            ("layout", self.layout.as_ref().map(|layout| word(layout))),
+        ];
+        values.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?))).collect()
+    }
+}
+
+/// Order of the colour planes that the model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Color {
+    /// Red first: Keras, PyTorch.
+    Rgb,
+    /// Blue first: OpenCV, Caffe.
+    Bgr,
+}
+
+/// Order of the input tensor's axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Planes: PyTorch's order.
+    Nchw,
+    /// Interleaved: TensorFlow's order.
+    Nhwc,
+}
+
+/// How an image becomes a tensor. Part of the key of cached features: another preprocessing, other features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Preprocessing {
+    /// Height and width of the tensor, in pixels.
+    pub size: [u32; 2],
+    /// The shorter side of the image, in pixels, when the tensor is cut from its centre; at least `size`'s shorter
+    /// one, and equal to it when nothing but what the aspect demands is cut off.
+    pub resize: u32,
+    /// Subtracted from each channel, in the tensor's channel order, on the scale 0..=255.
+    pub mean: [f32; 3],
+    /// Then divided by, same order and scale.
+    pub std: [f32; 3],
+    /// Channel order.
+    pub color: Color,
+    /// Axis order of the model's input.
+    pub layout: Layout,
+}
+
+impl Preprocessing {
+    /// Elements of one image's tensor: `3 * height * width`.
+    pub fn len(&self) -> usize {
+        3 * self.size[0] as usize * self.size[1] as usize
+    }
+
+    /// Whether the tensor has no element; it never does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,87 @@
+//! The job in this process: the one place that knows how it is done. Without the feature `local`, `no_local.rs` stands here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use fruitjob::model::BUILTIN as MODEL;
+use fruitjob::{Context, Job, Session};
+use fruitjob_interface::location::Location;
+use fruitjob_interface::model::PreprocessingOptions;
+use fruitjob_interface::prune::Garbage;
+use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, RunRecord};
+
+use crate::error::{Error, Result};
+
+/// Runs a job; its record, and where its results are.
+pub fn run(
+    job: JobOptions,
+    preprocessing: PreprocessingOptions,
+    observer: Arc<dyn Observer>,
+) -> Result<(RunRecord, Location)> {
+    let runtime = fruitjob::runtime()?;
+    let result = execute(job, preprocessing, Context::new(runtime.handle().clone(), observer));
+    // A read that hangs is no reason to wait.
+    runtime.shutdown_background();
+    result.map(|session| (session.record, session.job.output))
+}
+
+fn execute(options: JobOptions, preprocessing: PreprocessingOptions, context: Context) -> Result<Session> {
+    if options.engine == Some(EngineKind::Spark) {
+        return Err(Error::usage("engine spark is a cluster's; this machine's is local")
+            .next("set target = \"emr\", or leave engine out; where you have a Spark of your own: fruitjob run --engine spark"));
+    }
+    for (place, name) in [(&options.input, "input"), (&options.output, "output")] {
+        if place.is_none() {
+            return Err(Error::usage(format!(
+                "no {name}; type 'fruitctl run --input DIR --output DIR', or 'fruitctl init' for a fruitctl.toml \
+                 that says it once and for all ('fruitctl samples fruits' draws pictures to try with)"
+            )));
+        }
+    }
+    let job = Job::new(options, preprocessing)?;
+    context.stop_on_signals()?;
+    let mut session = Session::open(job, context)?;
+    session.run()?;
+    Ok(session)
+}
+
+/// Finds what is of no use in an output, and deletes it unless this is a trial.
+pub fn prune(output: Option<&str>, since: i64, trial: bool) -> Result<Vec<Garbage>> {
+    let output = output.ok_or_else(|| {
+        Error::usage("no output; type 'fruitctl prune --output DIR', or name one in fruitctl.toml")
+    })?;
+    let location = Location::parse(output)?;
+    if matches!(&location, Location::Local(dir) if !dir.is_dir()) {
+        return Err(Error::usage(format!("there is no output {output}")).next("fruitctl run"));
+    }
+    let runtime = fruitjob::runtime()?;
+    let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
+    context.stop_on_signals()?;
+    Ok(fruitjob::prune::prune(&location, since, trial, &context)?)
+}
+
+/// Draws pictures; `drawn` is told of each.
+pub fn draw(
+    dir: &Path,
+    classes: usize,
+    per_class: usize,
+    seed: u64,
+    force: bool,
+    drawn: &(dyn Fn() + Sync),
+) -> Result<()> {
+    let runtime = fruitjob::runtime()?;
+    let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
+    context.stop_on_signals()?;
+    let drawn = || {
+        drawn();
+        context.check()
+    };
+    Ok(fruitjob::samples::draw(dir, classes, per_class, seed, force, &drawn)?)
+}
+
+/// Hears nothing.
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: &Event) {}
+}
