@@ -113,7 +113,7 @@ class Bench:
         entrants["onnxruntime"] = lambda: peer("bare.py", self.model, 224, 3)
         if "avx512" in isas:
             entrants["onnxruntime without AVX-512"] = lambda: peer("bare.py", self.model, 224, 3, *without)
-        entrants["tract"] = lambda: [float(x) for x in run(INFERENCE, self.model, 3, "--general").split()]
+        entrants["rten"] = lambda: [float(x) for x in run(INFERENCE, self.model, 3, "--general").split()]
         compare("Inference alone, MobileNetV2 1.0 at 224", "ms of CPU an image, one thread", entrants, self.rounds)
 
     def int8(self) -> None:

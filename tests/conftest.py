@@ -2,6 +2,9 @@
 
 Pictures and models are made on the spot. Where FRUITCTL_TEST_DATA names a folder with data/*.tar.gz (Fruits-360)
 and models/ (MobileNetV2 as ONNX, reference features), test_fruits360.py runs on those too.
+
+Where a test sweeps over many points or seeds, it takes some of them, always the same, among them each kind; all with
+FRUITCTL_TEST_LONG=1. A quick round, with each command in it at least once: pytest -m "not slow".
 """
 
 import hashlib
@@ -15,7 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+BIN = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+LONG = os.environ.get("FRUITCTL_TEST_LONG") == "1"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: left out of a quick round, -m 'not slow'")
+    config.addinivalue_line("markers", "xdist_group(name): tests that share something dear, for one process")
 
 
 def command(program, *args):
@@ -97,7 +106,7 @@ def download(client, uri, folder):
     for item in (item for page in pages for item in page.get("Contents", [])):
         target = folder / item["Key"].removeprefix(f"{prefix}/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        client.download_file(bucket, item["Key"], str(target))
+        target.write_bytes(client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from chaos import Chaos, Violation, emulator
 from emulator import node
 
-pytestmark = pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")]
 
 
 @pytest.mark.parametrize("seed", [7, 360])

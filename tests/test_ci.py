@@ -188,6 +188,7 @@ def test_github_nights_under_the_rendered_policy(aws, tmp_path):
     assert not aws.refused, aws.refused
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
 def test_a_gitlab_night_by_the_token_alone(aws, tmp_path):
     """As GitLab runs it, but for Debian's packages and the places of files; with no key: the token is traded for one."""

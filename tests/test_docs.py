@@ -58,3 +58,20 @@ def test_the_number_of_crates_is_as_the_readme_says():
     crates = {line.removesuffix(" (*)") for line in tree.splitlines() if line}
     for readme in ["README.md", "README.fr.md"]:
         assert f"{len(crates)} crates" in (ROOT / readme).read_text(), f"{len(crates)} crates"
+
+
+def test_all_that_is_compiled_stays_within_its_budget():
+    """Whoever builds it pays for each crate, with build scripts and macros."""
+    words = ["cargo", "tree", "--locked", "--workspace", "--edges", "normal,build", "--prefix", "none"]
+    tree = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    crates = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
+    assert len(crates) <= 345, len(crates)
+
+
+def test_the_cloud_half_does_without_the_job():
+    """What talks to AWS is compiled, linked and tested without an inference engine, Arrow or linear algebra."""
+    words = ["cargo", "tree", "--locked", "--package", "fruitctl", "--no-default-features", "--edges", "normal", "--prefix", "none"]
+    tree = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    crates = {line.split()[0] for line in tree.splitlines() if line}
+    assert "fruitjob-interface" in crates
+    assert not crates & {"fruitjob", "mobilenet", "arrow-array", "parquet", "faer", "object_store", "rten", "zune-jpeg", "png", "prost"}

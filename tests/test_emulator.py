@@ -213,7 +213,7 @@ def test_clusters_end_by_themselves(aws):
     # A minute is 0.6 seconds here. A native step is no activity; touching isbusy is.
     idle = {"AutoTerminationPolicy": {"IdleTimeout": 60}}
     lazy = emr.run_job_flow(**job_flow(**idle, Steps=[step("sleep", "60")]))["JobFlowId"]
-    busy = emr.run_job_flow(**job_flow(**idle, Steps=[step("bash", "-c", "for i in $(seq 30); do touch /emr/metricscollector/isbusy; sleep 0.1; done")]))["JobFlowId"]
+    busy = emr.run_job_flow(**job_flow(**idle, Steps=[step("bash", "-c", "for i in $(seq 15); do touch /emr/metricscollector/isbusy; sleep 0.1; done")]))["JobFlowId"]
     assert "idle" in wait(aws, lazy, "TERMINATED")["Status"]["StateChangeReason"]["Message"]
     assert emr.list_steps(ClusterId=lazy)["Steps"][0]["Status"]["State"] == "INTERRUPTED"
     wait(aws, busy, "TERMINATED")
@@ -262,6 +262,7 @@ node.stop()
 """
 
 
+@pytest.mark.slow
 @NODES
 @pytest.mark.skipif(os.getuid() != 0, reason="all other tests run as an ordinary user already")
 def test_ordinary_users_have_nodes_too(tmp_path):

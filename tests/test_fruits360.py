@@ -7,8 +7,8 @@
 import os
 import random
 import shutil
+import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ sys.path.append(str(ROOT / "jobs" / "fruitjob" / "training"))
 from evaluate import held_out  # noqa: E402
 
 DATA = os.environ.get("FRUITCTL_TEST_DATA")
-pytestmark = pytest.mark.skipif(not DATA, reason="FRUITCTL_TEST_DATA is not set")
+pytestmark = [pytest.mark.skipif(not DATA, reason="FRUITCTL_TEST_DATA is not set"), pytest.mark.xdist_group("fruits360"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def reference(model):
 def fruits360(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fruits360")
     for name in ("test", "training"):
-        with tarfile.open(Path(DATA) / "data" / f"fruits360-{name}.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
+        # Not by tarfile, which takes three times as long.
+        subprocess.run(["tar", "-xzf", Path(DATA) / "data" / f"fruits360-{name}.tar.gz", "-C", folder], check=True)
     return folder / "fruits360"
 
 

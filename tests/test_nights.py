@@ -24,6 +24,7 @@ def schema(name):
     return jsonschema.Draft202012Validator(json.loads(fruitctl("schema", name).stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
 def test_fourteen_nights(aws, tmp_path):
     """Each night's results are those of a run from scratch; it featurizes what is new; without news it starts nothing."""

@@ -1,10 +1,12 @@
 """notebooks/explore.ipynb runs, from its first cell to its last, on the results of a run."""
 
 import nbformat
+import pytest
 from conftest import ROOT
 from nbclient import NotebookClient
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(done, fruits, monkeypatch):
     monkeypatch.setenv("FRUITCTL_OUTPUT", str(done))
     monkeypatch.setenv("FRUITCTL_INPUT", str(fruits))

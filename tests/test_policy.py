@@ -97,6 +97,7 @@ SIDS = ["Bucket", "Objects", "LookAtRoles", "MakeRoles", "MakeProfile", "HandRol
         "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "StartCluster", "LookAtClusters", "ChangeOwnClusters"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sid", SIDS)
 def test_without_a_statement_it_fails_and_says_what_is_missing(aws, tmp_path, sid):
     """The test above can fail: each statement is needed. The message names an action that was taken away."""

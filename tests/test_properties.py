@@ -8,9 +8,12 @@
 import random
 
 import pytest
+from conftest import LONG
 from emulator import Emulator, Fault
 from stack import Project, settle
 
+# More of them in the long form, one in a quick round.
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6 if LONG else 3))]
 TYPES = [["m5.xlarge"], ["m6g.xlarge"], ["m5.xlarge", "m5.2xlarge"]]
 
 
@@ -87,7 +90,7 @@ def state(project):
     }
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_plan_of_what_was_applied_is_empty(aws, tmp_path, seed):
     """A walk over configurations, calls held up here and there; then the last of them from nothing."""
     rng = random.Random(seed)
@@ -107,7 +110,7 @@ def test_the_plan_of_what_was_applied_is_empty(aws, tmp_path, seed):
     project.run("down", "--purge-bucket")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_any_prefix_destroyed_leaves_nothing(aws, tmp_path, seed):
     """Up, changed, up again: each killed at a call of its own, and then `down`, killed too, and again."""
     rng = random.Random(1000 + seed)

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from conftest import check_complete, digests, download, fruitctl, soon
+from conftest import LONG, check_complete, digests, download, fruitctl, soon
 from emulator import Emulator, Fault, node
 from stack import ACTIVE, Project
 
@@ -122,14 +122,14 @@ def count_lines(project, aws, disturb):
     return err
 
 
+@pytest.mark.slow
 def test_every_line_arrives_once_over_broken_connections(aws, project):
     cut = []
 
     def disturb(node, tenth):
         if tenth % 2 == 0:
-            time.sleep(0.3)
-            if len(node.sshd()) > 1:
-                cut.append(tenth)
+            soon(lambda: len(node.sshd()) > 1, "a connection")
+            cut.append(tenth)
             node.cut()
 
     err = count_lines(project, aws, disturb)
@@ -137,13 +137,20 @@ def test_every_line_arrives_once_over_broken_connections(aws, project):
     assert "no live logs" not in err
 
 
+@pytest.mark.slow
 def test_the_bucket_takes_over_from_ssh(aws, project):
-    def disturb(node, tenth):
-        time.sleep(0.2)
-        if tenth == 4:
-            node.cut(for_good=True)
-            time.sleep(1.5)
+    def read_from_the_bucket():
+        return any(e["key"] == project.key and e["call"] == "s3:GetObject" for e in aws.log[since:])
 
+    def disturb(node, tenth):
+        nonlocal since
+        if tenth == 4:
+            soon(lambda: len(node.sshd()) > 1, "a connection")
+            since = len(aws.log)
+            node.cut(for_good=True)
+            soon(read_from_the_bucket, "a look into the bucket")
+
+    since = 0
     err = count_lines(project, aws, disturb)
     assert err.count("no live logs over SSH") == 1 and "from here on they come from the bucket" in err, err
 
@@ -196,6 +203,7 @@ def test_denied_input_is_explained(aws, project, pictures):
     assert "the nodes' role may not do that" in done.stderr and "permission denied" in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_a_lost_cluster_is_explained(aws, project):
     """Terminated by somebody; its primary node taken back; no capacity; a bootstrap action that fails."""
     def lose(how):
@@ -229,6 +237,7 @@ def test_a_lost_cluster_is_explained(aws, project):
     assert living(aws) == []
 
 
+@pytest.mark.slow
 def test_a_changed_executable_is_not_run(aws, project):
     """What lies in the bucket is proven before it is executed."""
     project.run("up", "--wait")
@@ -241,13 +250,15 @@ def test_a_changed_executable_is_not_run(aws, project):
     assert "is not what was shipped" in done.stderr and "evil" not in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_step_of_45_minutes_is_not_called_failed_at_30(aws, project):
-    project.env["FRUITCTL_PACE"] = "0.002"
+    project.env["FRUITCTL_PACE"] = "0.001"
     # 45 minutes at this pace: waiters that give up after 30 would.
-    done = project.run("run", "--executable", script(project, f"sleep {45 * 60 * 0.002}; echo done"), "--max-duration", "2h", code=6)
+    done = project.run("run", "--executable", script(project, f"sleep {45 * 60 * 0.001}; echo done"), "--max-duration", "2h", code=6)
     assert "done" in done.stdout and "the results are incomplete" in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_throttling_on_every_call(aws, project):
     fault = Fault("elasticmapreduce:*", "throttle", every=2, key=project.key)
     aws.faults[:] = [fault]
@@ -256,19 +267,25 @@ def test_throttling_on_every_call(aws, project):
     assert fault.hits > 10 and living(aws) == []
 
 
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("standing", [False, True])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", STOPS)
 def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
-    """By the command, or by itself: within its idle time, or when its step is done. And there never is a second one."""
-    job = script(project, "sleep 2")
-    aws.emr.pace["idle"] = 0.06
+    """By the command, or by itself: within its idle time, or when its step is done. And there never is a second one. Each kind
+    of call is met by one of the signals, or in the long form by all, the first call and the last one by all."""
+    job = script(project, "sleep 0.5")
     if standing:
         project.run("up", "--wait")
     since = len(aws.log)
     project.run("run", "--executable", job, code=6)
     calls = [e["call"] for e in aws.log[since:] if e["key"] == project.key]
-    points = sorted({round(n * (len(calls) - 1) / 9) for n in range(10)})
+    kinds = sorted({calls.index(call) for call in calls})
+    points = sorted({0, len(calls) - 1, *(kinds if LONG else kinds[STOPS.index(how)::len(STOPS)])})
     for point in points:
+        aws.emr.pace["idle"] = 1  # the cluster waits for us, however slow this machine is
         if standing:
             project.run("up", "--wait")
         before, since = set(aws.emr.clusters), len(aws.log)
@@ -280,6 +297,7 @@ def test_stopped_at_any_point_the_cluster_ends(aws, project, how, standing):
         assert "panicked" not in stderr, stderr
         if how != signal.SIGKILL and process.returncode not in (6,):
             assert process.returncode == 128 + how, (point, process.returncode, stderr)
+        aws.emr.pace["idle"] = 0.02  # and no longer
         soon(lambda: not living(aws), seconds=30)
         assert len(set(aws.emr.clusters) - before) <= (0 if standing else 1), point
         assert aws.client("emr").list_clusters(ClusterStates=ACTIVE)["Clusters"] == []
@@ -326,7 +344,7 @@ def test_around_a_run(aws, project, pictures):
 
 def test_two_runs_over_one_output(aws, project):
     """The second waits or says who; also when the first one's command is gone, and its step is not."""
-    job = script(project, "sleep 3")
+    job = script(project, "while [ ! -e /mnt/go ]; do sleep 0.01; done")
     first = project.start("run", "--executable", job)
     soon(lambda: any(c.state == "RUNNING" for c in living(aws)))
     assert "holds the lock" in project.run("run", "--executable", job, "--lock-wait", "0", code=8).stderr
@@ -334,14 +352,17 @@ def test_two_runs_over_one_output(aws, project):
     first.communicate()
     message = project.run("run", "--executable", job, "--lock-wait", "0", code=8).stderr
     assert "is still at work on" in message and "fruitctl down" in message, message
+    (cluster,) = living(aws)
+    cluster.node.path("/mnt/go").touch()
     soon(lambda: not living(aws))
-    project.run("run", "--executable", job, code=6)
+    project.run("run", "--executable", script(project, "true", "other"), code=6)
 
 
+@pytest.mark.slow
 def test_a_working_step_is_not_idle(aws, project):
     """EMR would end a cluster under a native program; the step's script says that it works, for as long as it does."""
-    aws.emr.pace["idle"] = 0.05
-    done = project.run("run", "--keep", "--executable", script(project, "sleep 9; echo woken"), code=6)
+    aws.emr.pace["idle"] = 0.03
+    done = project.run("run", "--keep", "--executable", script(project, "sleep 5; echo woken"), code=6)
     assert "woken" in done.stdout and "the results are incomplete" in done.stderr, done.stderr
     assert "is kept; fruitctl down ends it" in done.stderr
     (cluster,) = aws.emr.clusters.values()

@@ -18,14 +18,9 @@ def aws():
         yield aws
 
 
-def upload(client, folder, prefix):
-    for file in sorted(folder.rglob("*.jpg")):
-        client.upload_file(str(file), "fruits", f"{prefix}/{file.relative_to(folder)}")
-
-
 def test_s3_gives_the_same_bytes_as_a_directory(aws, fruits, tmp_path):
     client = aws.client("s3")
-    upload(client, fruits, "in/Training")
+    aws.fill("fruits", "in/Training", fruits)
     # Below the input, as teams do: it must not become input.
     args = ["run", "-i", "s3://fruits/in", "-o", "s3://fruits/in/out"]
     fruitctl(*args, env=aws.environment)
@@ -56,6 +51,7 @@ BAD_DAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", BAD_DAYS)
 def test_the_same_bytes_on_a_bad_day(aws, fruits, tmp_path, day):
     """A store that throttles, fails, hangs up or loses its answer costs patience, and nothing else."""
@@ -63,7 +59,7 @@ def test_the_same_bytes_on_a_bad_day(aws, fruits, tmp_path, day):
     few = tmp_path / "fruits"
     for label in ("Apple 1", "Banana 1", "Fig 1"):
         shutil.copytree(fruits / label, few / label)
-    upload(client, few, f"{prefix}/in")
+    aws.fill("fruits", f"{prefix}/in", few)
     aws.faults[:] = BAD_DAYS[day]
     try:
         fruitctl("run", "-i", f"s3://fruits/{prefix}/in", "-o", f"s3://fruits/{prefix}/out", env=aws.environment)
@@ -81,7 +77,7 @@ def test_the_same_bytes_on_a_bad_day(aws, fruits, tmp_path, day):
 def test_an_image_that_vanishes_is_a_reject_and_is_tried_again(aws, fruits, tmp_path):
     """Listed, and gone when it is read; there again the next night."""
     client = aws.client("s3")
-    upload(client, fruits / "Apple 1", "vanish/in/Apple 1")
+    aws.fill("fruits", "vanish/in/Apple 1", fruits / "Apple 1")
     args = ["run", "-i", "s3://fruits/vanish/in", "-o", "s3://fruits/vanish/out", "--max-rejects", 5]
     # Listings are made before the first read: take the image away in between.
     watch = VanishAfterListing(client, "vanish/in/Apple 1/7_100.jpg")
@@ -102,7 +98,7 @@ def test_an_image_that_vanishes_is_a_reject_and_is_tried_again(aws, fruits, tmp_
 
 
 def test_images_that_may_not_be_read_end_the_run_soon(aws, fruits, tmp_path):
-    upload(aws.client("s3"), fruits, "denied")
+    aws.fill("fruits", "denied", fruits)
     before = len(aws.calls)
     aws.faults.append(Fault("s3:GetObject", "deny"))
     try:

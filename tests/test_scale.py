@@ -59,6 +59,7 @@ def peak_mb(endpoint, count, output):
     return usage.ru_maxrss / 1024
 
 
+@pytest.mark.slow
 def test_a_listing_is_not_held_in_memory(endpoint, tmp_path):
     few = peak_mb(endpoint, 100_000, tmp_path / "few")
     many = peak_mb(endpoint, 1_000_000, tmp_path / "many")

@@ -8,13 +8,16 @@ import signal
 import subprocess
 
 import pytest
-from conftest import ROOT, check_complete, command, digests, download, events, fruitctl, fruitjob
+from conftest import LONG, ROOT, check_complete, command, digests, download, events, fruitctl, fruitjob
 from emulator import Emulator, node
-from spark import ENVIRONMENT, HOME, Cluster, descendants, submit
+from spark import ENVIRONMENT, HOME, QUICK, Cluster, descendants, submit
 from stack import Project
-from test_s3 import upload
 
-CLASSES, EACH = 20, 100
+# One cluster, in one process of pytest.
+pytestmark = pytest.mark.xdist_group("spark")
+# A Spark application of its own costs several seconds: one executor is enough where it is not about machines.
+ONE_EXECUTOR = {"spark_executor_cores": 2}
+CLASSES, EACH = 6, 100
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +29,10 @@ def aws():
 
 @pytest.fixture(scope="module")
 def pictures(aws, tmp_path_factory):
-    """2,000 drawn pictures, in S3 and here."""
+    """600 drawn pictures, in S3 and here."""
     folder = tmp_path_factory.mktemp("pictures") / "in"
     fruitctl("samples", folder, "--classes", CLASSES, "--per-class", EACH)
-    upload(aws.client("s3"), folder, "in")
+    aws.fill("fruits", "in", folder)
     return folder
 
 
@@ -62,7 +65,7 @@ class Run:
     def __init__(self, cluster, aws, folder, name, before="", **conf):
         self.cluster, self.aws, self.folder, self.output, self.before = cluster, aws, folder, f"s3://fruits/{name}", before
         self.name = name
-        job = ["-i", "s3://fruits/in", "-o", self.output, "--task-seconds=0.4"]
+        job = ["-i", "s3://fruits/in", "-o", self.output, "--task-seconds=0.1"]
         conf = cluster.conf(**conf)
         if not before:
             self.command = command("fruitjob", "run", "--engine=spark", *job, *(f"--spark-conf={c}" for c in conf))
@@ -112,7 +115,7 @@ class Run:
         return record
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_same_bytes_as_on_one_machine(cluster, aws, expected, tmp_path, workers):
     run = Run(cluster, aws, tmp_path, f"workers-{workers}", spark_cores_max=workers).start()
     run.end()
@@ -123,6 +126,8 @@ def test_the_same_bytes_as_on_one_machine(cluster, aws, expected, tmp_path, work
     hosts = {task["host"] for task in stages[0]["tasks"].values()}
     assert len(hosts) == workers, hosts
     # Again: nothing new.
+    if workers == 1 and not LONG:
+        return
     run.start().end()
     images = run.check(expected)["images"]
     assert (images["featurized"], images["cached"]) == (0, CLASSES * EACH)
@@ -131,6 +136,7 @@ def test_the_same_bytes_as_on_one_machine(cluster, aws, expected, tmp_path, work
 SLOWLY = "sleep 0.3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "executor"])
 def test_a_killed_machine_costs_some_tasks(cluster, aws, expected, tmp_path, victim):
     run = Run(cluster, aws, tmp_path, f"killed-{victim}", SLOWLY).start().until_some_are_done()
@@ -148,6 +154,7 @@ def test_a_killed_machine_costs_some_tasks(cluster, aws, expected, tmp_path, vic
     run.check(expected)
 
 
+@pytest.mark.slow
 def test_a_straggler_is_overtaken(cluster, aws, expected, tmp_path):
     before = 'if [[ $task == *\'"partition":7,\'* ]] && mkdir "$here/slow" 2>/dev/null; then exec sleep 600; fi'
     # Spark gives Python two seconds to end by itself, in which the whole run may end: then no death is reported.
@@ -162,10 +169,11 @@ def test_a_straggler_is_overtaken(cluster, aws, expected, tmp_path):
     assert [task for task in tasks if task["status"] == "KILLED"]
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_twice_is_tried_again(cluster, aws, expected, tmp_path):
     before = ('if [[ $task == *\'"partition":7,\'* ]] && { mkdir "$here/once" || mkdir "$here/twice"; } 2>/dev/null; '
               'then echo "error: no luck today" >&2; exit 6; fi')
-    run = Run(cluster, aws, tmp_path, "twice", before).start()
+    run = Run(cluster, aws, tmp_path, "twice", before, **ONE_EXECUTOR).start()
     run.end()
     run.check(expected, failed_attempts=2)
     (stage,) = cluster.stages("featurize")
@@ -174,10 +182,10 @@ def test_a_task_that_fails_twice_is_tried_again(cluster, aws, expected, tmp_path
     assert len(errors) == 2 and all("no luck today" in error for error in errors)
 
 
+@pytest.mark.slow
 def test_a_poison_image_is_a_reject(cluster, aws, pictures, tmp_path):
     s3 = aws.client("s3")
-    for file in sorted((pictures / "Fig 1").iterdir()):
-        s3.upload_file(str(file), "fruits", f"poison/in/Fig 1/{file.name}")
+    aws.fill("fruits", "poison/in/Fig 1", pictures / "Fig 1")
     s3.put_object(Bucket="fruits", Key="poison/in/Fig 1/poison.jpg", Body=b"\xff\xd8\xff but no picture")
     job = ["-i", "s3://fruits/poison/in", "-o", "s3://fruits/poison/out", "--spark-conf=spark.cores.max=1", "--engine=spark"]
     done = fruitjob("run", *job, *(f"--spark-conf={c}" for c in cluster.conf()), env=aws.environment | ENVIRONMENT)
@@ -186,9 +194,10 @@ def test_a_poison_image_is_a_reject(cluster, aws, pictures, tmp_path):
     cluster.check_nothing_runs("s3://fruits/poison")
 
 
+@pytest.mark.slow
 def test_a_poison_chunk_fails_the_run_and_keeps_the_rest(cluster, aws, expected, tmp_path):
     poison = 'if [[ $task == *\'"partition":7,\'* ]]; then echo tried >> "$here/tries"; echo "this chunk is poison" >&2; kill -SEGV $$; fi'
-    run = Run(cluster, aws, tmp_path, "chunk", poison).start()
+    run = Run(cluster, aws, tmp_path, "chunk", poison, **ONE_EXECUTOR).start()
     failed = run.end(code=6)
     assert failed["event"] == "failed" and failed["exit_code"] == 6
     assert "stage featurize failed on Spark" in failed["message"] and "this chunk is poison" in failed["message"], failed
@@ -200,12 +209,13 @@ def test_a_poison_chunk_fails_the_run_and_keeps_the_rest(cluster, aws, expected,
     # Cured, what is missing is computed, and no more.
     kept = len([name for name in run.objects() if name.startswith(".fruitjob/features/")])
     assert kept > 0
-    cured = Run(cluster, aws, tmp_path, "chunk").start()
+    cured = Run(cluster, aws, tmp_path, "chunk", **ONE_EXECUTOR).start()
     cured.end()
     images = cured.check(expected)["images"]
     assert 0 < images["featurized"] < CLASSES * EACH and images["cached"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_leaves_no_process_and_goes_on(cluster, aws, expected, tmp_path, number):
     """Whoever is killed, what it had started ends; the next run takes what was done."""
@@ -216,10 +226,12 @@ def test_a_stopped_run_leaves_no_process_and_goes_on(cluster, aws, expected, tmp
     assert run.process.returncode == (143 if number == signal.SIGTERM else -number)
     cluster.check_nothing_runs(run.output)
     assert "results/_SUCCESS" not in run.objects()
-    run.start().end()
-    run.check(expected)
+    again = Run(cluster, aws, tmp_path, run.name, **ONE_EXECUTOR).start()
+    again.end()
+    again.check(expected)
 
 
+@pytest.mark.slow
 def test_what_spark_cannot_do_is_said(cluster, aws, tmp_path):
     job = ["run", "--engine=spark", "-i", "s3://fruits/in", "-o", "s3://fruits/nowhere"]
     assert "type: fruitjob run --engine spark" in fruitjob("fit", *job[1:], code=2).stderr
@@ -231,16 +243,17 @@ def test_what_spark_cannot_do_is_said(cluster, aws, tmp_path):
     assert "Spark ended (exit status 1)" in failed["message"] and "Master must" in failed["message"], failed
     # What would fail again anywhere is not tried four times.
     model = tmp_path / "none.onnx"
-    conf = [f"--spark-conf={c}" for c in cluster.conf()]
+    conf = [f"--spark-conf={c}" for c in cluster.conf(**ONE_EXECUTOR)]
     done = fruitjob(*job, *conf, "--model", model, code=2, env=environment)
     assert "none.onnx" in events(done.stdout)[-1]["message"]
     cluster.check_nothing_runs("s3://fruits/nowhere")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
 def test_from_here_to_results_by_way_of_spark(cluster, aws, fruits, done, tmp_path):
     """`fruitctl run` with engine spark: the step's spark-submit is Spark's own, and brings the job to the cluster."""
-    aws.emr.spark["spark-submit"] = submit("--master", cluster.master, "--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.ui.enabled=false")
+    aws.emr.spark["spark-submit"] = submit("--master", cluster.master, "--conf", "spark.driver.host=127.0.0.1", *(word for k, v in QUICK.items() for word in ("--conf", f"{k}={v}")))
     more = 'idle_minutes = 1\n[cluster.primary]\ntypes = ["m5.xlarge"]\n[cluster.core]\ntypes = ["m5.xlarge"]\ncount = 2\n'
     project = Project(aws, tmp_path, "spark", more=more)
     try:

@@ -610,7 +610,7 @@ class Cluster:
         self.credentials = {"AWS_ACCESS_KEY_ID": assumed.access_key_id, "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
                             "AWS_SESSION_TOKEN": assumed.session_token, "AWS_REGION": self.region,
                             "AWS_DEFAULT_REGION": self.region, "AWS_ENDPOINT_URL": self.emr.endpoint,
-                            "FRUITCTL_BUSY_SECONDS": str(30 * self.emr.pace["idle"])}
+                            "FRUITCTL_BUSY_SECONDS": str(min(0.5, 30 * self.emr.pace["idle"]))}
         self.s3 = boto3.client("s3", endpoint_url=self.emr.endpoint, region_name=self.region, aws_access_key_id=assumed.access_key_id,
                                aws_secret_access_key=assumed.secret_access_key, aws_session_token=assumed.session_token)
         self.node = node.Node(self.emr.folder / self.id, self.primary_id, key.public_key if key else "", self.credentials)

@@ -100,7 +100,7 @@ class Node:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", etc / "ssh/ssh_host_ed25519_key"], check=True)
         self.write("mnt/var/lib/info/instance.json", '{"isMaster": true}')
         # EMR's nodes have the AWS command line.
-        self.write("opt/bin/aws", f"#!/bin/sh\nexec {sys.executable} -B {Path(__file__).with_name('aws_cli.py')} \"$@\"\n", 0o755)
+        self.write("opt/bin/aws", f"#!/bin/sh\nexec {sys.executable} -I -S -B {Path(__file__).with_name('aws_cli.py')} \"$@\"\n", 0o755)
         # EMR's hadoop may sudo; here what it may touch is its own already.
         self.write("opt/bin/sudo", '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"\n', 0o755)
         self.own("mnt", "emr", "home/hadoop")

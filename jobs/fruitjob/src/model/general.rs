@@ -24,6 +24,9 @@ struct General {
     features: usize,
 }
 
+/// Shape and elements of an output.
+type Output = (Vec<usize>, Vec<f32>);
+
 /// Compiles the graph for one image of the preprocessing's size, and runs it once to see that it gives one
 /// finite vector.
 ///
@@ -82,12 +85,8 @@ fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<Ge
 }
 
 impl General {
-    /// Shape and elements of the output; `None` where they are no floats.
-    fn run(
-        &self,
-        tensor: &[f32],
-        options: Option<RunOptions>,
-    ) -> Result<Option<(Vec<usize>, Vec<f32>)>, RunError> {
+    /// `None` where the output is no tensor of floats.
+    fn run(&self, tensor: &[f32], options: Option<RunOptions>) -> Result<Option<Output>, RunError> {
         let input = ValueView::from_shape(self.shape, tensor).expect("a tensor of the model's shape");
         let [output] = self.model.run_n(vec![(self.input, input.into())], [self.output], options)?;
         Ok(output.into_tensor::<f32>().map(|tensor| (tensor.shape().to_vec(), tensor.into_data())))
