@@ -7,8 +7,8 @@ use crate::session::{Context, lock};
 use crate::since;
 use crate::storage::{Location, Output};
 
-/// Finds it in an output, and deletes it unless this is a trial. Where nothing is published, nothing is known to be of no
-/// use, and nothing is found.
+/// Finds what no run will ask for again, and deletes it unless this is a trial. Where nothing is published, nothing is known
+/// to be of no use, and nothing is found.
 ///
 /// # Errors
 /// [`crate::Error::Locked`] when a run is writing there.

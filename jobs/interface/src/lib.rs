@@ -1,7 +1,7 @@
 //! What `fruitctl` and `fruitjob` say to each other: the options of a job, as flags and in a file; the events of a run
 //! and its record; failures and their exit codes; names of places, and of what lies below an output.
 //!
-//! Nothing here reads an image or reaches a store, so that whoever only has jobs done elsewhere, needs no more than this.
+//! Nothing here reads an image or reaches a store, so that whoever has jobs done elsewhere needs no more than this.
 
 pub mod error;
 pub mod event;
