@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use faer::{Mat, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Batch, Done, Task};
@@ -80,15 +79,7 @@ impl Pca {
                  ask for --components {most} or fewer, or for a share of the variance, --variance 0.95"
             )));
         }
-        // The eigenvalues are found from the lower triangle alone.
-        let mut covariance = Mat::zeros(d, d);
-        let mut cross = moments.cross.iter();
-        for j in 0..d {
-            for (to, sum) in covariance.col_as_slice_mut(j)[j..].iter_mut().zip(&mut cross) {
-                *to = sum / (n - 1) as f64;
-            }
-        }
-        let total = (0..d).map(|i| covariance[(i, i)]).sum::<f64>();
+        let total = moments.total_variance();
         // Below this, the variance is the rounding error of the features' own magnitude.
         let magnitude = moments.mean.iter().map(|m| m * m).sum::<f64>();
         if total <= 1e-14 * magnitude || total == 0.0 {
@@ -97,11 +88,11 @@ impl Pca {
                  check that the input holds different pictures"
             )));
         }
-        let eigen = covariance
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|e| Error::Failed(format!("the eigenvalues did not converge: {e:?}")))?;
-        // faer sorts by rising eigenvalue.
-        let spectrum: Vec<f64> = (0..d).rev().map(|i| eigen.S()[i].max(0.0)).collect();
+        let covariance: Vec<f64> = moments.cross.iter().map(|sum| sum / (n - 1) as f64).collect();
+        let eigen = algebra::eigen(&covariance, d)
+            .ok_or_else(|| Error::Failed("the eigenvalues did not converge".into()))?;
+        // They rise.
+        let spectrum: Vec<f64> = eigen.values.iter().rev().map(|value| value.max(0.0)).collect();
         let k = match keep {
             Keep::Default => DEFAULT_COMPONENTS.min(most),
             Keep::Components(k) => k,
@@ -116,8 +107,7 @@ impl Pca {
             }
         };
         let mut components = Vec::with_capacity(k * d);
-        for axis in 0..k {
-            let vector = eigen.U().col(d - 1 - axis);
+        for vector in eigen.vectors.chunks_exact(d).rev().take(k) {
             let largest = vector.iter().fold(0.0f64, |best, x| if x.abs() > best.abs() { *x } else { best });
             let sign = if largest < 0.0 { -1.0 } else { 1.0 };
             components.extend(vector.iter().map(|x| x * sign));

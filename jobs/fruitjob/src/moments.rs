@@ -1,7 +1,6 @@
 //! Mean and covariance of many vectors, as sums that can be taken apart and put together.
 
-use faer::linalg::matmul::triangular::{BlockStructure, matmul};
-use faer::{Accum, Mat, MatRef, Par};
+use algebra::Cross;
 
 use crate::npy;
 
@@ -114,14 +113,14 @@ pub struct Sum {
     /// `Σ (x - shift)`.
     sum: Vec<f64>,
     /// Lower triangle of `Σ (x - shift)(x - shift)ᵀ`.
-    cross: Mat<f64>,
+    cross: Cross,
     shifted: Vec<f64>,
 }
 
 impl Sum {
     /// The sum of no vectors.
     pub fn new(d: usize) -> Self {
-        Sum { count: 0, shift: vec![0.0; d], sum: vec![0.0; d], cross: Mat::zeros(d, d), shifted: Vec::new() }
+        Sum { count: 0, shift: vec![0.0; d], sum: vec![0.0; d], cross: Cross::new(d), shifted: Vec::new() }
     }
 
     /// Adds vectors that lie one after another.
@@ -144,18 +143,7 @@ impl Sum {
             for vector in self.shifted.chunks_exact(d) {
                 self.sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
             }
-            let x = MatRef::from_row_major_slice(&self.shifted, block.len() / d, d);
-            matmul(
-                self.cross.as_mut(),
-                BlockStructure::TriangularLower,
-                Accum::Add,
-                x.transpose(),
-                BlockStructure::Rectangular,
-                x,
-                BlockStructure::Rectangular,
-                1.0,
-                Par::Seq,
-            );
+            self.cross.add(&self.shifted);
         }
     }
 
@@ -169,7 +157,7 @@ impl Sum {
         let mut cross = Vec::with_capacity(d * (d + 1) / 2);
         for j in 0..d {
             let off = self.sum[j] / n;
-            let column = self.cross.col_as_slice(j)[j..].iter();
+            let column = self.cross.column(j).iter();
             cross.extend(column.zip(&self.sum[j..]).map(|(cross, sum)| cross - off * sum));
         }
         let mean = self.shift.iter().zip(&self.sum).map(|(m, sum)| m + sum / n).collect();

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow_array::builder::{Float32Builder, ListBuilder};
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::Schema;
-use faer::MatRef;
 
 use crate::engine::{Batch, Done, Task};
 use crate::error::{Error, Result};
@@ -103,13 +102,11 @@ const BLOCK: usize = 256;
 /// `(features - mean) · componentsᵀ`, computed in f64: `k` elements a row.
 fn project(pca: &Pca, rows: &[&[f32]]) -> Vec<f32> {
     let (d, k) = (pca.mean.len(), pca.components_len());
-    let components = MatRef::from_row_major_slice(&pca.components, k, d);
     let mut projected = Vec::with_capacity(rows.len() * k);
     for block in rows.chunks(BLOCK) {
         let centred: Vec<f64> =
             block.iter().flat_map(|row| row.iter().zip(&pca.mean).map(|(x, m)| f64::from(*x) - m)).collect();
-        let vectors = MatRef::from_row_major_slice(&centred, block.len(), d) * components.transpose();
-        projected.extend((0..block.len() * k).map(|i| vectors[(i / k, i % k)] as f32));
+        projected.extend(algebra::product(&centred, &pca.components, d).iter().map(|x| *x as f32));
     }
     projected
 }

@@ -4,7 +4,6 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
-use faer::MatRef;
 use fruitjob_interface::since::{Drift, LabelChange, Since};
 
 use crate::error::Result;
@@ -97,10 +96,9 @@ pub(crate) fn fitted(
 /// How far `new` is from `old`, on images of these moments.
 fn drift(old: &Pca, new: &Pca, moments: &Moments) -> Drift {
     let (d, k) = (new.mean.len(), new.components_len().min(old.components_len()));
-    let rows = |pca: &Pca| MatRef::from_row_major_slice(&pca.components, pca.components_len(), d).to_owned();
-    let (a, b) = (rows(old), rows(new));
-    let common = (&a * b.transpose()).squared_norm_l2() / k as f64;
-    let vectors_moved = (a.nrows() == b.nrows()).then(|| {
+    let common =
+        algebra::product(&old.components, &new.components, d).iter().map(|x| x * x).sum::<f64>() / k as f64;
+    let vectors_moved = (old.components_len() == new.components_len()).then(|| {
         // Where the mean image comes to lie, in each.
         let at = |pca: &Pca, row: &[f64]| -> f64 {
             row.iter().zip(&moments.mean).zip(&pca.mean).map(|((a, x), m)| a * (x - m)).sum()
