@@ -13,24 +13,24 @@ NAMES = [
 ]
 
 
-def check(put, scheme, env, fruits, tmp_path):
+def check(put, scheme, env, fruits, tmp_path, names=NAMES):
     """The same labels, paths and bytes as from a directory that holds the same names."""
     pictures = sorted(fruits.rglob("*.jpg"))
     folder = tmp_path / "in"
-    for name, picture in zip(NAMES, pictures):
+    for name, picture in zip(names, pictures):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(picture.read_bytes())
         put(f"{PREFIX}/{name}", picture.read_bytes())
     fruitctl("run", "-i", folder, "-o", tmp_path / "local")
     ran = fruitctl("run", "-i", f"{scheme}://fruits/{PREFIX}", "-o", tmp_path / "out", env=env)
-    assert {path: label for path, (label, _) in results(tmp_path / "out").items()} == {n: n.split("/")[0] for n in NAMES}
+    assert {path: label for path, (label, _) in results(tmp_path / "out").items()} == {n: n.split("/")[0] for n in names}
     assert digests(tmp_path / "out") == digests(tmp_path / "local")
     assert f"{scheme}://fruits/{PREFIX} ->" in ran.stderr, ran.stderr
 
     # Results below the input, under such a name, are no input the next night.
     below = ["run", "-i", f"{scheme}://fruits/{PREFIX}", "-o", f"{scheme}://fruits/{PREFIX}/sortie é [2]", "--json"]
     fruitctl(*below, env=env)
-    assert f'"listed":{len(NAMES)}' in fruitctl(*below, env=env).stdout
+    assert f'"listed":{len(names)}' in fruitctl(*below, env=env).stdout
 
 
 def test_names_in_s3(fruits, tmp_path):
@@ -47,4 +47,5 @@ def test_names_in_s3(fruits, tmp_path):
 
 def test_names_in_azure(azure, fruits, tmp_path):  # noqa: F811
     client, env = azure
-    check(client.upload_blob, "az", env, fruits, tmp_path)
+    # Azure's own client turns a backslash into a slash.
+    check(client.upload_blob, "az", env, fruits, tmp_path, [name for name in NAMES if "\\" not in name])
