@@ -1,7 +1,6 @@
 //! `fruitctl prune`: deletes what is kept for later runs and no run will ask for again.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use fruitjob_interface::prune::{self, Garbage, Stored};
 use fruitjob_interface::{RunRecord, count};
@@ -10,7 +9,7 @@ use super::{cloud, run_emr};
 use crate::aws::Aws;
 use crate::cli::{Cli, PruneArgs, Target};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::run::{self, history};
 use crate::stack::roles::s3_place;
 use crate::stack::{Names, bucket, lock};
