@@ -8,12 +8,10 @@ use rten::{ModelOptions, NodeId, RunError, RunOptions, ThreadPool, ValueView};
 use rten_tensor::Layout as _;
 
 use super::onnx::ModelProto;
+use super::rewrite::rewrite;
 use super::{Backbone, MAX_FEATURES, Session, graph};
 use crate::error::{Error, Result, caught};
 use crate::preprocess::{Layout, Preprocessing};
-
-/// Operators that rten 0.27 runs and gives other numbers for than ONNX's reference: quantisation at run time.
-const WRONG: &[&str] = &["DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"];
 
 struct General {
     model: rten::Model,
@@ -39,19 +37,12 @@ pub fn compile(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<impl
 }
 
 fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<General, String> {
-    if let Some(node) = graph::nodes(proto).find(|node| WRONG.contains(&node.op_type())) {
-        return Err(format!(
-            "its operator {} quantises while it runs, which gives other numbers here; export it in float, or quantised \
-             statically (QuantizeLinear and DequantizeLinear)",
-            node.op_type()
-        ));
-    }
     let [h, w] = preprocessing.size.map(|s| s as usize);
     let shape = match preprocessing.layout {
         Layout::Nchw => [1, 3, h, w],
         Layout::Nhwc => [1, h, w, 3],
     };
-    let fixed = graph::with_input_shape(proto, shape)?;
+    let fixed = rewrite(graph::with_input_shape(proto, shape)?)?;
     let model = ModelOptions::with_all_ops()
         .prepack_weights(true)
         .load(fixed.encode_to_vec())

@@ -145,6 +145,16 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
+/// An attribute that is a list of integers.
+pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::Ints as i32),
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}
+
 /// A float32 input or output; an axis is a number or, open, a name.
 pub fn value(name: &str, shape: &[Result<usize, &str>]) -> ValueInfoProto {
     let dim = |d: &Result<usize, &str>| Dimension {

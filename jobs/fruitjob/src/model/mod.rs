@@ -6,6 +6,7 @@ mod graph;
 mod kernels;
 mod onnx;
 mod recognise;
+mod rewrite;
 
 use std::collections::HashMap;
 use std::sync::Arc;

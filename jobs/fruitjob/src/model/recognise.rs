@@ -228,13 +228,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::graph::{int, node, tensor, value};
-    use crate::model::onnx::{AttributeProto, attribute_proto::AttributeType};
-
-    fn ints(name: &str, values: &[i64]) -> AttributeProto {
-        let r#type = Some(AttributeType::Ints as i32);
-        AttributeProto { name: Some(name.into()), r#type, ints: values.to_vec(), ..Default::default() }
-    }
+    use crate::model::graph::{int, ints, node, tensor, value};
 
     /// Stem with batch norm and ReLU6, depthwise with ReLU, 1x1, global mean; weights of ones, `change` applied.
     fn network(change: impl FnOnce(&mut GraphProto)) -> Result<Vec<Layer>, String> {
