@@ -142,12 +142,16 @@ class Node:
 
     def sshd(self):
         """Process numbers of its sshd: the one that listens first, then those of connections."""
+        return self.running(b"sshd")
+
+    def running(self, program):
+        """Process numbers of those that have `program` in the first word of their command line."""
         found, waiting = [], [self.pid]
         while waiting:
             pid = waiting.pop(0)
             try:
                 waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-                if b"sshd" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
+                if program in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
                     found.append(pid)
             except OSError:
                 pass
