@@ -12,17 +12,20 @@ apt() {
     { "${sudo[@]}" apt-get update -q >/dev/null && "${sudo[@]}" apt-get install -y -q "$@" >/dev/null; }
 }
 
+# Debian has pip's part of it in a package of its own.
+need_python_venv() {
+  python3 -c "import ensurepip, venv" 2>/dev/null || apt python3-venv ||
+    { echo "error: python3 cannot make a venv; type: sudo apt-get install python3-venv" >&2; exit 1; }
+}
+
 make_venv() {
   local stamp
+  need_python_venv
   stamp=$venv/$(sha256sum tests/requirements.txt | cut -c1-16)
   [ ! -e "$stamp" ] || return 0
   rm -rf "$venv"
   mkdir -p "$target"
-  python3 -m venv "$venv" >/dev/null 2>&1 || {
-    rm -rf "$venv"
-    apt python3-venv || { echo "error: python3 cannot make a venv; type: sudo apt-get install python3-venv" >&2; exit 1; }
-    python3 -m venv "$venv"
-  }
+  python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
   touch "$stamp"
 }
