@@ -158,10 +158,10 @@ fn bootstrap_action(status: &Status) -> Option<(String, usize)> {
 /// What happened, in one sentence.
 fn sentence(status: &Status) -> String {
     let detail = status.details.first().map(|d| d.code.as_str()).unwrap_or_default();
-    let said = if status.message.is_empty() {
-        status.code.clone()
-    } else {
-        status.message.trim_end_matches('.').to_owned()
+    let said = match status.message.trim_end_matches(['.', ' ']) {
+        "" if status.code.is_empty() => "EMR does not say why".to_owned(),
+        "" => status.code.clone(),
+        message => message.to_owned(),
     };
     let words = match (status.code.as_str(), detail) {
         (_, "VALIDATION_ERROR_INVALID_SSH_KEY_NAME") => "its key pair does not exist",
@@ -255,6 +255,16 @@ mod tests {
         );
         assert_eq!(bootstrap_action(&Status { message: "odd".into(), ..text }), None);
     }
+
+    #[test]
+    fn no_reason_is_no_sentence_and_yet_there_is_one() {
+        let said = |code: &str, message: &str| {
+            sentence(&Status { code: code.into(), message: message.into(), ..Status::default() })
+        };
+        assert!(said("ODD", ".").contains("ODD") && said("ODD", "").contains("ODD"));
+        assert!(said("", " .").contains("does not say"));
+    }
+
     proptest! {
         /// Whatever EMR says, and however it says it, there is something to say and something to type.
         #[test]
