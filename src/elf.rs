@@ -15,17 +15,32 @@ pub fn arch(program: &[u8]) -> Option<Arch> {
     }
 }
 
-/// The newest version of glibc's symbols that is asked for.
+/// The newest version of glibc's symbols that is asked for. Only the names of versions are looked through; all of a file
+/// whose sections are not to be found.
 pub fn glibc(program: &[u8]) -> (u32, u32) {
     const MARK: &[u8] = b"GLIBC_2.";
     let mut newest = (2, 0);
-    let mut rest = program;
+    let mut rest = version_names(program).unwrap_or(program);
     while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
         rest = &rest[at + MARK.len()..];
         let digits: String = rest.iter().take_while(|b| b.is_ascii_digit()).map(|b| *b as char).collect();
         newest = newest.max((2, digits.parse().unwrap_or(0)));
     }
     newest
+}
+
+/// The strings that the versions of needed symbols are named by: those that section `.gnu.version_r` links to.
+/// Sources: man 5 elf (Elf64_Ehdr, Elf64_Shdr); SHT_GNU_verneed is 0x6ffffffe in glibc's elf.h.
+fn version_names(program: &[u8]) -> Option<&[u8]> {
+    fn number(bytes: &[u8], at: usize, len: usize) -> Option<usize> {
+        let part = bytes.get(at..at.checked_add(len)?)?;
+        Some(part.iter().rev().fold(0, |n, b| n << 8 | usize::from(*b)))
+    }
+    let (table, size, count) = (number(program, 40, 8)?, number(program, 58, 2)?, number(program, 60, 2)?);
+    let section = |index: usize| program.get(table.checked_add(index * size)?..)?.get(..size);
+    let needed = (0..count).filter_map(section).find(|s| number(s, 4, 4) == Some(0x6fff_fffe))?;
+    let strings = section(number(needed, 40, 4)?)?;
+    program.get(number(strings, 24, 8)?..)?.get(..number(strings, 32, 8)?)
 }
 
 #[cfg(test)]
@@ -37,6 +52,11 @@ mod tests {
         let us = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         assert_eq!(arch(&us), Some(if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }));
         assert!(glibc(&us) > (2, 10) || cfg!(target_env = "musl"));
+        // A name that is anywhere else says nothing.
+        assert_eq!(
+            glibc(&[us, b"GLIBC_2.99".to_vec()].concat()),
+            glibc(&std::fs::read(std::env::current_exe().unwrap()).unwrap())
+        );
         assert_eq!(arch(b"#!/bin/sh"), None);
         assert_eq!(glibc(b"..GLIBC_2.17\0GLIBC_2.34\0GLIBC_2.4\0"), (2, 34));
     }

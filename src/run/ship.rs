@@ -31,9 +31,8 @@ pub struct Shipped {
 pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> {
     let bucket = &spec.bucket.name;
     let program = choose(request, spec)?;
-    let sha256 = scripts::sha256(&program);
-    let executable = put(bucket, "fruitjob", &program, aws).await?;
-    let script = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
+    let (executable, sha256) = put(bucket, "fruitjob", &program, aws).await?;
+    let (script, _) = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
     let model = match request.job.model.as_deref() {
         None | Some(fruitjob_interface::model::DEFAULT) => request.job.model.clone(),
         Some(uri) if uri.contains("://") => {
@@ -46,7 +45,7 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
         Some(file) => {
             let file = Path::new(file);
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            Some(put(bucket, &name, &read(file, "model")?, aws).await?)
+            Some(put(bucket, &name, &read(file, "model")?, aws).await?.0)
         }
     };
     Ok(Shipped { script, executable, sha256, model })
@@ -82,13 +81,14 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// Uploads under the hash of the content; the object's URI.
-async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<String> {
-    let key = format!("{}{}/{name}", bucket::JOBS, &scripts::sha256(content)[..16]);
+/// Uploads under the hash of the content; the object's URI, and that SHA-256.
+async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<(String, String)> {
+    let sha256 = scripts::sha256(content);
+    let key = format!("{}{}/{name}", bucket::JOBS, &sha256[..16]);
     if !aws.has_object(bucket, &key).await? {
         aws.put_object(bucket, &key, content, Only::Always).await?;
     }
-    Ok(format!("s3://{bucket}/{key}"))
+    Ok((format!("s3://{bucket}/{key}"), sha256))
 }
 
 /// Whether the executable runs on the cluster: its processors, and its C library's version.

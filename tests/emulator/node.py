@@ -30,8 +30,11 @@ mkdir -p "$root"/{usr,dev,proc,run/sshd,var/empty,tmp}
 mount --rbind /usr "$root/usr"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
-for name in ld.so.cache ssl nsswitch.conf alternatives localtime hosts resolv.conf; do
-  [ -e "/etc/$name" ] && cp -r --no-preserve=ownership "/etc/$name" "$root/etc/" 2>/dev/null || true
+for name in ld.so.cache nsswitch.conf localtime hosts resolv.conf; do
+  [ -e "/etc/$name" ] && cp --no-preserve=ownership "/etc/$name" "$root/etc/" 2>/dev/null || true
+done
+for name in ssl alternatives; do
+  if [ -d "/etc/$name" ]; then mkdir -p "$root/etc/$name"; mount --rbind "/etc/$name" "$root/etc/$name"; fi
 done
 for extra in $EXTRA; do mkdir -p "$root$extra"; mount --rbind "$extra" "$root$extra"; done
 chmod 1777 "$root/tmp"

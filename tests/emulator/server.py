@@ -1,6 +1,7 @@
 """The server: every request is named, logged, held against the API's model and the caller's policies, and met by the
 faults, before it reaches the EMR that is here or the rest of AWS in moto."""
 
+import gc
 import os
 import platform
 import tempfile
@@ -47,6 +48,8 @@ class Emulator:
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self.emr = ElasticMapReduce(self.endpoint, self._folder.name, nodes, pace)
+        # What is loaded by now stays: it need not be looked through for garbage again and again.
+        gc.freeze()
         # For programs under test: this process's environment, and the way here.
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
             "AWS_ACCESS_KEY_ID": "test",
@@ -163,6 +166,9 @@ application = cache(create_backend_app)
 
 class Quiet(MotoRequestHandler):
     """A handler that does not print a line a request, nor a trace when a connection is dropped on purpose."""
+
+    # The body of an answer does not wait until its head is acknowledged.
+    disable_nagle_algorithm = True
 
     def log(self, *_):
         pass
