@@ -17,7 +17,7 @@ macro_rules! files {
             $(($path, $name.as_bytes()),)*
             ("jobs/interface/src/spark.py", DRIVER.as_bytes()),
             #[cfg(feature = "local")]
-            ("jobs/fruitjob/models/builtin.onnx", crate::local::MODEL),
+            ("jobs/fruitjob/models/builtin.onnx", fruitjob::model::BUILTIN),
         ];
     };
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
 use crate::aws::emr::{Instance, Workforce};
-use crate::config::PricesConfig;
+use crate::config::{Config, PricesConfig};
 use crate::{bundle, clock};
 
 /// Hours in AWS's month.
@@ -54,6 +55,20 @@ pub struct Estimate {
     pub as_of: String,
     /// Instance types that have no price here; they are left out of the sum.
     pub unknown: Vec<String>,
+}
+
+/// The table, with present Spot prices where Spot is used. Without permission to ask, prices on demand will do.
+pub async fn prices<'a>(
+    config: &Config,
+    workforce: impl Iterator<Item = &'a Workforce>,
+    aws: &Aws,
+) -> Prices {
+    let mut prices = Prices::new(&config.prices);
+    let types: Vec<String> = workforce.filter(|w| w.spot).flat_map(|w| w.types.clone()).collect();
+    if !types.is_empty() {
+        prices.spot = aws.spot_prices(&types).await.unwrap_or_default();
+    }
+    prices
 }
 
 impl Prices {

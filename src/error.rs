@@ -15,15 +15,15 @@ pub struct Error {
     /// What failed, on which resource, and the probable cause.
     pub message: String,
     /// What exists now that did not before, or should not.
-    pub left: Option<String>,
+    pub leftover: Option<String>,
     /// The next command to type, or what to change.
-    pub next: Option<String>,
+    pub help: Option<String>,
 }
 
 impl Error {
     /// A failure of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), left: None, next: None }
+        Error { kind, message: message.into(), leftover: None, help: None }
     }
 
     /// A mistake in the command line or the configuration.
@@ -32,14 +32,14 @@ impl Error {
     }
 
     /// Adds what to type or to change.
-    pub fn next(mut self, next: impl Into<String>) -> Self {
-        self.next.get_or_insert(next.into());
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.get_or_insert(help.into());
         self
     }
 
     /// Adds what was left behind.
-    pub fn left(mut self, left: impl Into<String>) -> Self {
-        self.left.get_or_insert(left.into());
+    pub fn leftover(mut self, leftover: impl Into<String>) -> Self {
+        self.leftover.get_or_insert(leftover.into());
         self
     }
 }
@@ -47,7 +47,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.message)?;
-        for (label, part) in [("left behind", &self.left), ("next", &self.next)] {
+        for (label, part) in [("left behind", &self.leftover), ("next", &self.help)] {
             if let Some(part) = part {
                 write!(f, "\n  {label}: {part}")?;
             }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn an_error_says_what_is_left_and_what_is_next() {
-        let error = Error::new(Kind::Refused, "no capacity").left("a bucket").next("fruitctl up");
+        let error = Error::new(Kind::Refused, "no capacity").leftover("a bucket").help("fruitctl up");
         assert_eq!(error.to_string(), "no capacity\n  left behind: a bucket\n  next: fruitctl up");
     }
 }

@@ -1,17 +1,9 @@
 //! Why a cluster ended: EMR's codes in people's words, and the last lines of the right log.
 
-use std::io::Read;
-
-use flate2::read::MultiGzDecoder;
-
 use crate::aws::Aws;
-use crate::aws::emr::{Detail, Existing, Status, Step};
-use crate::clock;
+use crate::aws::emr::{Detail, Existing, Status, Step, StepState};
 use crate::error::{Error, Kind};
-use crate::stack::roles::s3_place;
-
-/// Lines of a log that are shown.
-const LINES: usize = 12;
+use crate::logs::{LINES, last_lines};
 
 /// The failure of a cluster that ended, or is about to.
 pub async fn ended(found: &Existing, aws: &Aws) -> Error {
@@ -43,7 +35,7 @@ pub async fn ended(found: &Existing, aws: &Aws) -> Error {
             }
         }
     }
-    Error::new(Kind::Failed, message).left("no cluster; bucket, roles and network are there").next(next)
+    Error::new(Kind::Failed, message).leftover("no cluster; bucket, roles and network are there").help(next)
 }
 
 /// The failure of a step, with what it said.
@@ -58,7 +50,7 @@ pub async fn step(
     let what = format!("step {} of cluster {}", step.id, cluster.id);
     let status = &cluster.status;
     // A step that goes down with its cluster says nothing of its own.
-    if ["INTERRUPTED", "CANCELLED"].contains(&&*step.state)
+    if matches!(step.state, StepState::Interrupted | StepState::Cancelled)
         && !status.is_usable()
         && !status.code.is_empty()
         && status.code != "ALL_STEPS_COMPLETED"
@@ -67,8 +59,8 @@ pub async fn step(
         error.message = format!("{what} was stopped with its cluster: {}", error.message);
         return error;
     }
-    if step.state == "CANCELLED" {
-        return Error::new(Kind::Failed, format!("{what} was cancelled")).next("fruitctl run");
+    if step.state == StepState::Cancelled {
+        return Error::new(Kind::Failed, format!("{what} was cancelled")).help("fruitctl run");
     }
     let all = stderr.join("\n");
     let (text, code) = said.clone().unwrap_or_else(|| (String::new(), 1));
@@ -94,7 +86,7 @@ pub async fn step(
         _ if all.contains("as --max-duration allows") => Kind::TimedOut,
         _ => Kind::Failed,
     };
-    Error::new(kind, message).next(format!("{next}; all that it said: {logs}/"))
+    Error::new(kind, message).help(format!("{next}; all that it said: {logs}/"))
 }
 
 /// The probable cause of what a step said, and the cure.
@@ -206,26 +198,6 @@ fn advice(status: &Status) -> &'static str {
         }
         _ => "fruitctl up",
     }
-}
-
-/// The end of a gzipped log in the bucket. It comes some time after the cluster has ended.
-async fn last_lines(uri: &str, aws: &Aws) -> Option<String> {
-    let (bucket, key) = s3_place(uri)?;
-    for attempt in 0..12 {
-        if attempt > 0 {
-            clock::sleep(10.0).await;
-        }
-        if let Ok(Some((body, _))) = aws.get_object(&bucket, &key).await {
-            let mut text = Vec::new();
-            let _ = MultiGzDecoder::new(&body[..]).take(64 << 20).read_to_end(&mut text);
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-            let from = lines.len().saturating_sub(LINES);
-            let shown: Vec<_> = lines[from..].iter().map(|line| format!("    {line}")).collect();
-            return Some(if shown.is_empty() { "    (it is empty)".into() } else { shown.join("\n") });
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 #![no_main]
 #![allow(dead_code, missing_docs)]
 
-#[path = "../../src/cli.rs"]
-mod cli;
 #[path = "../../src/config/mod.rs"]
 mod config;
 #[path = "../../src/error.rs"]

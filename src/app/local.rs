@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-pub use fruitjob::model::BUILTIN as MODEL;
 use fruitjob::{Context, Job, Session};
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::PreprocessingOptions;
@@ -28,7 +27,7 @@ pub fn run(
 fn execute(options: JobOptions, preprocessing: PreprocessingOptions, context: Context) -> Result<Session> {
     if options.engine == Some(EngineKind::Spark) {
         return Err(Error::usage("engine spark is a cluster's; this machine's is local")
-            .next("set target = \"emr\", or leave engine out; where you have a Spark of your own: fruitjob run --engine spark"));
+            .help("set target = \"emr\", or leave engine out; where you have a Spark of your own: fruitjob run --engine spark"));
     }
     for (place, name) in [(&options.input, "input"), (&options.output, "output")] {
         if place.is_none() {
@@ -52,7 +51,7 @@ pub fn prune(output: Option<&str>, since: i64, trial: bool) -> Result<Vec<Garbag
     })?;
     let location = Location::parse(output)?;
     if matches!(&location, Location::Local(dir) if !dir.is_dir()) {
-        return Err(Error::usage(format!("there is no output {output}")).next("fruitctl run"));
+        return Err(Error::usage(format!("there is no output {output}")).help("fruitctl run"));
     }
     let runtime = fruitjob::runtime()?;
     let context = Context::new(runtime.handle().clone(), Arc::new(Silent));

@@ -18,17 +18,17 @@ fn absent() -> Error {
 
 /// Runs no job.
 pub fn run(_: JobOptions, _: PreprocessingOptions, _: Arc<dyn Observer>) -> Result<(RunRecord, Location)> {
-    Err(absent().next(NEXT))
+    Err(absent().help(NEXT))
 }
 
 /// Finds nothing.
 pub fn prune(_: Option<&str>, _: i64, _: bool) -> Result<Vec<Garbage>> {
-    Err(absent().next(NEXT))
+    Err(absent().help(NEXT))
 }
 
 /// Draws nothing.
 pub fn draw(_: &Path, _: usize, _: usize, _: u64, _: bool, _: &(dyn Fn() + Sync)) -> Result<()> {
-    Err(absent().next("build fruitctl with its default features"))
+    Err(absent().help("build fruitctl with its default features"))
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@
 
 pub mod ec2;
 pub mod emr;
+mod error;
 pub mod iam;
 mod regions;
 mod retry;
 pub mod s3;
+pub mod s3_uri;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -20,13 +21,15 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{ConnectorBuilder, tls};
 
 use crate::clock;
 use crate::config::AwsConfig;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
+use error::describe;
+pub use error::{ApiError, Reason};
 
 /// Tags, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -64,7 +67,7 @@ pub async fn region(config: &AwsConfig) -> Result<(String, &'static str)> {
             Some(region) => (region.to_string(), "the AWS profile"),
             None => {
                 return Err(Error::usage("no region, and none is assumed: what is made has to be somewhere")
-                    .next("set region under [aws] in fruitctl.toml, or --region, or AWS_REGION"));
+                    .help("set region under [aws] in fruitctl.toml, or --region, or AWS_REGION"));
             }
         }
     };
@@ -76,7 +79,7 @@ pub async fn region(config: &AwsConfig) -> Result<(String, &'static str)> {
             found.1,
             allowed.join(", ")
         ))
-        .next("choose another region, or change allowed_regions under [aws]"));
+        .help("choose another region, or change allowed_regions under [aws]"));
     }
     Ok(found)
 }
@@ -137,7 +140,7 @@ impl Aws {
                     error if error.is_lost() => Error::usage(format!(
                         "nobody answers in region '{region}' (from {region_source}), which this version does not know"
                     ))
-                    .next(format!("did you mean {like}?")),
+                    .help(format!("did you mean {like}?")),
                     error => error.into(),
                 })?
             }
@@ -152,119 +155,6 @@ impl Aws {
             ec2: aws_sdk_ec2::Client::new(&shared),
             emr: aws_sdk_emr::Client::new(&shared),
         })
-    }
-}
-
-/// A call that did not work.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ApiError {
-    /// `service:Action`.
-    pub action: &'static str,
-    /// What it was about.
-    pub on: String,
-    /// AWS's code; empty where there was no answer, or none that could be read.
-    pub code: String,
-    /// AWS's message, or the transport's.
-    pub message: String,
-    /// The HTTP status of the answer.
-    pub status: Option<u16>,
-    /// The region of a bucket that is elsewhere.
-    pub bucket_region: Option<String>,
-}
-
-impl ApiError {
-    /// Whether AWS may have done what was asked: there was no answer, or one that says that it broke down.
-    pub fn is_lost(&self) -> bool {
-        self.status.is_none_or(|status| status >= 500) && !self.is_credentials() && !retry::is_throttle(self)
-    }
-
-    /// Whether the code is one of these.
-    pub fn is(&self, codes: &[&str]) -> bool {
-        codes.contains(&self.code.as_str())
-    }
-
-    /// The action that is not allowed: AWS names it where it is another than the call's, such as iam:PassRole.
-    fn denied_action(&self) -> &str {
-        let named = self.message.split("not authorized to perform: ").nth(1);
-        named.and_then(|rest| rest.split_whitespace().next()).unwrap_or(self.action)
-    }
-
-    fn is_credentials(&self) -> bool {
-        self.code == NO_CREDENTIALS
-    }
-
-    /// Who has to act.
-    pub fn kind(&self) -> Kind {
-        if self.is_credentials() || self.is(DENIED) || self.status == Some(403) {
-            Kind::Denied
-        } else if self.is_lost() {
-            Kind::TimedOut
-        } else {
-            Kind::Refused
-        }
-    }
-}
-
-const NO_CREDENTIALS: &str = "NoCredentials";
-
-/// Codes that say that credentials or permission are missing.
-const DENIED: &[&str] = &[
-    "AccessDenied",
-    "AccessDeniedException",
-    "UnauthorizedOperation",
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "InvalidSignatureException",
-    "RequestTimeTooSkewed",
-    "RequestExpired",
-];
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} on {} failed: ", self.action, self.on)?;
-        match (self.code.as_str(), self.status) {
-            (NO_CREDENTIALS, _) => f.write_str("there are no AWS credentials"),
-            ("", Some(status)) => write!(f, "HTTP {status}: {}", self.message),
-            ("", None) => write!(f, "no answer: {}", self.message),
-            (code, _) => write!(f, "{code}: {}", self.message),
-        }
-    }
-}
-
-impl From<ApiError> for Error {
-    fn from(error: ApiError) -> Self {
-        let next = match error.code.as_str() {
-            NO_CREDENTIALS => {
-                "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml"
-                    .to_owned()
-            }
-            "RequestTimeTooSkewed" => "set this machine's clock, then the same command".into(),
-            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
-                "log in again ('aws sso login'), then the same command: it goes on from here".into()
-            }
-            "InvalidClientTokenId"
-            | "UnrecognizedClientException"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidSignatureException"
-            | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
-            _ if error.kind() == Kind::Denied => {
-                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.denied_action())
-            }
-            "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "LimitExceeded" => {
-                "ask for a higher quota: https://console.aws.amazon.com/servicequotas/home".into()
-            }
-            _ if error.kind() == Kind::TimedOut => {
-                "check the network, then the same command: it goes on from what is there".into()
-            }
-            _ => "fruitctl doctor".into(),
-        };
-        Error::new(error.kind(), error.to_string()).next(next)
     }
 }
 
@@ -289,28 +179,6 @@ where
         clock::sleep(wait.before(attempt)).await;
     }
     unreachable!("attempts are counted without end")
-}
-
-/// The SDK's error as ours.
-fn describe<E>(action: &'static str, on: &str, error: &SdkError<E, HttpResponse>) -> ApiError
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let raw = error.raw_response();
-    let status = raw.map(|response| response.status().as_u16());
-    let bucket_region = raw.and_then(|r| r.headers().get("x-amz-bucket-region")).map(str::to_owned);
-    let (code, message) = match error.as_service_error() {
-        Some(service) => {
-            (service.code().unwrap_or_default(), service.message().unwrap_or_default().to_owned())
-        }
-        None => {
-            // The reason lies deep; only its last part is of use to people.
-            let text = DisplayErrorContext(error).to_string();
-            let code = if text.contains("redential") && status.is_none() { NO_CREDENTIALS } else { "" };
-            (code, text.split(" (").next().unwrap_or(&text).replace('\n', " "))
-        }
-    };
-    ApiError { action, on: on.to_owned(), code: code.to_owned(), message, status, bucket_region }
 }
 
 /// `Ok(None)` where the error's code says that there is no such thing.

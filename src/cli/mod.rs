@@ -1,5 +1,7 @@
 //! The command line: definitions only.
 
+mod values;
+
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -7,9 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fruitjob_interface::JobOptions;
 use fruitjob_interface::model::PreprocessingOptions;
-use serde::Deserialize;
 
-use crate::config::{SshCidr, project_name};
+use crate::config::{SshCidr, Target, project_name};
+use values::{account, branch, duration, host, repository};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -219,30 +221,6 @@ pub enum Ci {
     Gitlab,
 }
 
-/// A name that stands in a policy: nothing in it may match more than itself.
-fn plain(text: &str, also: &[u8], what: &str) -> Result<String, String> {
-    let good = |b: u8| b.is_ascii_alphanumeric() || also.contains(&b);
-    if !text.is_empty() && text.bytes().all(good) { Ok(text.to_owned()) } else { Err(format!("no {what}")) }
-}
-
-fn account(text: &str) -> Result<String, String> {
-    let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    if good { Ok(text.to_owned()) } else { Err("an account's number has twelve digits".into()) }
-}
-
-fn branch(text: &str) -> Result<String, String> {
-    plain(text, b"._-/", "branch")
-}
-
-fn host(text: &str) -> Result<String, String> {
-    plain(text, b".-", "host")
-}
-
-fn repository(text: &str) -> Result<String, String> {
-    let whole = text.split('/').count() >= 2 && text.split('/').all(|part| !part.is_empty());
-    plain(text, b"._-/", "repository").ok().filter(|_| whole).ok_or_else(|| "it is named OWNER/NAME".into())
-}
-
 /// What all commands that talk to AWS know.
 #[derive(Args, Clone)]
 pub struct CloudArgs {
@@ -419,18 +397,6 @@ pub struct ClusterArgs {
     pub lock: LockArgs,
 }
 
-/// `90s`, `45m`, `2h`: seconds.
-fn duration(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let number: u64 = number.parse().map_err(|_| format!("'{text}' is no time like 90s, 45m or 2h"))?;
-    match unit {
-        "s" | "" => Ok(number),
-        "m" => Ok(number * 60),
-        "h" => Ok(number * 3600),
-        _ => Err(format!("'{text}' is no time like 90s, 45m or 2h")),
-    }
-}
-
 /// Which run.
 #[derive(Args)]
 pub struct LogsArgs {
@@ -490,16 +456,6 @@ pub struct UploadArgs {
     pub dry_run: bool,
 }
 
-/// Where a job runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
-    /// This machine
-    Local,
-    /// A cluster of Amazon EMR
-    Emr,
-}
-
 #[derive(Args)]
 pub struct SamplesArgs {
     /// Where the pictures go
@@ -550,16 +506,5 @@ mod tests {
     #[test]
     fn the_definitions_fit_together() {
         <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn a_name_cannot_widen_a_policy() {
-        for bad in ["", "name", "owner/", "owner/*", "owner/a:ref", "owner/${x}"] {
-            assert!(repository(bad).is_err(), "{bad}");
-        }
-        assert!(repository("our-team/nightly.jobs").is_ok() && repository("group/sub/project").is_ok());
-        assert!(
-            branch("release/1.x").is_ok() && branch("*").is_err() && host("gitlab.example.org:8").is_err()
-        );
     }
 }

@@ -1,7 +1,7 @@
 //! `fruitctl clone`: the same job again.
 
-use super::{cloud, run_emr};
-use crate::cli::{Cli, CloneArgs, CloudArgs};
+use crate::app;
+use crate::cli::{Cli, CloneArgs};
 use crate::config::Config;
 use crate::error::Result;
 use crate::run::history;
@@ -10,12 +10,12 @@ use crate::ui;
 
 /// Looks the run up, and runs its job.
 pub fn run(cli: &Cli, args: &CloneArgs) -> Result<()> {
-    let config = cloud::config(cli, &CloudArgs { region: args.cluster.region.clone(), json: args.json })?;
-    let entry = cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, args)?;
+    let entry = app::block_on(async |_| {
+        let (aws, names) = app::connect(&config).await?;
         history::find(Some(&args.run), &bucket::Spec::new(&names, &config.bucket).name, &aws).await
     })?;
     let (job, preprocessing) = entry.job()?;
     ui::note(&format!("again: {}", job.args().join(" ")));
-    run_emr::run(Config { job, preprocessing, ..config }, &args.cluster, args.json)
+    app::cluster_run::cluster_run(&Config { job, preprocessing, ..config }, &args.cluster, args.json)
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::cloud;
+use crate::app;
 use crate::aws::emr::Workforce;
 use crate::aws::{ApiError, Aws};
 use crate::cli::{Cli, CloudArgs};
@@ -10,7 +10,7 @@ use crate::config::{Config, SshCidr};
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::instances::vcpus;
-use crate::stack::{Names, bucket, cluster, key_pair, network, roles, scripts};
+use crate::stack::{Names, bootstrap, bucket, cluster, key_pair, network, roles};
 use crate::ui;
 use crate::ui::{BAD, DIM, GOOD, WARN};
 
@@ -37,7 +37,7 @@ fn good(what: impl Into<String>) -> Verdict {
 /// What an error means to somebody who only asked.
 impl From<Error> for Verdict {
     fn from(error: Error) -> Verdict {
-        Verdict::Bad { what: error.message, cure: error.next.unwrap_or_default() }
+        Verdict::Bad { what: error.message, cure: error.help.unwrap_or_default() }
     }
 }
 
@@ -53,8 +53,8 @@ fn asked(error: ApiError) -> Verdict {
 
 /// Looks at everything, and prints it.
 pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
-    let config = cloud::config(cli, args)?;
-    let findings = cloud::block_on(async { Ok(examine(&config).await) })?;
+    let config = app::settings(cli, args)?;
+    let findings = app::block_on(async |_| Ok(examine(&config).await))?;
     if args.json {
         ui::json(&findings);
     } else {
@@ -72,7 +72,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
     let bad = findings.iter().filter(|f| matches!(f.verdict, Verdict::Bad { .. })).count();
     if bad > 0 {
         return Err(Error::new(Kind::Usage, format!("{bad} of {} checks failed", findings.len()))
-            .next("mend them, then: fruitctl doctor"));
+            .help("mend them, then: fruitctl doctor"));
     }
     Ok(())
 }
@@ -238,7 +238,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     }
     note(
         "bootstrap actions",
-        match scripts::read(&config.cluster.bootstrap, &bucket.name, &aws.region) {
+        match bootstrap::read(&config.cluster.bootstrap, &bucket.name, &aws.region) {
             Ok(scripts) => good(scripts.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ")),
             Err(error) => error.into(),
         },

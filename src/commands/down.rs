@@ -1,6 +1,6 @@
 //! `fruitctl down`: everything that `up` made is gone, and that is proven.
 
-use super::cloud;
+use crate::app;
 use crate::aws::s3::Found;
 use crate::cli::{Cli, DownArgs};
 use crate::error::Result;
@@ -10,9 +10,9 @@ use crate::ui::steps::Steps;
 
 /// Deletes, and looks again.
 pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
-    let config = cloud::config(cli, &args.cloud)?;
-    cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, &args.cloud)?;
+    app::block_on(async |cancel| {
+        let (aws, names) = app::connect(&config).await?;
         let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
         let before = inventory(&names, &bucket, &aws).await?;
         let keeps = !before.contents.is_empty() && !args.purge_bucket;
@@ -28,7 +28,8 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
             async { destroy(&names, &bucket, args.purge_bucket, &aws, &|text| steps.line(text)).await };
         // The lock lies in the bucket: without bucket, nobody is at work.
         if before.bucket.is_some() && aws.find_bucket(&bucket).await? == Found::Here {
-            cloud::locked(&aws, &bucket, &lock::Name::stack(), "down", &args.lock, work).await?;
+            let claim = app::claim(&aws, &bucket, "down", &args.lock, cancel);
+            claim.hold_until_cancelled(&lock::Name::stack(), work).await?;
         } else {
             work.await?;
         }

@@ -1,20 +1,14 @@
 //! `fruitctl init`: a configuration file to begin with.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use fruitjob_interface::error::explain_io;
-
-use crate::cli::{Cli, InitArgs, Target};
-use crate::error::{Error, Result};
-use crate::{bundle, config, ui};
+use crate::cli::{Cli, InitArgs};
+use crate::config::Target;
+use crate::error::Result;
+use crate::{app, bundle, config, ui};
 
 /// Writes `fruitctl.toml`, or the file that `--config` names.
 pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
-    if let Some(ci) = args.ci {
-        return super::init_ci::run(cli, args, ci);
-    }
     let path = cli.config.clone().unwrap_or_else(|| PathBuf::from(config::FILE));
     let (text, next) = match args.target {
         Target::Local => {
@@ -28,7 +22,7 @@ pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
             (text, "fruitctl doctor")
         }
     };
-    write(&path, &text, args.force)?;
+    app::write(&path, &text, args.force)?;
     ui::say(&format!("wrote {}; edit it, then: {next}", path.display()));
     Ok(())
 }
@@ -68,20 +62,10 @@ fn render(template: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
-pub fn write(path: &Path, text: &str, force: bool) -> Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(!force).create(force).truncate(force);
-    let write = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    write.map_err(|e| match e.kind() {
-        ErrorKind::AlreadyExists => {
-            Error::usage(format!("{} is there already; --force writes over it", path.display()))
-        }
-        _ => Error::usage(format!("cannot write {}: {}", path.display(), explain_io(&e))),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::Config;
 

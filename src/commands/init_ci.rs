@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{cloud, init};
+use crate::app;
 use crate::aws::{self, Aws};
-use crate::cli::{Ci, Cli, CloudArgs, InitArgs};
+use crate::cli::{Ci, Cli, InitArgs};
 use crate::error::{Error, Result};
-use crate::stack::{Names, policy};
+use crate::stack::{Names, operator_policy};
 use crate::{bundle, ui};
 
 /// Where the policies go.
@@ -27,15 +27,15 @@ struct Files {
 
 /// Writes the three files beside `fruitctl.toml`, and says what to do with them.
 pub fn run(cli: &Cli, args: &InitArgs, ci: Ci) -> Result<()> {
-    let config = cloud::config(cli, &CloudArgs { region: args.region.clone(), json: false })?;
+    let config = app::settings(cli, args)?;
     let project = Names::project(&config)?;
     let repository = args.repository.as_deref().ok_or_else(|| {
-        Error::usage("which repository? The role is for its workflow alone").next(match ci {
+        Error::usage("which repository? The role is for its workflow alone").help(match ci {
             Ci::Github => "fruitctl init --ci github --repository OWNER/NAME",
             Ci::Gitlab => "fruitctl init --ci gitlab --repository GROUP/PROJECT",
         })
     })?;
-    let names = cloud::block_on(async {
+    let names = app::block_on(async |_| {
         let (region, account) = match &args.account {
             Some(account) => (aws::region(&config.aws).await?.0, account.clone()),
             None => {
@@ -45,7 +45,7 @@ pub fn run(cli: &Cli, args: &InitArgs, ci: Ci) -> Result<()> {
         };
         Ok(Names { project, region, account })
     })?;
-    let files = render(ci, &names, repository, args, policy::operator(&names, &config));
+    let files = render(ci, &names, repository, args, operator_policy::operator(&names, &config));
     let Files { workflow: (workflow, text), trust, permissions, provider, role } = files;
     let policies = [(TRUST, trust), (PERMISSIONS, permissions)];
     let [trust, permissions] = policies.map(|(name, policy)| {
@@ -62,7 +62,7 @@ pub fn run(cli: &Cli, args: &InitArgs, ci: Ci) -> Result<()> {
             std::fs::create_dir_all(folder)
                 .map_err(|e| Error::usage(format!("cannot make {}: {e}", folder.display())))?;
         }
-        init::write(path, &text, args.force)?;
+        app::write(path, &text, args.force)?;
         ui::note(&format!("wrote {name}"));
     }
     let audience = if ci == Ci::Github { "sts.amazonaws.com" } else { &provider };

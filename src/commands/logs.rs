@@ -1,23 +1,24 @@
 //! `fruitctl logs`: what a run's step said.
 
-use super::cloud;
+use crate::app;
 use crate::cli::{Cli, LogsArgs};
 use crate::cost::Prices;
 use crate::error::{Error, Result};
+use crate::logs::{self, Stream};
+use crate::run::follow::Watch;
 use crate::run::history;
-use crate::run::watch::{Stream, Watch, fetch};
 use crate::stack::{Spec, bucket};
 use crate::ui;
 
 /// Prints stdout and stderr: what is in the bucket, or live until the end.
 pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
-    let config = cloud::config(cli, &args.cloud)?;
-    cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, &args.cloud)?;
+    app::block_on(async |_| {
+        let (aws, names) = app::connect(&config).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
         if entry.step.is_empty() {
-            return Err(Error::usage(format!("run {} never had a step", entry.id)).next("fruitctl runs"));
+            return Err(Error::usage(format!("run {} never had a step", entry.id)).help("fruitctl runs"));
         }
         let print = |stream: Stream, line: &str| {
             match stream {
@@ -45,7 +46,7 @@ pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
         }
         let mut found = false;
         for stream in [Stream::Out, Stream::Err] {
-            if let Some(text) = fetch(&bucket, &entry.cluster, &entry.step, stream, &aws).await {
+            if let Some(text) = logs::fetch(&bucket, &entry.cluster, &entry.step, stream, &aws).await {
                 found = true;
                 for line in String::from_utf8_lossy(&text).lines() {
                     print(stream, line);
@@ -56,7 +57,7 @@ pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
             Ok(())
         } else {
             Err(Error::usage(format!("run {} has no logs in the bucket yet", entry.id))
-                .next("fruitctl logs -f"))
+                .help("fruitctl logs -f"))
         }
     })
 }

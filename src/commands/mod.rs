@@ -1,26 +1,58 @@
 //! One file per command: read the configuration, call the core, show the result.
 
-pub mod clone;
-mod cloud;
-pub mod completions;
-pub mod doctor;
-pub mod down;
-pub mod init;
-pub mod init_ci;
-pub mod logs;
-pub mod man;
-pub mod plan;
-pub mod policy;
-pub mod prune;
-pub mod results;
-pub mod run;
-mod run_emr;
-pub mod runs;
-pub mod samples;
-pub mod schema;
-pub mod ssh;
-pub mod status;
-pub mod sweep;
-pub mod up;
-pub mod upload;
-pub mod version;
+mod clone;
+mod completions;
+mod doctor;
+mod down;
+mod init;
+mod init_ci;
+mod logs;
+mod man;
+mod plan;
+mod policy;
+mod prune;
+mod results;
+mod run;
+mod runs;
+mod samples;
+mod schema;
+mod ssh;
+mod status;
+mod sweep;
+mod up;
+mod upload;
+mod version;
+
+use crate::cli::{Cli, Command};
+use crate::error::Result;
+
+/// Does what the command line says.
+pub fn run(cli: &Cli) -> Result<()> {
+    match &cli.command {
+        Command::Init(args) => match args.ci {
+            Some(ci) => init_ci::run(cli, args, ci),
+            None => init::run(cli, args),
+        },
+        Command::Run(args) => run::run(cli, args),
+        Command::Plan(args) => plan::run(cli, args),
+        Command::Up(args) => up::run(cli, args),
+        Command::Upload(args) => upload::run(cli, args),
+        Command::Logs(args) => logs::run(cli, args),
+        Command::Results(args) => results::run(cli, args),
+        Command::Clone(args) => clone::run(cli, args),
+        Command::Ssh(args) => ssh::shell(cli, args),
+        Command::Tunnel(args) => ssh::tunnel(cli, args),
+        Command::Runs(args) => runs::run(cli, args),
+        Command::Status(args) => status::run(cli, args),
+        Command::Down(args) => down::run(cli, args),
+        Command::Prune(args) => prune::run(cli, args),
+        Command::Sweep(args) => sweep::run(cli, args),
+        Command::Doctor(args) => doctor::run(cli, args),
+        Command::Policy(args) => policy::run(cli, args),
+        Command::Samples(args) => samples::run(args),
+        Command::Schema(args) => schema::run(args),
+        Command::Version(args) => version::run(args),
+        Command::Man(args) => man::run(args),
+        Command::Completions(args) => completions::run(args),
+    }
+}

@@ -1,17 +1,17 @@
 //! `fruitctl policy`: the least that whoever runs fruitctl has to be allowed.
 
-use super::cloud;
+use crate::app;
 use crate::aws::{self, Aws};
-use crate::cli::{Cli, CloudArgs, PolicyArgs};
+use crate::cli::{Cli, PolicyArgs};
 use crate::error::Result;
-use crate::stack::{Names, policy};
+use crate::stack::{Names, operator_policy};
 use crate::ui;
 
 /// Prints the policy. With `--account`, no credentials are needed.
 pub fn run(cli: &Cli, args: &PolicyArgs) -> Result<()> {
-    let config = cloud::config(cli, &CloudArgs { region: args.region.clone(), json: true })?;
+    let config = app::settings(cli, args)?;
     let project = Names::project(&config)?;
-    cloud::block_on(async {
+    app::block_on(async |_| {
         let (region, account) = match &args.account {
             Some(account) => (aws::region(&config.aws).await?.0, account.clone()),
             None => {
@@ -19,7 +19,7 @@ pub fn run(cli: &Cli, args: &PolicyArgs) -> Result<()> {
                 (aws.region, aws.account)
             }
         };
-        ui::json(&policy::operator(&Names { project, region, account }, &config));
+        ui::json(&operator_policy::operator(&Names { project, region, account }, &config));
         Ok(())
     })
 }

@@ -5,26 +5,29 @@ use std::collections::HashSet;
 use fruitjob_interface::prune::{self, Garbage, Stored};
 use fruitjob_interface::{RunRecord, count};
 
-use super::{cloud, run_emr};
+use crate::app;
+use crate::app::local;
 use crate::aws::Aws;
-use crate::cli::{Cli, PruneArgs, Target};
-use crate::config::Config;
+use crate::aws::s3_uri::S3Uri;
+use crate::cancel::Cancel;
+use crate::cli::{Cli, PruneArgs};
+use crate::config::{Config, Target};
 use crate::error::Result;
-use crate::run::{self, history};
-use crate::stack::roles::s3_place;
+use crate::run::history;
+use crate::run::preconditions::no_other_run;
+use crate::run::request::places;
 use crate::stack::{Names, bucket, lock};
-use crate::{clock, local, ui};
+use crate::{clock, ui};
 
 /// Seconds for which an executable is kept that no run names: it may have been shipped for one that just begins.
 const SHIPPED: i64 = 24 * 3600;
 
 /// Finds it, and deletes it unless this is a trial.
 pub fn run(cli: &Cli, args: &PruneArgs) -> Result<()> {
-    let mut config = cloud::config(cli, &args.cloud)?;
-    config.job.output = args.output.clone().or(config.job.output);
+    let config = app::settings(cli, args)?;
     let garbage = match config.target.unwrap_or(Target::Local) {
         Target::Local => local::prune(config.job.output.as_deref(), oldest(args), args.dry_run)?,
-        Target::Emr => cloud::block_on(in_the_cloud(&config, args))?,
+        Target::Emr => app::block_on(async |cancel| in_the_cloud(&config, args, cancel).await)?,
     };
     if args.cloud.json {
         ui::json(&garbage);
@@ -45,13 +48,14 @@ fn oldest(args: &PruneArgs) -> i64 {
     clock::now() - i64::from(args.pca_days) * 24 * 3600
 }
 
-async fn in_the_cloud(config: &Config, args: &PruneArgs) -> Result<Vec<Garbage>> {
-    let (aws, names) = cloud::connect(config).await?;
+async fn in_the_cloud(config: &Config, args: &PruneArgs, cancel: &Cancel) -> Result<Vec<Garbage>> {
+    let (aws, names) = app::connect(config).await?;
     let own = bucket::Spec::new(&names, &config.bucket).name;
-    let job = run::places(config.job.clone(), &own)?;
+    let job = places(config.job.clone(), &own)?;
     let output = job.output.unwrap_or_default();
     let work = Box::pin(under_lock(&names, &own, &output, args, &aws));
-    cloud::locked(&aws, &own, &lock::Name::output(&output), "prune", &args.lock, work).await
+    let claim = app::claim(&aws, &own, "prune", &args.lock, cancel);
+    claim.hold_until_cancelled(&lock::Name::output(&output), work).await
 }
 
 async fn under_lock(
@@ -61,17 +65,17 @@ async fn under_lock(
     args: &PruneArgs,
     aws: &Aws,
 ) -> Result<Vec<Garbage>> {
-    run_emr::no_other_run(names, own, output, aws).await?;
+    no_other_run(names, own, output, aws).await?;
     let mut all = Vec::new();
-    let (bucket, prefix) = s3_place(output).unwrap_or_default();
-    let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    if let Some(published) = published(&bucket, &base, aws).await? {
+    let at = S3Uri::parse(output).unwrap_or_default();
+    let (bucket, base) = (&at.bucket, at.prefix());
+    if let Some(published) = published(bucket, &base, aws).await? {
         let mut stored = Vec::new();
         for folder in prune::FOLDERS {
-            stored.extend(below(&bucket, &format!("{base}{folder}/"), base.len(), aws).await?);
+            stored.extend(below(bucket, &format!("{base}{folder}/"), base.len(), aws).await?);
         }
         let garbage = prune::find(&stored, &published, oldest(args));
-        delete(&bucket, &base, &garbage, args, aws).await?;
+        delete(bucket, &base, &garbage, args, aws).await?;
         all.extend(garbage);
     }
     let shipped = shipped(own, aws).await?;

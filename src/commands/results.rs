@@ -1,6 +1,6 @@
 //! `fruitctl results`: where a run's results are, checked and fetched if wanted.
 
-use super::cloud;
+use crate::app;
 use crate::cli::{Cli, ResultsArgs};
 use crate::error::Result;
 use crate::run::{collect, history};
@@ -9,9 +9,9 @@ use crate::ui;
 
 /// Says it, or fetches.
 pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
-    let config = cloud::config(cli, &args.cloud)?;
-    cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, &args.cloud)?;
+    app::block_on(async |_| {
+        let (aws, names) = app::connect(&config).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
         let Some(folder) = &args.download else {
@@ -22,7 +22,7 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
                     "{}/results  ({}, {})",
                     entry.output.trim_end_matches('/'),
                     entry.id,
-                    entry.state
+                    entry.state.name()
                 ));
             }
             return Ok(());

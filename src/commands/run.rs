@@ -6,48 +6,45 @@ use fruitjob_interface::event::JsonLines;
 use fruitjob_interface::location::Location;
 use fruitjob_interface::{Event, Observer};
 
-use crate::cli::{Cli, RunArgs, Target};
-use crate::config::Config;
+use crate::app::cluster_run::cluster_run;
+use crate::app::{self, local};
+use crate::cli::{Cli, RunArgs};
+use crate::config::{Config, Target};
 use crate::error::Result;
+use crate::run::request::new_id;
 use crate::run::summary::Summary;
+use crate::ui;
 use crate::ui::progress::Progress;
-use crate::{local, ui};
 
 /// Runs the job where the configuration says.
 pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
-    let config = Config::load(cli.config.as_deref())?;
-    match args.target.or(config.target).unwrap_or(Target::Local) {
-        Target::Local => here(config, args),
-        Target::Emr => {
-            let job = args.job.clone().or(config.job.clone());
-            let preprocessing = args.preprocessing.clone().or(config.preprocessing.clone());
-            super::run_emr::run(Config { job, preprocessing, ..config }, &args.cluster, args.json)
-        }
+    let config = app::settings(cli, args)?;
+    match config.target.unwrap_or(Target::Local) {
+        Target::Local => here(config, args.json),
+        Target::Emr => cluster_run(&config, &args.cluster, args.json),
     }
 }
 
 /// Runs the job in this process and shows how it goes.
-fn here(config: Config, args: &RunArgs) -> Result<()> {
-    let observer: Arc<dyn Observer> = if args.json { Arc::new(JsonLines) } else { Arc::new(Progress::new()) };
+fn here(config: Config, json: bool) -> Result<()> {
+    let observer: Arc<dyn Observer> = if json { Arc::new(JsonLines) } else { Arc::new(Progress::new()) };
     ui::stamp_lines();
-    let mut summary = Summary::new(crate::run::new_id());
-    let folder = match args.job.output.as_ref().or(config.job.output.as_ref()) {
+    let mut summary = Summary::new(new_id());
+    let folder = match &config.job.output {
         Some(output) => match Location::parse(output)? {
             Location::Local(folder) => Some(folder),
             Location::Remote(_) => None,
         },
         None => None,
     };
-    let job = args.job.clone().or(config.job);
-    let preprocessing = args.preprocessing.clone().or(config.preprocessing);
-    let result = local::run(job, preprocessing, observer.clone());
+    let result = local::run(config.job, config.preprocessing, observer.clone());
     match &result {
-        Ok((record, output)) if !args.json => ui::summary::print(record, output),
+        Ok((record, output)) if !json => ui::summary::print(record, output),
         Ok(_) => {}
         Err(e) => observer.event(&Event::Failed { message: e.to_string(), exit_code: e.kind.exit_code() }),
     }
     let result = result.map(|(record, _)| summary.run = Some(record));
     summary.end(&result);
     // No folder is made for a run that could not begin.
-    result.and(summary.publish(folder.as_deref().filter(|folder| folder.is_dir())))
+    result.and(ui::summary::publish(&summary, folder.as_deref().filter(|folder| folder.is_dir())))
 }

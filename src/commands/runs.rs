@@ -1,18 +1,18 @@
 //! `fruitctl runs`: the history of a project.
 
-use super::cloud;
+use crate::app;
 use crate::cli::{Cli, CloudArgs};
 use crate::error::Result;
-use crate::run::history;
+use crate::run::history::{self, State};
 use crate::stack::bucket;
 use crate::ui;
 use crate::ui::{BAD, DIM, GOOD, WARN};
 
 /// Lists the runs, the latest first.
 pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
-    let config = cloud::config(cli, args)?;
-    cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, args)?;
+    app::block_on(async |_| {
+        let (aws, names) = app::connect(&config).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let runs = match bucket::observe(&names, &bucket, &aws).await? {
             Some(_) => history::all(&bucket, &aws).await?,
@@ -24,10 +24,10 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
             ui::say("no run yet");
         }
         for run in runs.iter().filter(|_| !args.json) {
-            let colour = match run.state.as_str() {
-                "done" => GOOD,
-                "running" => WARN,
-                _ => BAD,
+            let colour = match run.state {
+                State::Done => GOOD,
+                State::Running => WARN,
+                State::Failed | State::Stopped => BAD,
             };
             let images =
                 run.images.map(|n| format!("{} ", fruitjob_interface::count(n, "image"))).unwrap_or_default();
@@ -35,7 +35,10 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
             let failure = run.failure.as_deref().and_then(|f| f.lines().next()).unwrap_or_default();
             ui::say(&format!(
                 "{} {colour}{:<8}{colour:#} {images}{dollars}{} -> {} {DIM}{failure}{DIM:#}",
-                run.id, run.state, run.input, run.output
+                run.id,
+                run.state.name(),
+                run.input,
+                run.output
             ));
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! `fruitctl samples`: pictures to try the job with.
 
+use crate::app::local;
 use crate::cli::SamplesArgs;
 use crate::error::Result;
-use crate::{local, ui};
+use crate::ui;
 
 /// Draws them, with a progress bar.
 pub fn run(args: &SamplesArgs) -> Result<()> {

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::cloud;
+use crate::app;
 use crate::cli::{Cli, CloudArgs, SshArgs};
 use crate::error::{Error, Kind, Result};
-use crate::run::watch::target;
+use crate::run::node::target;
 use crate::ssh::{Target, USER};
 use crate::stack::{Spec, cluster, key_pair};
 use crate::ui;
@@ -43,28 +43,28 @@ pub fn tunnel(cli: &Cli, args: &CloudArgs) -> Result<()> {
 }
 
 fn failed(error: std::io::Error) -> Error {
-    Error::new(Kind::Usage, format!("cannot start ssh: {error}")).next("install OpenSSH's client")
+    Error::new(Kind::Usage, format!("cannot start ssh: {error}")).help("install OpenSSH's client")
 }
 
 /// The project's cluster, and how to reach it.
 fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
-    let config = cloud::config(cli, args)?;
-    // Not cloud::block_on, which listens to signals: one that came between this and 'ssh' would be heard by nobody.
-    cloud::runtime()?.block_on(Box::pin(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, args)?;
+    // Not app::block_on, which listens to signals: one that came between this and 'ssh' would be heard by nobody.
+    app::runtime()?.block_on(Box::pin(async {
+        let (aws, names) = app::connect(&config).await?;
         let spec = Spec::resolve(&config, &aws).await?;
         let clusters = cluster::living(&names, &aws).await?;
         let found =
             clusters.iter().find(|c| c.status.is_usable() && c.primary_dns.is_some()).ok_or_else(|| {
                 Error::usage(format!("there is no cluster to log in to in {}", aws.region))
-                    .next("fruitctl status, or: fruitctl up --wait")
+                    .help("fruitctl status, or: fruitctl up --wait")
             })?;
         if spec.key_pair.as_ref().is_some_and(|ours| ours.name != found.cluster.key_pair) {
             return Err(Error::usage(format!(
                 "the cluster's key pair, {}, is another machine's",
                 found.cluster.key_pair
             ))
-            .next("log in from there"));
+            .help("log in from there"));
         }
         target(&found.id, found.primary_dns.as_deref().unwrap_or_default(), &spec, &aws).await
     }))

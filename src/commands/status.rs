@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::{cloud, plan};
+use crate::app;
 use crate::aws::Aws;
-use crate::aws::emr::{Existing, Instance, Status};
+use crate::aws::emr::{Existing, Instance, InstanceState, Status};
 use crate::cli::{Cli, CloudArgs};
 use crate::cost::Prices;
 use crate::error::Result;
 use crate::stack::{DEADLINE, Inventory, Names, cluster, inventory, lock};
 use crate::ui::{BAD, BOLD, DIM, GOOD, WARN, seconds};
-use crate::{clock, explain, ui};
+use crate::{clock, cost, explain, ui};
 
 /// How far back a cluster that failed is of interest, in seconds.
 const RECENT: i64 = 2 * 24 * 3600;
@@ -47,13 +47,13 @@ struct ClusterReport {
 
 /// Prints it.
 pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
-    let config = cloud::config(cli, args)?;
-    cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, args)?;
+    app::block_on(async |_| {
+        let (aws, names) = app::connect(&config).await?;
         let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
         let (inventory, clusters) =
             tokio::try_join!(inventory(&names, &bucket, &aws), cluster::observe(&names, &aws))?;
-        let prices = plan::prices(&config, clusters.iter().flat_map(|c| &c.cluster.workforce), &aws).await;
+        let prices = cost::prices(&config, clusters.iter().flat_map(|c| &c.cluster.workforce), &aws).await;
         let mut reports = Vec::new();
         for found in &clusters {
             reports.push(describe(found, &prices, &aws).await?);
@@ -127,11 +127,11 @@ fn print(report: &Report) {
         report.project, report.region, report.account
     )];
     for c in &report.clusters {
-        let colour = if ["WAITING", "RUNNING"].contains(&&*c.status.state) { GOOD } else { WARN };
+        let colour = if c.status.state.takes_steps() { GOOD } else { WARN };
         lines.push(format!(
             "cluster {} {colour}{}{colour:#} for {}, {}{}",
             c.id,
-            c.status.state.to_lowercase(),
+            c.status.state.in_words(),
             seconds(c.uptime_seconds as f64),
             c.release,
             c.primary.as_ref().map(|p| format!(", primary node {p}")).unwrap_or_default()
@@ -144,16 +144,9 @@ fn print(report: &Report) {
                 if late { format!(" {BAD}it has passed: fruitctl sweep{BAD:#}") } else { String::new() };
             lines.push(format!("  deadline {deadline}{note}"));
         }
-        let running = c.instances.iter().filter(|i| i.state != "TERMINATED");
+        let running = c.instances.iter().filter(|i| i.state != InstanceState::Terminated);
         lines.extend(running.map(|i| {
-            format!(
-                "  {} {} {} {} {}",
-                i.id,
-                i.kind,
-                i.market.to_lowercase(),
-                i.state.to_lowercase(),
-                i.address
-            )
+            format!("  {} {} {} {} {}", i.id, i.kind, i.market.to_lowercase(), i.state.in_words(), i.address)
         }));
     }
     if report.clusters.is_empty() {

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::cloud;
+use crate::app;
 use crate::aws::Aws;
+use crate::aws::emr::ClusterState;
 use crate::cli::{Cli, SweepArgs};
 use crate::error::{Error, Kind, Result};
 use crate::stack::{DEADLINE, PROJECT, cluster};
@@ -16,18 +17,18 @@ struct Late {
     name: String,
     project: String,
     deadline: String,
-    state: String,
+    state: ClusterState,
     terminated: bool,
 }
 
 /// Looks for them, and ends them.
 pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
-    let config = cloud::config(cli, &args.cloud)?;
-    cloud::block_on(async {
+    let config = app::settings(cli, &args.cloud)?;
+    app::block_on(async |_| {
         let aws = Aws::connect(&config.aws).await?;
         let (mut late, mut failure) = (Vec::new(), None);
         for listed in aws.list_clusters(None, cluster::ACTIVE).await? {
-            if !listed.name.starts_with("fruitctl-") || listed.status.state == "TERMINATING" {
+            if !listed.name.starts_with("fruitctl-") || listed.status.state == ClusterState::Terminating {
                 continue;
             }
             let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
@@ -73,13 +74,13 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
                     "{verb} {} of project {}: {}, deadline {}",
                     l.id,
                     l.project,
-                    l.state.to_lowercase(),
+                    l.state.in_words(),
                     l.deadline
                 ));
             }
         }
         match failure {
-            Some(error) => Err(Error { kind: Kind::LeftBehind, ..error }.next("fruitctl sweep")),
+            Some(error) => Err(Error { kind: Kind::LeftBehind, ..error }.help("fruitctl sweep")),
             None => Ok(()),
         }
     })

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use super::{cloud, plan};
+use crate::app;
 use crate::aws::Aws;
+use crate::aws::emr::ClusterState;
 use crate::cli::{Cli, UpArgs};
 use crate::error::{Error, Kind, Result};
 use crate::stack::{self, Part, Plan, Resource, Spec, bucket, lock};
 use crate::ui::steps::Steps;
-use crate::{clock, explain, ui};
+use crate::{explain, ui, wait};
 
 /// What `up --json` prints.
 #[derive(Serialize)]
@@ -19,13 +20,13 @@ struct Outcome<'a> {
 
 /// Plans and applies.
 pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
-    let config = cloud::stack_config(cli, &args.stack)?;
+    let config = app::settings(cli, &args.stack)?;
     let json = args.stack.cloud.json;
-    cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    app::block_on(async |cancel| {
+        let (aws, names) = app::connect(&config).await?;
         let spec = Spec::resolve(&config, &aws).await?;
         if args.dry_run {
-            let (plan, prices, _) = plan::make(&config, &spec, &aws).await?;
+            let (plan, prices, _) = Plan::make(&config, &spec, &aws).await?;
             if json {
                 ui::json(&plan);
             } else {
@@ -39,7 +40,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
             bucket::create(&spec.bucket, &aws).await?;
         }
         let work = async {
-            let (mut plan, prices, observed) = plan::make(&config, &spec, &aws).await?;
+            let (mut plan, prices, observed) = Plan::make(&config, &spec, &aws).await?;
             if is_new {
                 plan.is_new(Resource::Bucket);
             }
@@ -51,10 +52,10 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
                 steps.report(change, state)
             })
             .await?;
-            Ok((plan, cluster))
+            Ok((plan, cluster.unwrap_or_default()))
         };
-        let (plan, cluster) =
-            cloud::locked(&aws, &spec.bucket.name, &lock::Name::stack(), "up", &args.lock, work).await?;
+        let claim = app::claim(&aws, &spec.bucket.name, "up", &args.lock, cancel);
+        let (plan, cluster) = claim.hold_until_cancelled(&lock::Name::stack(), work).await?;
         if args.wait {
             wait_ready(&cluster, &aws).await?;
         }
@@ -73,29 +74,26 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
 
 /// Waits until a cluster can take steps; if it ends instead, says why.
 async fn wait_ready(id: &str, aws: &Aws) -> Result<()> {
-    const LIMIT: f64 = 3600.0;
     let steps = Steps::new();
-    let mut waited = 0.0;
-    loop {
+    let mut state = ClusterState::Starting;
+    let look = async || {
         let found = aws.describe_cluster(id).await?;
         let found = found
-            .ok_or_else(|| Error::new(Kind::Failed, format!("cluster {id} is gone")).next("fruitctl up"))?;
-        match found.status.state.as_str() {
-            "WAITING" | "RUNNING" => return Ok(()),
-            "STARTING" | "BOOTSTRAPPING" => {
-                steps.state(&format!("cluster {id}"), &found.status.state.to_lowercase())
-            }
-            _ => return Err(explain::ended(&found, aws).await),
+            .ok_or_else(|| Error::new(Kind::Failed, format!("cluster {id} is gone")).help("fruitctl up"))?;
+        state = found.status.state;
+        if state.takes_steps() {
+            return Ok(Some(()));
         }
-        if waited > LIMIT {
-            return Err(Error::new(
-                Kind::TimedOut,
-                format!("cluster {id} is still {} after an hour", found.status.state),
-            )
-            .left(format!("cluster {id} in {}, which costs money every hour", aws.region))
-            .next("fruitctl status, or: fruitctl down"));
+        if !state.is_usable() {
+            return Err(explain::ended(&found, aws).await);
         }
-        clock::sleep(10.0).await;
-        waited += 10.0;
-    }
+        steps.state(&format!("cluster {id}"), &state.in_words());
+        Ok(None)
+    };
+    let ready = wait::until(wait::Every::seconds(10.0, 3600.0), look).await?;
+    ready.ok_or_else(|| {
+        Error::new(Kind::TimedOut, format!("cluster {id} is still {} after an hour", state.name()))
+            .leftover(format!("cluster {id} in {}, which costs money every hour", aws.region))
+            .help("fruitctl status, or: fruitctl down")
+    })
 }

@@ -7,11 +7,11 @@ use std::time::UNIX_EPOCH;
 
 use tokio::task::JoinSet;
 
-use super::cloud;
+use crate::app;
+use crate::aws::s3_uri::S3Uri;
 use crate::cli::{Cli, UploadArgs};
 use crate::error::{Error, Kind, Result};
 use crate::stack::bucket;
-use crate::stack::roles::s3_place;
 use crate::ui;
 
 /// Uploads at once.
@@ -26,21 +26,21 @@ struct File {
 
 /// Compares, and uploads.
 pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
-    let config = cloud::config(cli, &args.cloud)?;
-    cloud::block_on(async {
-        let (aws, names) = cloud::connect(&config).await?;
+    let config = app::settings(cli, &args.cloud)?;
+    app::block_on(async |_| {
+        let (aws, names) = app::connect(&config).await?;
         let own = bucket::Spec::new(&names, &config.bucket);
-        let configured = config.job.input.clone().filter(|uri| s3_place(uri).is_some());
+        let configured = config.job.input.clone().filter(|uri| S3Uri::parse(uri).is_some());
         let to =
             args.to.clone().or(configured).unwrap_or_else(|| format!("s3://{}/{}", own.name, bucket::INPUT));
-        let (bucket, prefix) = s3_place(&to).ok_or_else(|| Error::usage(format!("{to} is no s3:// URI")))?;
+        let at = S3Uri::parse(&to).ok_or_else(|| Error::usage(format!("{to} is no s3:// URI")))?;
+        let (prefix, bucket) = (at.prefix(), at.bucket);
         let is_own = bucket == own.name;
         let exists = !is_own || bucket::observe(&names, &own.name, &aws).await?.is_some();
         if !exists && !args.dry_run {
             bucket::create(&own, &aws).await?;
             bucket::apply(&own, &Default::default(), &aws).await?;
         }
-        let prefix = if prefix.is_empty() { prefix } else { format!("{prefix}/") };
         let there: HashMap<String, (u64, i64)> = match exists {
             true => aws
                 .list_objects(&bucket, &prefix)
@@ -75,7 +75,7 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
         }
         if files.is_empty() && same == 0 {
             return Err(Error::usage(format!("there is no file in {}", args.dir.display()))
-                .next("fruitctl samples fruits (draws some)"));
+                .help("fruitctl samples fruits (draws some)"));
         }
         let (count, bytes) = (files.len() as u64, files.iter().map(|f| f.bytes).sum::<u64>());
         let megabytes = bytes as f64 / 1e6;
@@ -110,8 +110,9 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
             }
             match running.join_next().await {
                 None => break,
-                Some(Ok(result)) => result
-                    .map_err(|e| e.left("what was uploaded so far").next("the same command: it goes on"))?,
+                Some(Ok(result)) => result.map_err(|e| {
+                    e.leftover("what was uploaded so far").help("the same command: it goes on")
+                })?,
                 Some(Err(panicked)) => return Err(Error::new(Kind::Bug, panicked.to_string())),
             }
             bar.inc(1);

@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use crate::cli::VersionArgs;
 use crate::error::{Error, Result};
+use crate::hash::sha256;
 use crate::instances::Arch;
-use crate::stack::scripts::sha256;
-use crate::{bundle, elf, ui};
+use crate::run::elf;
+use crate::{bundle, ui};
 
 #[derive(Serialize)]
 struct Version {
@@ -82,7 +83,7 @@ fn items() -> Vec<Item> {
 fn extract(dir: &Path) -> Result<()> {
     if bundle::arches().next().is_none() {
         return Err(Error::usage("this fruitctl carries no fruitjob: it is a development build")
-            .next("cargo build --release --workspace makes one for this machine"));
+            .help("cargo build --release --workspace makes one for this machine"));
     }
     for (arch, program) in bundle::arches().filter_map(|arch| Some((arch, bundle::job(arch)?))) {
         let path = dir.join(file_name(arch));

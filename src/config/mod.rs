@@ -4,17 +4,27 @@ mod cloud;
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 pub use cloud::*;
 use fruitjob_interface::JobOptions;
 use fruitjob_interface::error::explain_io;
 use fruitjob_interface::model::PreprocessingOptions;
 use serde::Deserialize;
 
-use crate::cli::Target;
 use crate::error::{Error, Result};
 
 /// The file that is looked for when none is named.
 pub const FILE: &str = "fruitctl.toml";
+
+/// Where a job runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// This machine
+    Local,
+    /// A cluster of Amazon EMR
+    Emr,
+}
 
 /// A configuration file.
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -64,7 +74,7 @@ impl Config {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Config::default()),
             Err(e) => {
                 let message = format!("cannot read {}: {}", path.display(), explain_io(&e));
-                Err(Error::usage(message).next("fruitctl init (it writes one)"))
+                Err(Error::usage(message).help("fruitctl init (it writes one)"))
             }
         }
     }

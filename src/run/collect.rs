@@ -7,23 +7,24 @@ use fruitjob_interface::layout;
 use fruitjob_interface::record::RunRecord;
 
 use crate::aws::Aws;
+use crate::aws::s3_uri::S3Uri;
 use crate::error::{Error, Kind, Result};
-use crate::stack::roles::s3_place;
-use crate::stack::scripts::sha256;
+use crate::hash::sha256;
 
 /// Where a run's record is published.
 const RECORD: &str = "run.json";
 
 /// Reads `run.json`, holds the results against it, and downloads it with the report.
 pub async fn collect(output: &str, to: &Path, aws: &Aws) -> Result<RunRecord> {
-    let (bucket, prefix) = s3_place(output).ok_or_else(|| Error::usage(format!("{output} is not in S3")))?;
-    let key = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+    let at = S3Uri::parse(output).ok_or_else(|| Error::usage(format!("{output} is not in S3")))?;
+    let (bucket, prefix) = (&at.bucket, at.prefix());
+    let key = |name: &str| format!("{prefix}{name}");
     let missing = |name: &str| {
         Error::new(Kind::Failed, format!("the results are incomplete: {output}/{name} is not there"))
-            .next("the same command again: what was computed is kept")
+            .help("the same command again: what was computed is kept")
     };
     let get = async |name: &str| -> Result<Vec<u8>> {
-        aws.get_object(&bucket, &key(name)).await?.map(|(body, _)| body).ok_or_else(|| missing(name))
+        aws.get_object(bucket, &key(name)).await?.map(|(body, _)| body).ok_or_else(|| missing(name))
     };
     get(layout::SUCCESS).await?;
     let text = get(RECORD).await?;
@@ -31,7 +32,7 @@ pub async fn collect(output: &str, to: &Path, aws: &Aws) -> Result<RunRecord> {
         .map_err(|e| Error::new(Kind::Failed, format!("{output}/{} cannot be read: {e}", RECORD)))?;
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("the results in {output} are not what run.json says: {what}"))
-            .next("find out who else writes there, then the same command again")
+            .help("find out who else writes there, then the same command again")
     };
     let images = &record.images;
     if images.listed != images.results + images.rejected {
@@ -46,7 +47,7 @@ pub async fn collect(output: &str, to: &Path, aws: &Aws) -> Result<RunRecord> {
     }
     let folder = format!("{}/", layout::RESULTS);
     let mut there: Vec<String> = aws
-        .list_objects(&bucket, &key(&folder))
+        .list_objects(bucket, &key(&folder))
         .await?
         .into_iter()
         .filter_map(|object| object.key.strip_prefix(&key(&folder)).map(str::to_owned))

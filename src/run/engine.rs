@@ -2,12 +2,13 @@
 
 use fruitjob_interface::{EngineKind, number};
 
+use super::Request;
 use crate::aws::Aws;
 use crate::aws::emr::{Role, Workforce};
+use crate::aws::s3_uri::S3Uri;
 use crate::error::{Error, Result};
 use crate::instances::vcpus;
-use crate::run::Request;
-use crate::stack::{Spec, cluster, roles::s3_place};
+use crate::stack::{Spec, cluster};
 
 /// What a run is given to work with.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,10 +42,10 @@ pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice>
     match wanted {
         EngineKind::Local => alone("engine local".into()),
         EngineKind::Spark if !has_spark => Err(Error::usage("engine spark needs Spark on the cluster")
-            .next("add \"Spark\" to applications under [cluster]")),
+            .help("add \"Spark\" to applications under [cluster]")),
         EngineKind::Spark if shape.executors == 0 => {
             Err(Error::usage("engine spark needs core or task nodes, and the cluster has none")
-                .next("set count under [cluster.core] to 1 or more, or leave engine out"))
+                .help("set count under [cluster.core] to 1 or more, or leave engine out"))
         }
         EngineKind::Spark => Ok(spread("engine spark".into())),
         EngineKind::Auto if !has_spark => alone("no Spark among applications".into()),
@@ -56,11 +57,9 @@ pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice>
                 request.job.model.as_deref().is_none_or(|model| model == fruitjob_interface::model::DEFAULT);
             let rate = if builtin { BUILTIN_RATE } else { OTHER_RATE } * f64::from(shape.primary);
             let enough = (PATIENCE * rate) as usize;
-            let input = request.job.input.as_deref().and_then(s3_place);
-            let Some((bucket, prefix)) = input else { return alone("the input cannot be counted".into()) };
-            let prefix =
-                if prefix.is_empty() { String::new() } else { format!("{}/", prefix.trim_end_matches('/')) };
-            let Ok(found) = aws.count_objects(&bucket, &prefix, enough + 1).await else {
+            let input = request.job.input.as_deref().and_then(S3Uri::parse);
+            let Some(input) = input else { return alone("the input cannot be counted".into()) };
+            let Ok(found) = aws.count_objects(&input.bucket, &input.prefix(), enough + 1).await else {
                 return alone(
                     "the input cannot be counted from here; engine = \"spark\" spreads it all the same"
                         .into(),

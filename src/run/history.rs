@@ -3,12 +3,13 @@
 use clap::Parser;
 use fruitjob_interface::model::PreprocessingOptions;
 use fruitjob_interface::spark::SparkOptions;
-use fruitjob_interface::{JobOptions, layout};
+use fruitjob_interface::{JobOptions, RunRecord, layout};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::s3::Only;
-use crate::error::{Error, Result};
+use crate::clock;
+use crate::error::{Error, Kind, Result};
 use crate::stack::bucket::RUNS;
 
 /// A run, as kept.
@@ -19,8 +20,8 @@ pub struct Entry {
     pub version: u32,
     /// The run.
     pub id: String,
-    /// `running`, `done`, `failed` or `stopped`.
-    pub state: String,
+    /// How it is.
+    pub state: State,
     /// Its cluster.
     pub cluster: String,
     /// Its step.
@@ -51,6 +52,33 @@ pub struct Entry {
     pub failure: Option<String>,
 }
 
+/// How a run is, or how it ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It has begun, and nobody has written that it ended.
+    #[default]
+    Running,
+    /// With results.
+    Done,
+    /// Without.
+    Failed,
+    /// By a signal.
+    Stopped,
+}
+
+impl State {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Done => "done",
+            State::Failed => "failed",
+            State::Stopped => "stopped",
+        }
+    }
+}
+
 /// The job's flags alone.
 #[derive(clap::Parser)]
 struct Job {
@@ -63,6 +91,21 @@ struct Job {
 }
 
 impl Entry {
+    /// Notes how it ended.
+    pub fn end(&mut self, result: &Result<Option<RunRecord>>, dollars: Option<f64>) {
+        self.state = match result {
+            Ok(_) => State::Done,
+            Err(error) if matches!(error.kind, Kind::Interrupted(_)) => State::Stopped,
+            Err(_) => State::Failed,
+        };
+        self.ended = Some(clock::rfc3339(clock::now()));
+        self.dollars = dollars;
+        self.failure = result.as_ref().err().map(|error| error.message.clone());
+        let record = result.as_ref().ok().and_then(Option::as_ref);
+        self.images = record.map(|run| run.images.results);
+        self.pca = record.and_then(|run| run.pca.as_ref()).map(|pca| pca.id.clone());
+    }
+
     /// The job that it ran.
     pub fn job(&self) -> Result<(JobOptions, PreprocessingOptions)> {
         let flags = self.args.iter().skip_while(|arg| *arg != "run").cloned();
@@ -82,10 +125,12 @@ pub async fn pca(pin: &str, bucket: &str, aws: &Aws) -> Result<String> {
     };
     match entry.pca {
         Some(id) => Ok(format!("{}/{}", entry.output.trim_end_matches('/'), layout::pca(&id))),
-        None => {
-            Err(Error::usage(format!("run {} is {} and left no PCA to project on", entry.id, entry.state))
-                .next("fruitctl runs"))
-        }
+        None => Err(Error::usage(format!(
+            "run {} is {} and left no PCA to project on",
+            entry.id,
+            entry.state.name()
+        ))
+        .help("fruitctl runs")),
     }
 }
 
@@ -121,6 +166,47 @@ pub async fn find(id: Option<&str>, bucket: &str, aws: &Aws) -> Result<Entry> {
         all(bucket, aws).await?.into_iter().filter(|entry| id.is_none_or(|id| entry.id.starts_with(id)));
     found.next().ok_or_else(|| {
         let what = id.map_or("there is no run yet".to_owned(), |id| format!("there is no run {id}"));
-        Error::usage(what).next("fruitctl runs")
+        Error::usage(what).help("fruitctl runs")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let mut entry = Entry { version: 1, id: "20261124-020000-4f2a".into(), ..Entry::default() };
+        for (result, state) in [
+            (Ok(None), State::Done),
+            (Err(Error::new(Kind::Interrupted(15), "interrupted")), State::Stopped),
+            (Err(Error::new(Kind::Failed, "no image").help("fruitctl upload")), State::Failed),
+        ] {
+            entry.end(&result, Some(1.5));
+            assert_eq!((entry.state, entry.dollars), (state, Some(1.5)));
+            let text = serde_json::to_string(&entry).unwrap();
+            assert!(text.contains(&format!("\"state\":\"{}\"", state.name())), "{text}");
+            assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry);
+        }
+        assert_eq!(entry.failure.as_deref(), Some("no image"));
+    }
+
+    /// What an earlier version wrote has fewer fields.
+    #[test]
+    fn an_old_entry_is_read() {
+        let entry: Entry =
+            serde_json::from_str(r#"{"version":1,"id":"a","state":"failed","step":""}"#).unwrap();
+        assert_eq!((entry.state, entry.pca, entry.fingerprint), (State::Failed, None, None));
+    }
+
+    #[test]
+    fn the_job_is_read_from_the_arguments_of_the_step() {
+        let args =
+            ["eu-west-3", "s3://b/fruitjob", "abc", "43200", "run", "--input=s3://b/in", "--components=7"];
+        let entry = Entry { args: args.map(str::to_owned).into(), ..Entry::default() };
+        let (job, _) = entry.job().unwrap();
+        assert_eq!((job.input.as_deref(), job.components), (Some("s3://b/in"), std::num::NonZero::new(7)));
+        let entry = Entry { args: vec!["run".into(), "--ripeness=7".into()], ..entry };
+        assert!(entry.job().unwrap_err().to_string().contains("another version"));
+    }
 }

@@ -1,115 +1,23 @@
-//! A run on a cluster as a pipeline: ship the executable, submit a step, watch it, explain it if it fails, collect
-//! what came out. The cluster ends when the run does, however that ends.
+//! A run on a cluster: [`pipeline`] checks, prepares, launches a step, follows it and finishes. The cluster ends when the
+//! run does, however that ends.
 
 pub mod collect;
+pub mod elf;
+pub mod engine;
+pub mod fingerprint;
+mod finish;
+pub mod follow;
 pub mod history;
+pub mod node;
+pub mod pipeline;
+mod placement;
+pub mod preconditions;
+mod reporter;
+pub mod request;
 pub mod ship;
-pub mod spark;
-pub mod submit;
+pub mod step;
 pub mod summary;
-pub mod unchanged;
-pub mod watch;
 
-use std::path::PathBuf;
-
-use fruitjob_interface::JobOptions;
-use fruitjob_interface::model::PreprocessingOptions;
-
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::stack::bucket;
-use crate::stack::roles::s3_place;
-
-/// What is asked of a run.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Its name, drawn when it is asked for.
-    pub id: String,
-    /// The job; input and output are S3 URIs.
-    pub job: JobOptions,
-    /// What the model's file does not say.
-    pub preprocessing: PreprocessingOptions,
-    /// The executable to ship, if not the one beside this one.
-    pub executable: Option<PathBuf>,
-    /// Leave the cluster when the run has ended.
-    pub keep: bool,
-    /// A cluster for this run alone, even if there is one.
-    pub one_shot: bool,
-    /// Do nothing if the results that are there are of these images.
-    pub if_changed: bool,
-    /// Do not try to see the logs live.
-    pub no_ssh: bool,
-    /// Seconds after which it is stopped.
-    pub max_seconds: u64,
-    /// Dollars after which it is stopped.
-    pub max_cost: Option<f64>,
-    /// Where the report and the summary go on this machine.
-    pub download: PathBuf,
-}
-
-/// `20261124-020000-4f2a`: sorts by time, and no two are the same.
-pub fn new_id() -> String {
-    let time: String = clock::rfc3339(clock::now()).chars().filter(char::is_ascii_digit).collect();
-    format!("{}-{}-{:04x}", &time[..8], &time[8..14], fastrand::u16(..))
-}
-
-/// Input and output as the nodes will reach them; the bucket's own places where none are named.
-pub fn places(mut job: JobOptions, bucket: &str) -> Result<JobOptions> {
-    for (place, name, prefix) in
-        [(&mut job.input, "input", bucket::INPUT), (&mut job.output, "output", bucket::OUTPUT)]
-    {
-        match place {
-            None => *place = Some(format!("s3://{bucket}/{}", prefix.trim_end_matches('/'))),
-            Some(uri) if s3_place(uri).is_some() => {}
-            Some(path) => {
-                return Err(Error::usage(format!(
-                    "the {name} {path} is not in S3, where a cluster could reach it"
-                ))
-                .next(format!(
-                    "fruitctl upload {path}, and leave {name} out of fruitctl.toml; or name an s3:// URI"
-                )));
-            }
-        }
-    }
-    Ok(job)
-}
-
-/// What a run's step is called: how it is found again.
-pub fn step_name(id: &str) -> String {
-    format!("fruitctl run {id}")
-}
-
-/// Where EMR puts a step's logs.
-pub fn step_logs(bucket: &str, cluster: &str, step: &str) -> String {
-    format!("{}{cluster}/steps/{step}", bucket_logs(bucket))
-}
-
-fn bucket_logs(bucket: &str) -> String {
-    format!("s3://{bucket}/{}", bucket::LOGS)
-}
-
-/// The place on the primary node where a step's logs grow.
-pub fn node_logs(step: &str) -> String {
-    format!("/mnt/var/log/hadoop/steps/{step}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_sort_by_time() {
-        let id = new_id();
-        assert_eq!(id.len(), "20261124-020000-4f2a".len(), "{id}");
-        assert!(id.starts_with("20"));
-    }
-
-    #[test]
-    fn what_a_cluster_cannot_reach_is_refused() {
-        let job =
-            |input: Option<&str>| JobOptions { input: input.map(str::to_owned), ..JobOptions::default() };
-        assert_eq!(places(job(None), "b").unwrap().input.as_deref(), Some("s3://b/input"));
-        assert_eq!(places(job(Some("s3://x/y")), "b").unwrap().input.as_deref(), Some("s3://x/y"));
-        assert!(places(job(Some("fruits")), "b").unwrap_err().to_string().contains("fruitctl upload fruits"));
-    }
-}
+pub use pipeline::{ClusterRun, Finished, Outcome};
+pub use reporter::Reporter;
+pub use request::Request;

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use fruitjob_interface::error::explain_io;
 
-use super::Request;
+use super::{Request, elf};
 use crate::aws::Aws;
 use crate::aws::s3::Only;
+use crate::aws::s3_uri::S3Uri;
+use crate::bundle;
 use crate::error::{Error, Result};
+use crate::hash::sha256;
 use crate::instances::Arch;
-use crate::stack::roles::s3_place;
-use crate::stack::{Spec, bucket, scripts};
-use crate::{bundle, elf};
+use crate::stack::{Spec, bucket};
 
 /// What lies in the bucket now.
 #[derive(Debug, Clone)]
@@ -36,9 +37,9 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
     let model = match request.job.model.as_deref() {
         None | Some(fruitjob_interface::model::DEFAULT) => request.job.model.clone(),
         Some(uri) if uri.contains("://") => {
-            if s3_place(uri).is_none() && !uri.starts_with("http") {
+            if S3Uri::parse(uri).is_none() && !uri.starts_with("http") {
                 return Err(Error::usage(format!("a cluster cannot reach the model {uri}"))
-                    .next("name a file, or an s3:// or https:// URI"));
+                    .help("name a file, or an s3:// or https:// URI"));
             }
             Some(uri.to_owned())
         }
@@ -77,13 +78,13 @@ fn choose(request: &Request, spec: &Spec) -> Result<Vec<u8>> {
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| {
         Error::usage(format!("cannot read the {what} {}: {}", path.display(), explain_io(&e)))
-            .next("build it (cargo build --release --workspace), or name it: --executable FILE")
+            .help("build it (cargo build --release --workspace), or name it: --executable FILE")
     })
 }
 
 /// Uploads under the hash of the content; the object's URI, and that SHA-256.
 async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<(String, String)> {
-    let sha256 = scripts::sha256(content);
+    let sha256 = sha256(content);
     let key = format!("{}{}/{name}", bucket::JOBS, &sha256[..16]);
     if !aws.has_object(bucket, &key).await? {
         aws.put_object(bucket, &key, content, Only::Always).await?;
@@ -94,7 +95,7 @@ async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<(Str
 /// Whether the executable runs on the cluster: its processors, and its C library's version.
 fn check(program: &[u8], name: &str, spec: &Spec) -> Result<()> {
     let wrong = |why: String, next: &str| {
-        Err(Error::usage(format!("{name} would not run on the cluster: {why}")).next(next))
+        Err(Error::usage(format!("{name} would not run on the cluster: {why}")).help(next))
     };
     // A script runs anywhere.
     if program.starts_with(b"#!") {

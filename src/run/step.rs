@@ -5,12 +5,12 @@
 
 use fruitjob_interface::{EngineKind, JobOptions};
 
+use super::request::{Request, step_name};
 use super::ship::Shipped;
-use super::{Request, step_name};
-use crate::aws::Aws;
 use crate::aws::emr::{Step, StepSpec};
-use crate::clock;
+use crate::aws::{Aws, Reason};
 use crate::error::{Error, Kind, Result};
+use crate::wait;
 
 /// EMR's limit. Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-work-with-steps.html
 const LONGEST: usize = 10_240;
@@ -19,7 +19,7 @@ const LONGEST: usize = 10_240;
 pub const SECONDS: usize = 3;
 
 /// The step of a run.
-pub fn step(
+pub fn spec(
     request: &Request,
     shipped: &Shipped,
     spark: Option<&[String]>,
@@ -43,28 +43,27 @@ pub fn step(
         return Err(Error::usage(format!(
             "the step's arguments have {length} characters, and EMR takes {LONGEST}"
         ))
-        .next("shorten the names of input, output and model"));
+        .help("shorten the names of input, output and model"));
     }
     Ok(StepSpec { name: step_name(&request.id), script: shipped.script.clone(), args, is_last })
 }
 
-/// Adds the step to a cluster, once, whatever happens to the answer; its id.
-pub async fn add(cluster: &str, step: &StepSpec, aws: &Aws) -> Result<String> {
+/// Adds the step to a cluster, once, whatever happens to the answer; its id. None if the cluster has ended or is ending.
+pub async fn add(cluster: &str, step: &StepSpec, aws: &Aws) -> Result<Option<String>> {
     for _ in 0..3 {
         match aws.add_step(cluster, step).await {
-            Ok(id) => return Ok(id),
+            Ok(id) => return Ok(Some(id)),
+            Err(error) if error.reason() == Some(Reason::ClusterEnding) => return Ok(None),
             Err(error) if !error.is_lost() => return Err(error.into()),
             Err(_) => {}
         }
-        for _ in 0..3 {
-            clock::sleep(3.0).await;
-            if let Some(found) = find(cluster, &step.name, aws).await? {
-                return Ok(found.id);
-            }
+        let look = async || find(cluster, &step.name, aws).await;
+        if let Some(found) = wait::until(wait::Every { first: 3.0, then: 3.0, looks: 3 }, look).await? {
+            return Ok(Some(found.id));
         }
     }
     Err(Error::new(Kind::TimedOut, format!("AddJobFlowSteps on {cluster} was not answered three times"))
-        .next("fruitctl status, then: fruitctl run"))
+        .help("fruitctl status, then: fruitctl run"))
 }
 
 /// The step of a name.

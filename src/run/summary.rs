@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::error::{Error, Kind, Result};
-use crate::ui::github;
 
 /// What the file is called, in the folder where the report goes.
 pub const FILE: &str = "run-summary.json";
@@ -97,20 +96,8 @@ impl Summary {
             self.run.as_ref().map(|run| run.images.rejected as f64 / run.images.listed.max(1) as f64);
     }
 
-    /// Writes the file, and the page of a CI job where there is one.
-    pub fn publish(&self, folder: Option<&Path>) -> Result<()> {
-        github::page(&self.page());
-        for warning in self.run.iter().flat_map(|run| &run.warnings) {
-            github::annotate("warning", "fruitctl run", warning);
-        }
-        if let Some(since) = self.run.as_ref().and_then(|run| run.since.as_ref()) {
-            let text = format!("{}; vectors {}", changes(since), vectors(since));
-            github::annotate("notice", "since the last results", &text);
-        }
-        folder.map_or(Ok(()), |folder| self.write(folder))
-    }
-
-    fn write(&self, folder: &Path) -> Result<()> {
+    /// Writes the file into a folder.
+    pub fn write(&self, folder: &Path) -> Result<()> {
         let file = folder.join(FILE);
         let body = serde_json::to_vec_pretty(self).expect("plain data");
         std::fs::create_dir_all(folder)
@@ -232,7 +219,7 @@ mod tests {
         for part in ["1,200 new", "moved by 1.50 % of their length", "| a\\|b | 1 | 2 |", ": done"] {
             assert!(page.contains(part) || part == "{part}\n{page}");
         }
-        summary.end(&Err(Error::new(Kind::Denied, "no").next("fruitctl policy")));
+        summary.end(&Err(Error::new(Kind::Denied, "no").help("fruitctl policy")));
         assert!(summary.page().contains("```\nno\n  next: fruitctl policy\n```"));
         assert_eq!((summary.state, summary.exit_code), (State::Failed, 4));
     }

@@ -27,7 +27,7 @@ pub enum Said {
 
 /// Told to a tail while it runs.
 #[derive(Debug, Default)]
-pub struct Orders {
+pub struct Control {
     /// The file grows no more: end when all of it is here.
     pub ending: AtomicBool,
     /// Stop now.
@@ -43,7 +43,7 @@ pub fn follow(
     target: &Target,
     path: &str,
     mut offset: u64,
-    orders: &Arc<Orders>,
+    control: &Arc<Control>,
     said: &UnboundedSender<Said>,
 ) {
     let mut lost_since: Option<Instant> = None;
@@ -51,7 +51,7 @@ pub fn follow(
         let trouble = match target.connect() {
             Ok(session) => {
                 let (before, since) = (offset, Instant::now());
-                match read(&session, path, &mut offset, orders, said) {
+                match read(&session, path, &mut offset, control, said) {
                     Ok(()) => {
                         let _ = said.send(Said::Done);
                         return;
@@ -69,7 +69,7 @@ pub fn follow(
         };
         let give_up = matches!(trouble, Trouble::WrongHostKey(_))
             || lost_since.get_or_insert_with(Instant::now).elapsed() > clock::paced(PATIENCE);
-        if give_up || orders.stop.load(Ordering::SeqCst) {
+        if give_up || control.stop.load(Ordering::SeqCst) {
             let _ = said.send(Said::Lost(trouble));
             return;
         }
@@ -82,7 +82,7 @@ fn read(
     session: &Session,
     path: &str,
     offset: &mut u64,
-    orders: &Orders,
+    control: &Control,
     said: &UnboundedSender<Said>,
 ) -> Result<(), Trouble> {
     let path = quote(path);
@@ -104,11 +104,11 @@ fn read(
                 }
             }
             Err(e) if matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-                if orders.stop.load(Ordering::SeqCst) {
+                if control.stop.load(Ordering::SeqCst) {
                     return Err(Trouble::Broken("told to stop".into()));
                 }
                 session.keepalive_send()?;
-                if orders.ending.load(Ordering::SeqCst) {
+                if control.ending.load(Ordering::SeqCst) {
                     session.set_timeout(10_000);
                     let size = output(session, &format!("sudo stat -c %s {path}"))?;
                     session.set_timeout(500);

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 
-use super::{
-    Action, Change, Observed, Plan, Resource, Spec, bucket, cluster, key_pair, network, roles, scripts,
-    security,
-};
+use super::change::{Action, Change, Resource};
+use super::observed::Observed;
+use super::plan::Plan;
+use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, security_configuration};
+use super::spec::Spec;
 use crate::aws::Aws;
+use crate::aws::emr::ClusterState;
 use crate::error::{Error, Kind, Result};
 
 /// Hears how it goes: a resource with the state it is in, `Ok` when done.
@@ -21,7 +23,7 @@ pub enum Part {
     ButCluster,
 }
 
-/// Makes it so; the cluster's id. Run again after a failure, it goes on from what is there.
+/// Makes it so; the id of the cluster, if that was part of it. Run again after a failure, it goes on from what is there.
 pub async fn apply(
     part: Part,
     spec: &Spec,
@@ -29,7 +31,7 @@ pub async fn apply(
     plan: &Plan,
     aws: &Aws,
     report: Report<'_>,
-) -> Result<String> {
+) -> Result<Option<String>> {
     let mut observed = observed.clone();
     if part == Part::All {
         end_old_clusters(plan, &mut observed, aws, report).await?;
@@ -45,7 +47,7 @@ pub async fn apply(
     let (bucket, service_role, node_role, key_pair, network, security) = tokio::join!(
         told(change(&[Resource::Bucket, Resource::BootstrapAction]), report, async {
             bucket::apply(&spec.bucket, &seen, aws).await?;
-            scripts::apply(&spec.scripts, &observed.scripts, &spec.bucket.name, aws).await
+            bootstrap::apply(&spec.bootstrap, &observed.bootstrap, &spec.bucket.name, aws).await
         }),
         told(
             change(&[Resource::ServiceRole]),
@@ -70,20 +72,22 @@ pub async fn apply(
         told(
             change(&[Resource::SecurityConfiguration]),
             report,
-            security::apply(&spec.security, observed.security, aws)
+            security_configuration::apply(&spec.security_configuration, observed.security_configuration, aws)
         ),
     );
     for result in [bucket, service_role, node_role, key_pair, network, security] {
         result.map_err(|e| {
-            e.left("what else was planned is done, but for the cluster").next("mend that, then: fruitctl up")
+            e.leftover("what else was planned is done, but for the cluster")
+                .help("mend that, then: fruitctl up")
         })?;
     }
     if part == Part::ButCluster {
-        return Ok(String::new());
+        return Ok(None);
     }
-    let mut id = String::new();
+    let mut id = None;
     told(change(&[Resource::Cluster]), report, async {
-        id = cluster::apply(spec, &observed, aws).await?;
+        let (wanted, clusters) = (spec.wanted_cluster(), &observed.clusters);
+        id = Some(cluster::apply(&wanted, clusters, &observed.groups, aws).await?);
         Ok(())
     })
     .await?;
@@ -117,7 +121,7 @@ async fn end_old_clusters(plan: &Plan, observed: &mut Observed, aws: &Aws, repor
     };
     let old: Vec<_> = observed.clusters.iter().filter(|c| going(&c.id).is_some()).cloned().collect();
     for found in &old {
-        if found.status.state == "RUNNING" {
+        if found.status.state == ClusterState::Running {
             return Err(Error::new(
                 Kind::Refused,
                 format!(
@@ -126,7 +130,7 @@ async fn end_old_clusters(plan: &Plan, observed: &mut Observed, aws: &Aws, repor
                     going(&found.id).map(|c| c.reasons.join("; ")).unwrap_or_default()
                 ),
             )
-            .next("wait until the step has ended; or, to lose it: fruitctl down, then: fruitctl up"));
+            .help("wait until the step has ended; or, to lose it: fruitctl down, then: fruitctl up"));
         }
     }
     for found in &old {
@@ -138,7 +142,7 @@ async fn end_old_clusters(plan: &Plan, observed: &mut Observed, aws: &Aws, repor
     let ids: Vec<_> = old.iter().map(|c| c.id.clone()).collect();
     cluster::wait_ended(&ids, aws, &|id, state| {
         if let Some(change) = going(id) {
-            report(change, Err(&state.to_lowercase()));
+            report(change, Err(&state.in_words()));
         }
     })
     .await?;

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::bucket::SCRATCH;
-use super::{BY_PROJECT, Names, bucket, cluster, key_pair, network, roles, security};
+use super::names::{BY_PROJECT, Names};
+use super::resources::bucket::SCRATCH;
+use super::resources::{bucket, cluster, key_pair, network, roles, security_configuration};
 use crate::aws::Aws;
 use crate::aws::s3::{Contents, Found};
 use crate::error::{Error, Kind, Result};
@@ -78,7 +79,7 @@ pub async fn inventory(names: &Names, bucket: &str, aws: &Aws) -> Result<Invento
         roles_and_profiles,
         async { Ok(aws.key_pairs(BY_PROJECT, &names.project).await?) },
         async { Ok(aws.groups(BY_PROJECT, &names.project).await?) },
-        security::all(names, aws),
+        security_configuration::all(names, aws),
     )?;
     Ok(Inventory {
         clusters: clusters.into_iter().map(|c| c.id).collect(),
@@ -107,7 +108,7 @@ pub async fn destroy(
         cluster::terminate(found, aws).await?;
     }
     let ids: Vec<_> = clusters.iter().map(|c| c.id.clone()).collect();
-    cluster::wait_ended(&ids, aws, &|id, state| report(&format!("cluster {id} is {}", state.to_lowercase())))
+    cluster::wait_ended(&ids, aws, &|id, state| report(&format!("cluster {id} is {}", state.in_words())))
         .await?;
 
     report("deleting security groups, key pairs, roles and security configurations");
@@ -118,7 +119,7 @@ pub async fn destroy(
         key_pair::destroy(names, aws),
         roles::destroy(names, &service_role, aws),
         roles::destroy(names, &node_role, aws),
-        security::destroy(names, aws),
+        security_configuration::destroy(names, aws),
     );
     let mut failure = None;
     for result in [results.0, results.1, results.2, results.3, results.4] {
@@ -141,14 +142,14 @@ pub async fn destroy(
         }
     }
     if let Some(failure) = failure {
-        return Err(failure.next("mend that, then: fruitctl down"));
+        return Err(failure.help("mend that, then: fruitctl down"));
     }
     let left = inventory(names, bucket, aws).await?;
     let left = if keep { left.but_bucket() } else { left }.lines();
     if !left.is_empty() {
         return Err(Error::new(Kind::LeftBehind, "not all is gone")
-            .left(left.join(", "))
-            .next("fruitctl down"));
+            .leftover(left.join(", "))
+            .help("fruitctl down"));
     }
     Ok(())
 }

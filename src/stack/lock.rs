@@ -6,17 +6,19 @@
 //! over and renewing are conditional too (`If-Match`), so of two who try one wins. A store that ignores the condition
 //! is found out by a second write that has to fail.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::bucket::OWN;
-use super::scripts;
+use super::resources::bucket::OWN;
 use crate::aws::Aws;
 use crate::aws::s3::Only;
+use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
+use crate::hash::sha256;
 
 /// Seconds that a lock lives without being renewed.
 const LEASE: i64 = 120;
@@ -130,7 +132,70 @@ impl Name {
 
     /// An output: two runs over one would mix.
     pub fn output(uri: &str) -> Name {
-        Name(format!("{OWN}output-{}", &scripts::sha256(uri.trim_end_matches('/').as_bytes())[..16]))
+        Name(format!("{OWN}output-{}", &sha256(uri.trim_end_matches('/').as_bytes())[..16]))
+    }
+}
+
+/// How one comes by locks in a bucket.
+#[derive(Clone, Copy)]
+pub struct Claim<'a> {
+    /// The account.
+    pub aws: &'a Arc<Aws>,
+    /// Where the locks lie.
+    pub bucket: &'a str,
+    /// What for: the command's name.
+    pub doing: &'a str,
+    /// Seconds to wait for another holder.
+    pub wait_seconds: f64,
+    /// Take the lock away from whoever holds it.
+    pub force: bool,
+    /// Tells the work under the lock to stop.
+    pub cancel: &'a Cancel,
+    /// Hears who is waited for.
+    pub note: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Claim<'_> {
+    /// Does `work` under a lock, until it is cancelled.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] if another has it for too long; the work's.
+    pub async fn hold_until_cancelled<T>(
+        &self,
+        name: &Name,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let result = self.hold(name, self.cancel.until(work)).await;
+        result.map_err(|error| match error.kind {
+            Kind::Interrupted(_) => error
+                .leftover("what was made so far")
+                .help("the same command goes on from there; fruitctl down takes it away"),
+            _ => error,
+        })
+    }
+
+    /// Does `work` under a lock, which is given back however it ends. The work listens to the token itself.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] if another has it for too long; the work's.
+    pub async fn hold<T>(&self, name: &Name, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.force
+            && let Some(holder) = force(self.aws, self.bucket, name).await?
+        {
+            (self.note)(&format!("took the lock away from {}", holder.owner));
+        }
+        let told = Once::new();
+        let waiting = |holder: &Holder| {
+            told.call_once(|| {
+                (self.note)(&format!("waiting for {} ('fruitctl {}')", holder.owner, holder.doing))
+            });
+        };
+        let lock = take(self.aws, self.bucket, name, self.doing, self.wait_seconds, &waiting).await?;
+        let finishing = self.cancel.ends_by_itself();
+        let result = work.await;
+        lock.release().await;
+        drop(finishing);
+        result
     }
 }
 
@@ -145,7 +210,7 @@ async fn read(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<(Holder, St
 }
 
 /// Takes the lock, waiting at most `wait` seconds for whoever holds it; `waiting` hears who that is.
-pub async fn take(
+async fn take(
     aws: &Arc<Aws>,
     bucket: &str,
     name: &Name,
@@ -191,8 +256,8 @@ pub async fn take(
                     Kind::Refused,
                     format!("the store behind bucket {bucket} ignores If-None-Match: it cannot keep two fruitctl apart"),
                 )
-                .left(format!("s3://{bucket}/{}", name.0))
-                .next("use Amazon S3, or a store with conditional writes"));
+                .leftover(format!("s3://{bucket}/{}", name.0))
+                .help("use Amazon S3, or a store with conditional writes"));
             }
             return Ok(hold(aws, bucket, name, me, etag));
         }
@@ -208,7 +273,7 @@ pub async fn take(
                         clock::rfc3339(holder.expires)
                     ),
                 )
-                .next("wait and try again (--lock-wait SECONDS); if nobody is at work: fruitctl up --force-unlock"));
+                .help("wait and try again (--lock-wait SECONDS); if nobody is at work: fruitctl up --force-unlock"));
             }
             waiting(&holder);
         } else if waited >= wait.max(30.0) {
@@ -216,7 +281,7 @@ pub async fn take(
                 Kind::Locked,
                 format!("the lock of bucket {bucket} changes hands too fast"),
             )
-            .next("the same command again"));
+            .help("the same command again"));
         }
         let pause = 1.0 + fastrand::f64();
         clock::sleep(pause).await;
@@ -273,7 +338,7 @@ impl Drop for Lock {
 }
 
 /// Takes the lock away from whoever has it.
-pub async fn force(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<Holder>> {
+async fn force(aws: &Aws, bucket: &str, name: &Name) -> Result<Option<Holder>> {
     let found = read(aws, bucket, name).await?.map(|(holder, _)| holder);
     if found.is_some() {
         aws.delete_object(bucket, &name.0).await?;

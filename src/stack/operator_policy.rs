@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
-use super::{Names, roles};
+use super::names::Names;
+use super::resources::roles;
+use crate::aws::s3_uri::S3Uri;
 use crate::bundle;
 use crate::config::Config;
 
@@ -29,10 +31,8 @@ pub fn operator(names: &Names, config: &Config) -> Value {
         (&config.job.output, "Output", &["s3:GetObject"]),
     ];
     for (place, sid, actions) in places {
-        if let Some((other, prefix)) =
-            place.as_deref().and_then(roles::s3_place).filter(|(other, _)| *other != bucket)
-        {
-            statements.extend(roles::access(&other, &prefix, sid, actions));
+        if let Some(at) = place.as_deref().and_then(S3Uri::parse).filter(|at| at.bucket != bucket) {
+            statements.extend(roles::access(&at.bucket, &at.key, sid, actions));
         }
     }
     document

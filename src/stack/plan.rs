@@ -2,95 +2,14 @@
 
 use serde::Serialize;
 
-use super::{Observed, Spec, bucket, cluster, key_pair, network, roles, scripts, security};
-use crate::cost::{Estimate, Prices};
-
-/// What happens to a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// It is made.
-    Create,
-    /// It is changed where it is.
-    Update,
-    /// It is deleted, and made again.
-    Replace,
-    /// It is as it should be.
-    Keep,
-    /// It is deleted.
-    Delete,
-}
-
-/// A kind of resource; in the order in which they are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Resource {
-    /// The bucket.
-    Bucket,
-    /// EMR's role.
-    ServiceRole,
-    /// The nodes' role and instance profile.
-    NodeRole,
-    /// The key pair.
-    KeyPair,
-    /// The primary node's security group.
-    PrimaryGroup,
-    /// The workers' security group.
-    WorkerGroup,
-    /// The security configuration.
-    SecurityConfiguration,
-    /// A bootstrap action in the bucket.
-    BootstrapAction,
-    /// A cluster.
-    Cluster,
-}
-
-impl Resource {
-    /// As people say it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Resource::Bucket => "bucket",
-            Resource::ServiceRole => "service role",
-            Resource::NodeRole => "node role and profile",
-            Resource::KeyPair => "key pair",
-            Resource::PrimaryGroup => "primary security group",
-            Resource::WorkerGroup => "worker security group",
-            Resource::SecurityConfiguration => "security configuration",
-            Resource::BootstrapAction => "bootstrap action",
-            Resource::Cluster => "cluster",
-        }
-    }
-}
-
-/// One line of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// What kind.
-    pub resource: Resource,
-    /// Which.
-    pub name: String,
-    /// What happens to it.
-    pub action: Action,
-    /// Why; what will be different.
-    pub reasons: Vec<String>,
-}
-
-impl Change {
-    /// A line.
-    pub fn new(resource: Resource, name: impl Into<String>, action: Action, reasons: Vec<String>) -> Change {
-        Change { resource, name: name.into(), action, reasons }
-    }
-
-    /// Create where there is nothing, else update where something is wrong, else keep.
-    pub fn of(resource: Resource, name: impl Into<String>, exists: bool, wrong: Vec<String>) -> Change {
-        let action = match (exists, wrong.is_empty()) {
-            (false, _) => Action::Create,
-            (true, false) => Action::Update,
-            (true, true) => Action::Keep,
-        };
-        Change::new(resource, name, action, if exists { wrong } else { Vec::new() })
-    }
-}
+use super::change::{Action, Change, Resource};
+use super::observed::Observed;
+use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, security_configuration};
+use super::spec::Spec;
+use crate::aws::Aws;
+use crate::config::Config;
+use crate::cost::{self, Estimate, Prices};
+use crate::error::Result;
 
 /// What there is to do, and what it will cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -122,9 +41,17 @@ impl Plan {
         ];
         changes.extend(spec.key_pair.as_ref().map(|spec| key_pair::diff(spec, &observed.key_pairs)));
         changes.extend(network::diff(&spec.network, &observed.groups));
-        changes.push(security::diff(&spec.security, observed.security));
-        changes.extend(scripts::diff(&spec.scripts, &observed.scripts));
-        changes.extend(cluster::diff(spec, observed, &mut notes));
+        changes.push(security_configuration::diff(
+            &spec.security_configuration,
+            observed.security_configuration,
+        ));
+        changes.extend(bootstrap::diff(&spec.bootstrap, &observed.bootstrap));
+        changes.extend(cluster::diff(
+            &spec.wanted_cluster(),
+            &observed.clusters,
+            &observed.groups,
+            &mut notes,
+        ));
         Plan {
             version: 1,
             project: spec.names.project.clone(),
@@ -134,6 +61,15 @@ impl Plan {
             cost: prices.cluster(&spec.names.region, &spec.cluster.workforce, spec.cluster.root_gb),
             notes,
         }
+    }
+
+    /// Looks at what exists, and compares; with the prices that it reckons by.
+    pub async fn make(config: &Config, spec: &Spec, aws: &Aws) -> Result<(Plan, Prices, Observed)> {
+        let (observed, prices) = tokio::try_join!(Observed::look(spec, aws), async {
+            Ok(cost::prices(config, spec.cluster.workforce.iter(), aws).await)
+        })?;
+        let plan = Plan::new(spec, &observed, &prices);
+        Ok((plan, prices, observed))
     }
 
     /// Says of a resource that was made a moment ago that it is made.

@@ -1,5 +1,6 @@
 //! What people see: progress, a summary, errors. Colour only on a terminal that wants it.
 
+pub mod cluster_run;
 pub mod github;
 pub mod plan;
 pub mod progress;

@@ -1,12 +1,29 @@
 //! The last lines of a run: what came out, and where it lies.
 
+use std::path::Path;
+
 use fruitjob_interface::location::Location;
 use fruitjob_interface::record::RunRecord;
 use fruitjob_interface::{count, layout};
 
-use crate::run::summary::{changes, vectors};
+use crate::error::Result;
+use crate::run::summary::{Summary, changes, vectors};
 
+use super::github;
 use super::{BOLD, DIM, WARN, number, rate, say, seconds};
+
+/// Writes `run-summary.json` into a folder, and the page of a CI job where there is one.
+pub fn publish(summary: &Summary, folder: Option<&Path>) -> Result<()> {
+    github::page(&summary.page());
+    for warning in summary.run.iter().flat_map(|run| &run.warnings) {
+        github::annotate("warning", "fruitctl run", warning);
+    }
+    if let Some(since) = summary.run.as_ref().and_then(|run| run.since.as_ref()) {
+        let text = format!("{}; vectors {}", changes(since), vectors(since));
+        github::annotate("notice", "since the last results", &text);
+    }
+    folder.map_or(Ok(()), |folder| summary.write(folder))
+}
 
 /// Prints them, of a run here.
 pub fn print(run: &RunRecord, output: &Location) {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use aws_sdk_emr::primitives::DateTime;
 use aws_sdk_emr::types as t;
 
-use super::{BootstrapAction, Cluster, Detail, Existing, Status, Step, StepSpec, Workforce};
+use super::{
+    BootstrapAction, Cluster, ClusterState, Detail, Existing, Status, Step, StepSpec, StepState, Workforce,
+};
 
 pub(super) fn step_config(step: &StepSpec, region: &str) -> t::StepConfig {
     let args = std::iter::once(step.script.clone()).chain(step.args.clone()).collect();
@@ -25,7 +27,7 @@ pub(super) fn step_of(id: Option<String>, name: Option<String>, status: Option<t
     Step {
         id: id.unwrap_or_default(),
         name: name.unwrap_or_default(),
-        state: status.and_then(|s| s.state).map(|s| s.as_str().to_owned()).unwrap_or_default(),
+        state: StepState::of(status.and_then(|s| s.state).as_ref().map(|s| s.as_str())),
         failure: parts.unwrap_or_default(),
         started: timeline.as_ref().and_then(|t| t.start_date_time).map(|t| t.secs()),
         ended: timeline.and_then(|t| t.end_date_time).map(|t| t.secs()),
@@ -38,7 +40,7 @@ pub(super) fn status(status: Option<t::ClusterStatus>) -> Status {
     let time = |t: Option<DateTime>| t.map(|t| t.secs());
     let timeline = status.timeline;
     Status {
-        state: status.state.map(|s| s.as_str().to_owned()).unwrap_or_default(),
+        state: ClusterState::of(status.state.as_ref().map(|s| s.as_str())),
         code: reason
             .as_ref()
             .and_then(|r| r.code.as_ref())

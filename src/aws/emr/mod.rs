@@ -3,6 +3,7 @@
 
 mod convert;
 mod region;
+mod state;
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,9 @@ use aws_sdk_emr::primitives::DateTime;
 use aws_sdk_emr::types as t;
 use serde::Serialize;
 
-use super::{ApiError, Aws, Tags, call};
+use super::{ApiError, Aws, Reason, Tags, call};
 use convert::*;
+pub use state::{ClusterState, InstanceState, StepState};
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -158,8 +160,8 @@ pub struct Step {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// PENDING, CANCEL_PENDING, RUNNING, COMPLETED, CANCELLED, FAILED or INTERRUPTED.
-    pub state: String,
+    /// How it is.
+    pub state: StepState,
     /// What EMR says about its failure; often nothing.
     pub failure: String,
     /// When it began, in seconds since 1970.
@@ -171,7 +173,7 @@ pub struct Step {
 impl Step {
     /// It will not change any more.
     pub fn has_ended(&self) -> bool {
-        ["COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"].contains(&&*self.state)
+        self.state.has_ended()
     }
 }
 
@@ -232,8 +234,8 @@ pub struct Unread {
 /// A cluster's state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Status {
-    /// STARTING, BOOTSTRAPPING, RUNNING, WAITING, TERMINATING, TERMINATED or TERMINATED_WITH_ERRORS.
-    pub state: String,
+    /// How it is.
+    pub state: ClusterState,
     /// Why: a code.
     pub code: String,
     /// Why: a sentence.
@@ -260,12 +262,12 @@ pub struct Detail {
 impl Status {
     /// It has not ended.
     pub fn lives(&self) -> bool {
-        !self.state.starts_with("TERMINATED")
+        self.state.lives()
     }
 
     /// It can be used, now or soon.
     pub fn is_usable(&self) -> bool {
-        self.lives() && self.state != "TERMINATING"
+        self.state.is_usable()
     }
 }
 
@@ -289,8 +291,8 @@ pub struct Instance {
     pub kind: String,
     /// ON_DEMAND or SPOT.
     pub market: String,
-    /// Its state.
-    pub state: String,
+    /// How it is.
+    pub state: InstanceState,
     /// Its public address, or its private one.
     pub address: String,
     /// Seconds since 1970.
@@ -402,7 +404,7 @@ impl Aws {
         });
         let found = match describe.await {
             Ok(found) => found.cluster,
-            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("is not valid") => None,
+            Err(e) if e.reason() == Some(Reason::NotThere) => None,
             Err(e) => return Err(e),
         };
         Ok(found.map(existing))
@@ -615,7 +617,7 @@ impl Aws {
         });
         match describe.await {
             Ok(found) => Ok(found.step.map(|s| step_of(s.id, s.name, s.status))),
-            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("is not valid") => Ok(None),
+            Err(e) if e.reason() == Some(Reason::NotThere) => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -667,7 +669,7 @@ impl Aws {
                     id: i.ec2_instance_id.unwrap_or_default(),
                     kind: i.instance_type.unwrap_or_default(),
                     market: i.market.map(|m| m.as_str().to_owned()).unwrap_or_default(),
-                    state: status.and_then(|s| s.state).map(|s| s.as_str().to_owned()).unwrap_or_default(),
+                    state: InstanceState::of(status.and_then(|s| s.state).as_ref().map(|s| s.as_str())),
                     address: i.public_dns_name.or(i.private_ip_address).unwrap_or_default(),
                     created: timeline.as_ref().and_then(|t| t.creation_date_time).map(|t| t.secs()),
                     ended: timeline.and_then(|t| t.end_date_time).map(|t| t.secs()),

@@ -1,6 +1,6 @@
 //! What a region has and allows: security configurations, releases, instance types, open ports.
 
-use super::super::{ApiError, Aws, absent, call};
+use super::super::{ApiError, Aws, Reason, absent, call};
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -40,7 +40,7 @@ impl Aws {
             self.emr.create_security_configuration().name(name).security_configuration(json).send()
         });
         match create.await {
-            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("already exists") => Ok(()),
+            Err(e) if e.reason() == Some(Reason::AlreadyThere) => Ok(()),
             other => other.map(drop),
         }
     }
@@ -51,7 +51,7 @@ impl Aws {
             self.emr.delete_security_configuration().name(name).send()
         });
         match delete.await {
-            Err(e) if e.is(&["InvalidRequestException"]) && e.message.contains("does not exist") => Ok(()),
+            Err(e) if e.reason() == Some(Reason::NotThere) => Ok(()),
             other => other.map(drop),
         }
     }

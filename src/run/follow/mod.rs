@@ -2,50 +2,34 @@
 //! followed over SSH, and, where there is no SSH or no more, in the logs that EMR puts into the bucket. Every byte arrives
 //! once: whoever takes over begins where the other has ended.
 
-use std::io::Read;
+mod feed;
+pub mod transcript;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use flate2::read::MultiGzDecoder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{node_logs, step_logs};
+use feed::{Feed, Sink, Source};
+
+use super::node;
 use crate::aws::Aws;
-use crate::aws::emr::{Existing, Step};
+use crate::aws::emr::{ClusterState, Existing, Step, StepState};
+use crate::aws::s3_uri::S3Uri;
 use crate::clock;
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
-use crate::ssh::tail::{self, Orders, Said};
-use crate::ssh::{self, Target, Trouble};
-use crate::stack::roles::s3_place;
-use crate::stack::{Spec, bucket};
+use crate::explain;
+use crate::logs::{self, Stream};
+use crate::ssh::tail::{self, Control, Said};
+use crate::ssh::{Target, Trouble};
+use crate::stack::Spec;
 
 /// Seconds between two looks.
 const POLL: f64 = 10.0;
 
 /// Seconds for which the last log may take to come to the bucket: EMR puts logs there every five minutes.
 const LATE: f64 = 420.0;
-
-/// One of a step's streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Events.
-    Out,
-    /// Words.
-    Err,
-}
-
-impl Stream {
-    fn file(self) -> &'static str {
-        match self {
-            Stream::Out => "stdout",
-            Stream::Err => "stderr",
-        }
-    }
-}
-
-/// Who hears lines; `true`: that was the last one.
-pub type Sink<'a> = &'a (dyn Fn(Stream, &str) -> bool + Sync);
 
 /// What is watched.
 pub struct Watch<'a> {
@@ -66,60 +50,9 @@ pub struct Watch<'a> {
     /// Prices.
     pub prices: &'a Prices,
     /// Hears states.
-    pub state: &'a (dyn Fn(&str, &str) + Sync),
+    pub state: &'a (dyn Fn(ClusterState, StepState) + Sync),
     /// Hears what should be known.
     pub warn: &'a (dyn Fn(&str) + Sync),
-}
-
-/// Where a stream's bytes come from.
-enum Source {
-    /// Nothing has begun.
-    None,
-    /// A tail, which listens to orders.
-    Ssh(Arc<Orders>),
-    /// The bucket.
-    Bucket,
-    /// All is here.
-    Done,
-}
-
-/// One stream on its way.
-struct Feed {
-    stream: Stream,
-    source: Source,
-    /// Bytes that have arrived.
-    offset: u64,
-    /// The beginning of a line that has not ended.
-    partial: Vec<u8>,
-}
-
-impl Feed {
-    fn take(&mut self, bytes: &[u8], sink: Sink<'_>) {
-        self.offset += bytes.len() as u64;
-        self.partial.extend_from_slice(bytes);
-        while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            if sink(self.stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])) {
-                self.finish(sink);
-            }
-        }
-    }
-
-    /// What is left is a line too.
-    fn finish(&mut self, sink: Sink<'_>) {
-        if let Source::Ssh(orders) = &self.source {
-            orders.stop.store(true, Ordering::SeqCst);
-        }
-        self.source = Source::Done;
-        if !self.partial.is_empty() {
-            let line = std::mem::take(&mut self.partial);
-            sink(self.stream, String::from_utf8_lossy(&line).trim_end_matches('\r'));
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        matches!(self.source, Source::Done)
-    }
 }
 
 /// How it ended.
@@ -134,21 +67,21 @@ impl Watch<'_> {
     /// Watches until the step has ended and all that it said is here, or until it is too late or too dear.
     pub async fn run(&self, sink: Sink<'_>) -> Result<Ended> {
         let (said, mut hears) = unbounded_channel::<(usize, Said)>();
-        let feed = |stream| Feed { stream, source: Source::None, offset: 0, partial: Vec::new() };
-        let mut feeds = [feed(Stream::Out), feed(Stream::Err)];
+        let mut feeds = [Feed::new(Stream::Out), Feed::new(Stream::Err)];
         let mut told = false;
         let mut waited = 0.0;
         let mut tried_ssh = self.no_ssh;
         let result = loop {
             let (cluster, step) = self.look().await?;
-            (self.state)(&cluster.status.state, &step.state);
+            (self.state)(cluster.status.state, step.state);
             if !step.has_ended() {
                 if clock::now() >= self.deadline {
                     break Err(Error::new(
                         Kind::TimedOut,
                         format!(
                             "step {} is still {} at its deadline (--max-duration)",
-                            self.step, step.state
+                            self.step,
+                            step.state.name()
                         ),
                     ));
                 }
@@ -173,11 +106,11 @@ impl Watch<'_> {
             if step.has_ended() || !cluster.status.is_usable() {
                 for feed in &mut feeds {
                     match &feed.source {
-                        Source::Ssh(orders) if cluster.status.is_usable() => {
-                            orders.ending.store(true, Ordering::SeqCst)
+                        Source::Ssh(control) if cluster.status.is_usable() => {
+                            control.ending.store(true, Ordering::SeqCst)
                         }
                         // The node goes away: what it still had is in the bucket, or soon will be.
-                        Source::Ssh(orders) => orders.stop.store(true, Ordering::SeqCst),
+                        Source::Ssh(control) => control.stop.store(true, Ordering::SeqCst),
                         Source::None => feed.source = Source::Bucket,
                         Source::Bucket | Source::Done => {}
                     }
@@ -201,7 +134,7 @@ impl Watch<'_> {
                     break Ok(Ended { step, cluster });
                 }
             } else if !cluster.status.lives() {
-                break Err(crate::explain::ended(&cluster, self.aws).await);
+                break Err(explain::ended(&cluster, self.aws).await);
             }
         };
         for feed in &mut feeds {
@@ -227,7 +160,7 @@ impl Watch<'_> {
                         Kind::Failed,
                         format!("cluster {} or its step {} is not known any more", self.cluster, self.step),
                     )
-                    .next("fruitctl status"));
+                    .help("fruitctl status"));
                 }
                 Err(error) if error.kind == Kind::Denied || failures >= 20 => return Err(error),
                 Err(_) => {
@@ -246,19 +179,22 @@ impl Watch<'_> {
                 cluster.cluster.key_pair
             ));
         }
-        target(self.cluster, cluster.primary_dns.as_deref().unwrap_or_default(), self.spec, self.aws)
+        node::target(self.cluster, cluster.primary_dns.as_deref().unwrap_or_default(), self.spec, self.aws)
             .await
             .map_err(|e| e.message)
     }
 
     fn start_tails(&self, target: &Target, feeds: &mut [Feed; 2], said: &UnboundedSender<(usize, Said)>) {
         for (index, feed) in feeds.iter_mut().enumerate() {
-            let orders = Arc::new(Orders::default());
-            feed.source = Source::Ssh(orders.clone());
+            let control = Arc::new(Control::default());
+            feed.source = Source::Ssh(control.clone());
             let (sender, mut receiver) = unbounded_channel();
-            let (target, path, offset) =
-                (target.clone(), format!("{}/{}", node_logs(self.step), feed.stream.file()), feed.offset);
-            tokio::task::spawn_blocking(move || tail::follow(&target, &path, offset, &orders, &sender));
+            let (target, path, offset) = (
+                target.clone(),
+                format!("{}/{}", logs::node_logs(self.step), feed.stream.file()),
+                feed.offset,
+            );
+            tokio::task::spawn_blocking(move || tail::follow(&target, &path, offset, &control, &sender));
             let said = said.clone();
             tokio::spawn(async move {
                 while let Some(word) = receiver.recv().await {
@@ -333,7 +269,7 @@ impl Watch<'_> {
 
     /// Takes from the log in the bucket what has not arrived yet.
     async fn fetch(&self, feed: &mut Feed, sink: Sink<'_>) {
-        let text = fetch(&self.spec.bucket.name, self.cluster, self.step, feed.stream, self.aws).await;
+        let text = logs::fetch(&self.spec.bucket.name, self.cluster, self.step, feed.stream, self.aws).await;
         if let Some(new) = text.as_ref().and_then(|text| text.get(feed.offset as usize..)) {
             feed.take(new, sink);
         }
@@ -341,88 +277,12 @@ impl Watch<'_> {
 
     /// Whether the logs in the bucket were written after the step had ended.
     async fn logs_are_complete(&self, step: &Step) -> bool {
-        let place = step_logs(&self.spec.bucket.name, self.cluster, self.step);
-        let Some((bucket, prefix)) = s3_place(&place) else { return false };
-        let Ok(objects) = self.aws.list_objects(&bucket, &format!("{prefix}/std")).await else {
+        let place = logs::step_logs(&self.spec.bucket.name, self.cluster, self.step);
+        let Some(at) = S3Uri::parse(&place) else { return false };
+        let Ok(objects) = self.aws.list_objects(&at.bucket, &format!("{}/std", at.key)).await else {
             return false;
         };
         let ended = step.ended.unwrap_or(i64::MAX);
         objects.len() == 2 && objects.iter().all(|object| object.modified >= ended - 1)
-    }
-}
-
-/// A step's log in the bucket, as far as it is there.
-pub async fn fetch(bucket: &str, cluster: &str, step: &str, stream: Stream, aws: &Aws) -> Option<Vec<u8>> {
-    let (bucket, key) = s3_place(&format!("{}/{}.gz", step_logs(bucket, cluster, step), stream.file()))?;
-    let (body, _) = aws.get_object(&bucket, &key).await.ok()??;
-    let mut text = Vec::new();
-    // One that is being written is taken as far as it goes.
-    let _ = MultiGzDecoder::new(&body[..]).read_to_end(&mut text);
-    Some(text)
-}
-
-/// How to reach a cluster's primary node: its address, our key, and the host keys that it published.
-pub async fn target(cluster: &str, host: &str, spec: &Spec, aws: &Aws) -> Result<Target> {
-    let key = format!("{}{cluster}.pub", bucket::HOST_KEYS);
-    let published = aws.get_object(&spec.bucket.name, &key).await?;
-    let host_keys =
-        published.map(|(body, _)| ssh::parse_host_keys(&String::from_utf8_lossy(&body))).unwrap_or_default();
-    if host_keys.is_empty() {
-        return Err(Error::new(
-            Kind::Failed,
-            format!(
-                "the node has published no host key (s3://{}/{key}), so nobody can be trusted to be it",
-                spec.bucket.name
-            ),
-        )
-        .next("look at the bootstrap action hostkeys.sh of the cluster: fruitctl status"));
-    }
-    let pair = spec.key_pair.as_ref().ok_or_else(|| {
-        Error::usage("port 22 is closed: ssh_cidr is none")
-            .next("set ssh_cidr under [network] of fruitctl.toml")
-    })?;
-    Ok(Target { host: host.to_owned(), port: ssh::port(), key: pair.file.clone(), host_keys })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Every line once, in order, however it is cut on its way; bytes that are no text too.
-        #[test]
-        fn lines_arrive_once_however_they_are_cut(
-            lines in vec(vec(prop_oneof![any::<u8>(), Just(b'\r')], 0..9), 0..9),
-            ends: bool,
-            cuts in vec(1..9usize, 1..99),
-        ) {
-            let without_end = |line: &Vec<u8>| line.iter().copied().filter(|b| *b != b'\n').collect::<Vec<_>>();
-            let mut text: Vec<u8> = lines.iter().flat_map(|line| [without_end(line), b"\n".to_vec()].concat()).collect();
-            if !ends {
-                text.pop();
-            }
-            let heard = Mutex::new(Vec::new());
-            let sink = |_: Stream, line: &str| {
-                heard.lock().unwrap().push(line.to_owned());
-                false
-            };
-            let mut feed = Feed { stream: Stream::Out, source: Source::None, offset: 0, partial: Vec::new() };
-            let (mut rest, mut cuts) = (&text[..], cuts.iter().cycle());
-            while !rest.is_empty() {
-                let (piece, after) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
-                feed.take(piece, &sink);
-                rest = after;
-            }
-            feed.finish(&sink);
-            let whole = String::from_utf8_lossy(&text).into_owned();
-            let lines: Vec<_> = whole.lines().map(|line| line.trim_end_matches('\r')).collect();
-            prop_assert_eq!(&*heard.lock().unwrap(), &lines);
-            prop_assert_eq!(feed.offset, text.len() as u64);
-        }
     }
 }

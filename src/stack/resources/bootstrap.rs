@@ -4,17 +4,16 @@
 use std::path::Path;
 
 use fruitjob_interface::error::explain_io;
-use fruitjob_interface::hex;
-use sha2::{Digest, Sha256};
 
 use super::bucket::BOOTSTRAP;
-use super::{Change, Resource};
 use crate::aws::Aws;
 use crate::aws::emr::BootstrapAction;
 use crate::aws::s3::Only;
 use crate::bundle;
 use crate::config::BootstrapConfig;
 use crate::error::{Error, Result};
+use crate::hash::sha256;
+use crate::stack::change::{Change, Resource};
 
 /// A script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,24 +35,19 @@ pub fn read(configured: &[BootstrapConfig], bucket: &str, region: &str) -> Resul
     let configured = configured.iter().map(|config| {
         let content = std::fs::read(&config.script).map_err(|e| {
             Error::usage(format!("cannot read the bootstrap action {}: {}", config.script, explain_io(&e)))
-                .next("mend script under [[cluster.bootstrap]] in fruitctl.toml; paths are relative to it")
+                .help("mend script under [[cluster.bootstrap]] in fruitctl.toml; paths are relative to it")
         })?;
         if !content.starts_with(b"#!") {
             return Err(Error::usage(format!(
                 "the bootstrap action {} has no first line like #!/bin/bash",
                 config.script
             ))
-            .next("add one: EMR executes the file as it is"));
+            .help("add one: EMR executes the file as it is"));
         }
         let name = Path::new(&config.script).file_name().unwrap_or_default().to_string_lossy();
         Ok(Script::new(&name, content, config.args.clone()))
     });
     std::iter::once(Ok(ours)).chain(configured).collect()
-}
-
-/// As lower-case hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 impl Script {

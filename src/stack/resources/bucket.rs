@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Change, Names, Resource};
 use crate::aws::Aws;
 use crate::aws::s3::{BucketSettings, Expiry, Found};
 use crate::config::BucketConfig;
 use crate::error::{Error, Kind, Result};
+use crate::stack::change::{Change, Resource};
+use crate::stack::names::Names;
 
 /// Where bootstrap actions lie, by the hash of their content.
 pub const BOOTSTRAP: &str = "bootstrap/";
@@ -95,14 +96,14 @@ pub async fn observe(names: &Names, name: &str, aws: &Aws) -> Result<Option<Buck
             Kind::Refused,
             format!("bucket {name} is in {region}, and the configured region is {}", names.region),
         )
-        .next("set region under [aws] to where the bucket is, or another name under [bucket]")),
+        .help("set region under [aws] to where the bucket is, or another name under [bucket]")),
         Found::Forbidden => Err(Error::new(
             Kind::Denied,
             format!(
                 "bucket {name} is another account's, or these credentials may not see it (s3:ListBucket)"
             ),
         )
-        .next(format!(
+        .help(format!(
             "set another name under [bucket], for example {}; or see: fruitctl policy",
             names.bucket()
         ))),
@@ -168,7 +169,7 @@ pub async fn create(spec: &Spec, aws: &Aws) -> Result<()> {
             Kind::Refused,
             format!("another account has a bucket of the name {}; names of buckets are the world's", spec.name),
         )
-        .next("set another name under [bucket] in fruitctl.toml, or none: then it has the account's number in it"),
+        .help("set another name under [bucket] in fruitctl.toml, or none: then it has the account's number in it"),
         _ => error.into(),
     })
 }
@@ -214,14 +215,14 @@ pub async fn destroy(name: &str, aws: &Aws, deleted: &(dyn Fn(u64) + Sync)) -> R
         }
     }
     Err(Error::new(Kind::LeftBehind, format!("bucket {name} fills while it is being emptied"))
-        .left(format!("bucket {name}"))
-        .next("find out who writes to it, then: fruitctl down --purge-bucket"))
+        .leftover(format!("bucket {name}"))
+        .help("find out who writes to it, then: fruitctl down --purge-bucket"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Action;
     use super::*;
+    use crate::stack::change::Action;
 
     fn spec() -> Spec {
         let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };

@@ -5,12 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Change, DEADLINE, Names, OWNER, Observed, RUN, Resource, bucket, network};
-use crate::aws::emr::{Cluster, Existing, Role, Setting, StepSpec, Workforce};
-use crate::aws::{Aws, Tags};
-use crate::clock;
+use super::bootstrap::Script;
+use super::{bucket, network};
+use crate::aws::ec2::Group;
+use crate::aws::emr::{BootstrapAction, Cluster, ClusterState, Existing, Role, Setting, StepSpec, Workforce};
+use crate::aws::{ApiError, Aws, Reason, Tags};
 use crate::config::{ClusterConfig, Nodes};
 use crate::error::{Error, Kind, Result};
+use crate::stack::change::{Action, Change, Resource};
+use crate::stack::names::{DEADLINE, Names, OWNER, RUN};
+use crate::{clock, wait};
 
 /// States of clusters that have not ended.
 pub const ACTIVE: &[&str] = &["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"];
@@ -48,7 +52,7 @@ impl Spec {
 
     /// As configured.
     pub fn new(config: &ClusterConfig) -> Result<Spec> {
-        let wrong = |what: String| Err(Error::usage(what).next("mend [cluster] in fruitctl.toml"));
+        let wrong = |what: String| Err(Error::usage(what).help("mend [cluster] in fruitctl.toml"));
         let version = config
             .release
             .strip_prefix("emr-")
@@ -156,6 +160,39 @@ pub fn is_standing(found: &Existing) -> bool {
     found.status.is_usable() && !found.cluster.tags.contains_key(RUN)
 }
 
+/// A cluster, with what it stands on: names of the other resources.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Of the project.
+    pub names: &'a Names,
+    /// Holds logs and bootstrap actions.
+    pub bucket: &'a str,
+    /// EMR's role.
+    pub service_role: &'a str,
+    /// The nodes' role and instance profile.
+    pub node_role: &'a str,
+    /// Who may log in, if anybody.
+    pub key_pair: Option<&'a str>,
+    /// Subnets and security groups.
+    pub network: &'a network::Spec,
+    /// IMDSv2.
+    pub security_configuration: &'a str,
+    /// Bootstrap actions.
+    pub bootstrap: &'a [Script],
+    /// The cluster's own settings.
+    pub cluster: &'a Spec,
+}
+
+impl Wanted<'_> {
+    fn log_uri(&self) -> String {
+        format!("s3://{}/{}", self.bucket, bucket::LOGS.trim_end_matches('/'))
+    }
+
+    fn actions(&self) -> Vec<BootstrapAction> {
+        self.bootstrap.iter().map(|script| script.action(self.bucket)).collect()
+    }
+}
+
 /// What can be changed in place.
 #[derive(Debug, Clone, PartialEq)]
 enum Update {
@@ -166,12 +203,8 @@ enum Update {
 }
 
 /// Updates, and what only a new cluster can have.
-fn compare(
-    spec: &super::Spec,
-    observed: &Observed,
-    found: &Existing,
-) -> (Vec<(Update, String)>, Vec<String>) {
-    let (want, have) = (&spec.cluster, &found.cluster);
+fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Update, String)>, Vec<String>) {
+    let (want, have) = (wanted.cluster, &found.cluster);
     let mut new = Vec::new();
     let mut differ = |what: &str, have: &dyn std::fmt::Display, want: &dyn std::fmt::Display| {
         let (have, want) = (have.to_string(), want.to_string());
@@ -182,42 +215,41 @@ fn compare(
     let list = |items: &[String]| items.join("+");
     differ("release", &have.release, &want.release);
     differ("applications", &list(&have.applications), &list(&want.applications));
-    differ("logs", &have.log_uri, &log_uri(spec));
-    differ("service role", &have.service_role, &spec.service_role.name);
-    differ("node role", &have.profile, &spec.node_role.name);
-    differ("security configuration", &have.security_configuration, &spec.security.name);
+    differ("logs", &have.log_uri, &wanted.log_uri());
+    differ("service role", &have.service_role, &wanted.service_role);
+    differ("node role", &have.profile, &wanted.node_role);
+    differ("security configuration", &have.security_configuration, &wanted.security_configuration);
     differ("root volume", &format!("{} GiB", have.root_gb), &format!("{} GiB", want.root_gb));
-    let scripts = |actions: &[crate::aws::emr::BootstrapAction]| {
-        let name = |a: &crate::aws::emr::BootstrapAction| {
-            format!("{}({})", a.path.trim_start_matches("s3://"), a.args.join(" "))
-        };
+    let scripts = |actions: &[BootstrapAction]| {
+        let name =
+            |a: &BootstrapAction| format!("{}({})", a.path.trim_start_matches("s3://"), a.args.join(" "));
         if actions.is_empty() {
             "none".into()
         } else {
             actions.iter().map(name).collect::<Vec<_>>().join(", ")
         }
     };
-    let wanted: Vec<_> = spec.scripts.iter().map(|s| s.action(&spec.bucket.name)).collect();
+    let actions = wanted.actions();
     if found.knows(Setting::Bootstrap) {
-        differ("bootstrap actions", &scripts(&have.bootstrap), &scripts(&wanted));
+        differ("bootstrap actions", &scripts(&have.bootstrap), &scripts(&actions));
     }
     differ(
         "instances by",
         &if have.fleets { "fleets" } else { "groups" },
         &if want.fleets { "fleets" } else { "groups" },
     );
-    if !have.subnets.iter().all(|id| spec.network.subnets.iter().any(|subnet| subnet.id == *id)) {
+    if !have.subnets.iter().all(|id| wanted.network.subnets.iter().any(|subnet| subnet.id == *id)) {
         differ(
             "subnet",
             &list(&have.subnets),
-            &spec.network.subnets.iter().map(|s| &*s.id).collect::<Vec<_>>().join(" or "),
+            &wanted.network.subnets.iter().map(|s| &*s.id).collect::<Vec<_>>().join(" or "),
         );
     }
     for (what, id, name) in [
-        ("primary security group", &have.primary_group, &spec.network.primary),
-        ("worker security group", &have.worker_group, &spec.network.workers),
+        ("primary security group", &have.primary_group, &wanted.network.primary),
+        ("worker security group", &have.worker_group, &wanted.network.workers),
     ] {
-        if network::find(&spec.network, name, &observed.groups).is_none_or(|group| group.id != *id) {
+        if network::find(wanted.network, name, groups).is_none_or(|group| group.id != *id) {
             differ(what, id, name);
         }
     }
@@ -247,7 +279,7 @@ fn compare(
                         have.ebs_gb.unwrap_or(0),
                         want.ebs_gb.unwrap_or(0)
                     ));
-                } else if have.count != want.count && spec.cluster.scaling.is_none() {
+                } else if have.count != want.count && wanted.cluster.scaling.is_none() {
                     let reason = format!("{name} nodes {} -> {}", have.count, want.count);
                     updates.push((Update::Resize(want), reason));
                 }
@@ -257,7 +289,7 @@ fn compare(
                 updates.push((Update::Resize(want), reason));
             }
             (Some(have), None) if role == Role::Task => {
-                if have.count > 0 && spec.cluster.scaling.is_none() {
+                if have.count > 0 && wanted.cluster.scaling.is_none() {
                     let reason = format!("{name} nodes {} -> 0", have.count);
                     updates.push((Update::Resize(Workforce { count: 0, ..have }), reason));
                 }
@@ -287,23 +319,24 @@ fn compare(
     (updates, new)
 }
 
-fn log_uri(spec: &super::Spec) -> String {
-    format!("s3://{}/{}", spec.bucket.name, bucket::LOGS.trim_end_matches('/'))
-}
-
 /// What there is to do. The oldest usable cluster is the one; others are too many.
-pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) -> Vec<Change> {
+pub fn diff(
+    wanted: &Wanted<'_>,
+    clusters: &[Existing],
+    groups: &[Group],
+    notes: &mut Vec<String>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
-    let mut usable = observed.clusters.iter().filter(|c| is_standing(c));
+    let mut usable = clusters.iter().filter(|c| is_standing(c));
     match usable.next() {
         None => changes.push(Change::new(
             Resource::Cluster,
-            spec.names.prefix().trim_end_matches('-'),
+            wanted.names.prefix().trim_end_matches('-'),
             Action::Create,
             Vec::new(),
         )),
         Some(found) => {
-            let (updates, new) = compare(spec, observed, found);
+            let (updates, new) = compare(wanted, groups, found);
             let change = if new.is_empty() {
                 Change::of(
                     Resource::Cluster,
@@ -322,7 +355,7 @@ pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) ->
                     unread.error
                 )
             }));
-            if spec.key_pair.as_ref().is_some_and(|ours| ours.name != found.cluster.key_pair) {
+            if wanted.key_pair.is_some_and(|ours| ours != found.cluster.key_pair) {
                 notes.push(format!(
                     "the cluster was made from another machine: its key pair is {}, so there are no live logs here",
                     found.cluster.key_pair
@@ -342,22 +375,26 @@ pub fn diff(spec: &super::Spec, observed: &Observed, notes: &mut Vec<String>) ->
 }
 
 /// Changes the cluster where it is, or starts one; its id. Everything that it needs has to be there.
-pub async fn apply(spec: &super::Spec, observed: &Observed, aws: &Aws) -> Result<String> {
-    if let Some(found) = observed.clusters.iter().find(|c| is_standing(c)) {
-        let (updates, _) = compare(spec, observed, found);
+pub async fn apply(
+    wanted: &Wanted<'_>,
+    clusters: &[Existing],
+    groups: &[Group],
+    aws: &Aws,
+) -> Result<String> {
+    let want = wanted.cluster;
+    if let Some(found) = clusters.iter().find(|c| is_standing(c)) {
+        let (updates, _) = compare(wanted, groups, found);
         for (update, _) in updates {
             match update {
-                Update::Resize(workforce) => aws.resize(&found.id, spec.cluster.fleets, &workforce).await?,
-                Update::Idle => aws.put_idle_timeout(&found.id, spec.cluster.idle_seconds).await?,
-                Update::Scaling => {
-                    aws.put_scaling(&found.id, spec.cluster.scaling, spec.cluster.fleets).await?
-                }
-                Update::Protection => aws.protect_cluster(&found.id, spec.cluster.protected).await?,
+                Update::Resize(workforce) => aws.resize(&found.id, want.fleets, &workforce).await?,
+                Update::Idle => aws.put_idle_timeout(&found.id, want.idle_seconds).await?,
+                Update::Scaling => aws.put_scaling(&found.id, want.scaling, want.fleets).await?,
+                Update::Protection => aws.protect_cluster(&found.id, want.protected).await?,
             }
         }
         return Ok(found.id.clone());
     }
-    start(spec, None, aws).await
+    start(wanted, None, aws).await
 }
 
 /// The cluster that was made for a run alone.
@@ -367,16 +404,16 @@ pub async fn of_run(names: &Names, run: &str, aws: &Aws) -> Result<Option<String
 }
 
 /// Starts a cluster: one that stays; or, for a run alone, one that ends with its step.
-pub async fn start(spec: &super::Spec, run: Option<(&str, StepSpec)>, aws: &Aws) -> Result<String> {
-    let groups = network::observe(&spec.names, &spec.network, aws).await?;
+pub async fn start(wanted: &Wanted<'_>, run: Option<(&str, StepSpec)>, aws: &Aws) -> Result<String> {
+    let groups = network::observe(wanted.names, wanted.network, aws).await?;
     let group = |name: &str| {
-        network::find(&spec.network, name, &groups).map(|group| group.id.clone()).ok_or_else(|| {
-            Error::new(Kind::Refused, format!("security group {name} is gone")).next("fruitctl up")
+        network::find(wanted.network, name, &groups).map(|group| group.id.clone()).ok_or_else(|| {
+            Error::new(Kind::Refused, format!("security group {name} is gone")).help("fruitctl up")
         })
     };
-    let want = &spec.cluster;
+    let want = wanted.cluster;
     let deadline = clock::rfc3339(clock::now() + i64::from(want.max_hours) * 3600);
-    let mut tags: Tags = spec.names.tags();
+    let mut tags: Tags = wanted.names.tags();
     tags.insert(DEADLINE.into(), deadline);
     tags.insert(OWNER.into(), tag_value(&aws.caller));
     if let Some((id, _)) = &run {
@@ -384,28 +421,28 @@ pub async fn start(spec: &super::Spec, run: Option<(&str, StepSpec)>, aws: &Aws)
     }
     let cluster = Cluster {
         // Drawn before the call: the call is found again by it.
-        name: format!("{}{:08x}", spec.names.prefix(), fastrand::u32(..)),
+        name: format!("{}{:08x}", wanted.names.prefix(), fastrand::u32(..)),
         tags,
         release: want.release.clone(),
         applications: want.applications.clone(),
-        log_uri: log_uri(spec),
-        service_role: spec.service_role.name.clone(),
-        profile: spec.node_role.name.clone(),
-        subnets: spec
+        log_uri: wanted.log_uri(),
+        service_role: wanted.service_role.to_owned(),
+        profile: wanted.node_role.to_owned(),
+        subnets: wanted
             .network
             .subnets
             .iter()
             .map(|s| s.id.clone())
             .take(if want.fleets { 16 } else { 1 })
             .collect(),
-        key_pair: spec.key_pair.as_ref().map(|pair| pair.name.clone()).unwrap_or_default(),
-        primary_group: group(&spec.network.primary)?,
-        worker_group: group(&spec.network.workers)?,
-        security_configuration: spec.security.name.clone(),
+        key_pair: wanted.key_pair.unwrap_or_default().to_owned(),
+        primary_group: group(&wanted.network.primary)?,
+        worker_group: group(&wanted.network.workers)?,
+        security_configuration: wanted.security_configuration.to_owned(),
         fleets: want.fleets,
         workforce: want.workforce.clone(),
         configurations: want.configurations.clone(),
-        bootstrap: spec.scripts.iter().map(|s| s.action(&spec.bucket.name)).collect(),
+        bootstrap: wanted.actions(),
         idle_seconds: want.idle_seconds,
         scaling: want.scaling,
         protected: want.protected,
@@ -427,16 +464,16 @@ pub async fn launch(cluster: &Cluster, aws: &Aws) -> Result<String> {
             Err(_) => {}
         }
         // Lists lag behind: look for a while before believing that there is none.
-        for _ in 0..6 {
-            clock::sleep(5.0).await;
+        let look = async || {
             let clusters = aws.list_clusters(Some(since), &[]).await.map_err(|error| {
                 Error::from(error)
-                    .left(format!("perhaps a cluster named {} in {}", cluster.name, aws.region))
-                    .next("fruitctl up")
+                    .leftover(format!("perhaps a cluster named {} in {}", cluster.name, aws.region))
+                    .help("fruitctl up")
             })?;
-            if let Some(found) = clusters.into_iter().find(|c| c.name == cluster.name) {
-                return Ok(found.id);
-            }
+            Ok(clusters.into_iter().find(|c| c.name == cluster.name).map(|found| found.id))
+        };
+        if let Some(id) = wait::until(wait::Every { first: 5.0, then: 5.0, looks: 6 }, look).await? {
+            return Ok(id);
         }
     }
     Err(Error::new(
@@ -446,40 +483,34 @@ pub async fn launch(cluster: &Cluster, aws: &Aws) -> Result<String> {
             cluster.name, aws.region
         ),
     )
-    .left("most likely nothing")
-    .next("fruitctl status, then: fruitctl up"))
+    .leftover("most likely nothing")
+    .help("fruitctl status, then: fruitctl up"))
 }
 
 /// What EMR's refusals mean.
-fn refused(error: crate::aws::ApiError, cluster: &Cluster) -> Error {
-    let text = &error.message;
-    let next = if text.contains("Invalid InstanceProfile")
-        || text.contains("Failed to authorize instance profile")
-    {
-        format!(
+fn refused(error: ApiError, cluster: &Cluster) -> Error {
+    let next = match error.reason() {
+        Some(Reason::InstanceProfile) => format!(
             "check that the role and the instance profile {} have one name and belong together: fruitctl plan",
             cluster.profile
-        )
-    } else if text.contains("ServiceRole") {
-        format!("check who may assume the role {}: fruitctl plan", cluster.service_role)
-    } else if text.contains("release label") {
-        "set release under [cluster] to one of: aws emr list-release-labels".into()
-    } else if text.contains("Instance type") {
-        format!(
+        ),
+        Some(Reason::ServiceRole) => {
+            format!("check who may assume the role {}: fruitctl plan", cluster.service_role)
+        }
+        Some(Reason::Release) => "set release under [cluster] to one of: aws emr list-release-labels".into(),
+        Some(Reason::InstanceType) => format!(
             "set types under [cluster] to what {} supports: aws emr list-supported-instance-types --release-label {}",
             cluster.release, cluster.release
-        )
-    } else if text.contains("iam:PassRole") || error.kind() == Kind::Denied {
-        format!(
+        ),
+        _ if error.kind() == Kind::Denied => format!(
             "allow elasticmapreduce:RunJobFlow, and iam:PassRole on {} and {}: fruitctl policy",
             cluster.service_role, cluster.profile
-        )
-    } else {
-        "fruitctl doctor".into()
+        ),
+        _ => "fruitctl doctor".into(),
     };
     Error::new(error.kind(), error.to_string())
-        .left("no cluster; bucket, roles and network are there")
-        .next(next)
+        .leftover("no cluster; bucket, roles and network are there")
+        .help(next)
 }
 
 /// What a tag's value may hold.
@@ -492,37 +523,34 @@ fn tag_value(text: &str) -> String {
 
 /// Asks a cluster to end, protected or not.
 pub async fn terminate(found: &Existing, aws: &Aws) -> Result<()> {
-    if found.status.state == "TERMINATING" || !found.status.lives() {
+    if found.status.state == ClusterState::Terminating || !found.status.lives() {
         return Ok(());
     }
     let left = || format!("cluster {} in {}, which costs money every hour", found.id, aws.region);
     if found.cluster.protected {
         // Only ever for a cluster with our tag, and because we were told to.
-        aws.protect_cluster(&found.id, false).await.map_err(|e| Error::from(e).left(left()))?;
+        aws.protect_cluster(&found.id, false).await.map_err(|e| Error::from(e).leftover(left()))?;
     }
-    aws.terminate_cluster(&found.id).await.map_err(|e| Error::from(e).left(left()))
+    aws.terminate_cluster(&found.id).await.map_err(|e| Error::from(e).leftover(left()))
 }
 
-/// Waits until clusters have ended; `tick` hears their states.
-pub async fn wait_ended(ids: &[String], aws: &Aws, tick: &(dyn Fn(&str, &str) + Sync)) -> Result<()> {
-    const LIMIT: f64 = 30.0 * 60.0;
+/// Waits until clusters have ended, half an hour at most each; `tick` hears their states.
+pub async fn wait_ended(ids: &[String], aws: &Aws, tick: &(dyn Fn(&str, ClusterState) + Sync)) -> Result<()> {
     for id in ids {
-        let mut waited = 0.0;
-        loop {
+        let mut state = ClusterState::Unknown;
+        let look = async || {
             let found = aws.describe_cluster(id).await?;
-            let Some(found) = found.filter(|c| c.status.lives()) else { break };
-            tick(id, &found.status.state);
-            if waited > LIMIT {
-                return Err(Error::new(
-                    Kind::LeftBehind,
-                    format!("cluster {id} is still {} after half an hour", found.status.state),
-                )
-                .left(format!("cluster {id} in {}", aws.region))
-                .next("fruitctl down"));
-            }
-            clock::sleep(10.0).await;
-            waited += 10.0;
-        }
+            let Some(found) = found.filter(|c| c.status.lives()) else { return Ok(Some(())) };
+            state = found.status.state;
+            tick(id, state);
+            Ok(None)
+        };
+        let ended = wait::until(wait::Every::seconds(10.0, 1800.0), look).await?;
+        ended.ok_or_else(|| {
+            Error::new(Kind::LeftBehind, format!("cluster {id} is still {} after half an hour", state.name()))
+                .leftover(format!("cluster {id} in {}", aws.region))
+                .help("fruitctl down")
+        })?;
     }
     Ok(())
 }
@@ -530,6 +558,7 @@ pub async fn wait_ended(ids: &[String], aws: &Aws, tick: &(dyn Fn(&str, &str) + 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::ec2::Subnet;
     use crate::config::Config;
 
     fn spec(text: &str) -> Result<Spec> {
@@ -556,5 +585,257 @@ mod tests {
             let message = spec(text).unwrap_err().to_string();
             assert!(message.contains(words) && message.contains("fruitctl.toml"), "{message}");
         }
+    }
+
+    /// A project, what it wants, and a cluster that is just so.
+    struct World {
+        names: Names,
+        network: network::Spec,
+        scripts: Vec<Script>,
+        cluster: Spec,
+        groups: Vec<Group>,
+        found: Existing,
+    }
+
+    impl World {
+        fn new(text: &str) -> World {
+            let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+            let subnet = |id: &str| Subnet {
+                id: id.into(),
+                vpc: "vpc-1".into(),
+                zone: "eu-west-3a".into(),
+                free: 250,
+                public: true,
+            };
+            let network = network::Spec {
+                subnets: vec![subnet("subnet-1"), subnet("subnet-2")],
+                ssh_from: None,
+                primary: "fruitctl-fruits-primary".into(),
+                workers: "fruitctl-fruits-workers".into(),
+            };
+            let group = |id: &str, name: &str| {
+                let mut group = Group::default();
+                (group.id, group.name, group.vpc) = (id.into(), name.into(), "vpc-1".into());
+                group
+            };
+            let scripts = vec![Script {
+                name: "hostkeys.sh".into(),
+                key: "bootstrap/abc/hostkeys.sh".into(),
+                content: Vec::new(),
+                args: vec!["bucket".into()],
+            }];
+            let cluster = spec(text).unwrap();
+            let mut world = World {
+                groups: vec![group("sg-1", &network.primary), group("sg-2", &network.workers)],
+                names,
+                network,
+                scripts,
+                cluster: cluster.clone(),
+                found: Existing {
+                    id: "j-1".into(),
+                    status: crate::aws::emr::Status { state: ClusterState::Waiting, ..Default::default() },
+                    primary_dns: None,
+                    cluster: Cluster {
+                        name: "fruitctl-fruits-1".into(),
+                        tags: Tags::new(),
+                        release: cluster.release.clone(),
+                        applications: cluster.applications.clone(),
+                        log_uri: String::new(),
+                        service_role: "service".into(),
+                        profile: "node".into(),
+                        subnets: vec!["subnet-1".into()],
+                        key_pair: "key".into(),
+                        primary_group: "sg-1".into(),
+                        worker_group: "sg-2".into(),
+                        security_configuration: "imds".into(),
+                        fleets: cluster.fleets,
+                        workforce: cluster.workforce.clone(),
+                        configurations: cluster.configurations.clone(),
+                        bootstrap: Vec::new(),
+                        idle_seconds: cluster.idle_seconds,
+                        scaling: cluster.scaling,
+                        protected: cluster.protected,
+                        root_gb: cluster.root_gb,
+                        keep_alive: true,
+                        steps: Vec::new(),
+                    },
+                    unread: Vec::new(),
+                },
+            };
+            world.found.cluster.log_uri = world.wanted().log_uri();
+            world.found.cluster.bootstrap = world.wanted().actions();
+            world
+        }
+
+        fn wanted(&self) -> Wanted<'_> {
+            Wanted {
+                names: &self.names,
+                bucket: "bucket",
+                service_role: "service",
+                node_role: "node",
+                key_pair: Some("key"),
+                network: &self.network,
+                security_configuration: "imds",
+                bootstrap: &self.scripts,
+                cluster: &self.cluster,
+            }
+        }
+
+        /// What `up` would do about the cluster.
+        fn change(&self) -> (Action, String) {
+            let clusters = [self.found.clone()];
+            let changes = diff(&self.wanted(), &clusters, &self.groups, &mut Vec::new());
+            assert_eq!(changes.len(), 1);
+            (changes[0].action, changes[0].reasons.join("; "))
+        }
+    }
+
+    const FULL: &str = "[cluster.core]\ncount = 2\n[cluster.task]\ncount = 3\n";
+
+    #[test]
+    fn a_cluster_as_wanted_is_kept() {
+        for text in
+            ["", FULL, "[cluster.task]\nspot = true\n", "[cluster]\nmanaged_scaling = { min = 1, max = 4 }\n"]
+        {
+            assert_eq!(World::new(text).change(), (Action::Keep, String::new()), "{text}");
+        }
+    }
+
+    /// Money and work hang on this table: whatever stands here ends a cluster.
+    #[test]
+    fn what_replaces_a_cluster() {
+        type Alter = fn(&mut World);
+        let rows: [(&str, Alter); 19] = [
+            ("release emr-6.3.0 -> ", |w| w.found.cluster.release = "emr-6.3.0".into()),
+            ("applications Hive -> ", |w| w.found.cluster.applications = vec!["Hive".into()]),
+            ("logs s3://other/logs -> s3://bucket/", |w| w.found.cluster.log_uri = "s3://other/logs".into()),
+            ("service role other -> service", |w| w.found.cluster.service_role = "other".into()),
+            ("node role other -> node", |w| w.found.cluster.profile = "other".into()),
+            ("security configuration other -> imds", |w| {
+                w.found.cluster.security_configuration = "other".into()
+            }),
+            ("root volume 99 GiB -> ", |w| w.found.cluster.root_gb = 99),
+            ("bootstrap actions none -> bucket/bootstrap/abc/hostkeys.sh(bucket)", |w| {
+                w.found.cluster.bootstrap.clear()
+            }),
+            ("bootstrap actions bucket/bootstrap/old/hostkeys.sh(bucket) -> ", |w| {
+                w.found.cluster.bootstrap[0].path = "s3://bucket/bootstrap/old/hostkeys.sh".into()
+            }),
+            ("instances by fleets -> groups", |w| w.found.cluster.fleets = true),
+            ("subnet subnet-9 -> subnet-1 or subnet-2", |w| {
+                w.found.cluster.subnets = vec!["subnet-9".into()]
+            }),
+            ("primary security group sg-9 -> fruitctl-fruits-primary", |w| {
+                w.found.cluster.primary_group = "sg-9".into()
+            }),
+            ("worker security group sg-2 -> fruitctl-fruits-workers", |w| {
+                w.groups.pop();
+            }),
+            ("configurations", |w| {
+                w.found.cluster.configurations.insert("spark".into(), BTreeMap::new());
+            }),
+            ("primary nodes m1.small -> ", |w| w.found.cluster.workforce[0].types = vec!["m1.small".into()]),
+            ("core nodes Spot -> on demand", |w| w.found.cluster.workforce[1].spot = true),
+            ("core volumes 7 -> ", |w| w.found.cluster.workforce[1].ebs_gb = Some(7)),
+            ("with core nodes", |w| {
+                w.found.cluster.workforce.remove(1);
+            }),
+            ("no core nodes", |w| {
+                w.cluster.workforce.remove(1);
+            }),
+        ];
+        for (reason, alter) in rows {
+            let mut world = World::new(FULL);
+            alter(&mut world);
+            let (action, reasons) = world.change();
+            assert!(
+                action == Action::Replace && reasons.contains(reason),
+                "{action:?} {reasons}, not {reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_changed_in_place() {
+        type Alter = fn(&mut World);
+        let rows: [(&str, Alter); 8] = [
+            ("core nodes 2 -> 5", |w| w.cluster.workforce[1].count = 5),
+            ("task nodes 3 -> 0", |w| {
+                w.cluster.workforce.pop();
+            }),
+            ("task nodes 0 -> 3", |w| {
+                w.found.cluster.workforce.pop();
+            }),
+            ("end when idle never -> after ", |w| w.found.cluster.idle_seconds = None),
+            ("end when idle after 1 min -> never", |w| {
+                (w.found.cluster.idle_seconds, w.cluster.idle_seconds) = (Some(60), None)
+            }),
+            ("managed scaling 1-9 -> none", |w| w.found.cluster.scaling = Some((1, 9))),
+            ("managed scaling none -> 1-9", |w| w.cluster.scaling = Some((1, 9))),
+            ("termination protection on", |w| w.cluster.protected = true),
+        ];
+        for (reason, alter) in rows {
+            let mut world = World::new(FULL);
+            alter(&mut world);
+            let (action, reasons) = world.change();
+            assert!(
+                action == Action::Update && reasons.contains(reason),
+                "{action:?} {reasons}, not {reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_differs_and_does_not_matter() {
+        type Alter = fn(&mut World);
+        let rows: [Alter; 6] = [
+            // One of the wanted subnets is as good as another.
+            |w| w.found.cluster.subnets = vec!["subnet-2".into()],
+            |w| w.found.cluster.workforce[0].types.reverse(),
+            // EMR chooses the number.
+            |w| {
+                (w.cluster.scaling, w.found.cluster.scaling) = (Some((1, 9)), Some((1, 9)));
+                w.found.cluster.workforce[1].count = 7;
+            },
+            // Of fleets, EMR does not say.
+            |w| w.found.cluster.workforce[1].ebs_gb = None,
+            |w| w.found.cluster.name = "fruitctl-fruits-2".into(),
+            // Only a note: there are no live logs.
+            |w| w.found.cluster.key_pair = "another".into(),
+        ];
+        for (n, alter) in rows.iter().enumerate() {
+            let mut world = World::new(FULL);
+            alter(&mut world);
+            assert_eq!(world.change(), (Action::Keep, String::new()), "row {n}");
+        }
+    }
+
+    #[test]
+    fn clusters_that_are_ending_or_a_runs_own_do_not_stand() {
+        let mut world = World::new("");
+        for state in [ClusterState::Terminating, ClusterState::Terminated, ClusterState::TerminatedWithErrors]
+        {
+            world.found.status.state = state;
+            assert_eq!(world.change().0, Action::Create, "{state:?}");
+        }
+        world.found.status.state = ClusterState::Waiting;
+        world.found.cluster.tags.insert(RUN.into(), "20261124-020000-4f2a".into());
+        assert_eq!(world.change().0, Action::Create);
+    }
+
+    #[test]
+    fn the_oldest_cluster_stays_and_others_go() {
+        let world = World::new("");
+        let second = Existing { id: "j-2".into(), ..world.found.clone() };
+        let changes = diff(&world.wanted(), &[world.found.clone(), second], &world.groups, &mut Vec::new());
+        let lines: Vec<_> = changes.iter().map(|c| (c.action, c.name.as_str())).collect();
+        assert_eq!(lines, [(Action::Keep, "j-1"), (Action::Delete, "j-2")]);
+    }
+
+    #[test]
+    fn a_tag_holds_what_it_may() {
+        assert_eq!(tag_value("arn:aws:iam::1:user/ana@x"), "arn:aws:iam::1:user/ana@x");
+        assert_eq!(tag_value("a*b<c>\n"), "a_b_c__");
+        assert_eq!(tag_value(&"x".repeat(300)).len(), 256);
     }
 }

@@ -11,11 +11,13 @@ use fruitjob_interface::error::explain_io;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey};
 
-use super::{Change, Names, Resource, scripts};
 use crate::aws::Aws;
 use crate::aws::ec2::KeyPair;
 use crate::config::KeyConfig;
 use crate::error::{Error, Kind, Result};
+use crate::hash::sha256;
+use crate::stack::change::{Change, Resource};
+use crate::stack::names::{BY_PROJECT, Names};
 
 /// What it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl Spec {
             }
             None => own_key(names)?,
         };
-        let name = format!("{}{}", names.prefix(), &scripts::sha256(public_key.as_bytes())[..8]);
+        let name = format!("{}{}", names.prefix(), &sha256(public_key.as_bytes())[..8]);
         Ok(Spec { name, public_key, file })
     }
 }
@@ -56,7 +58,7 @@ fn expand(path: &str) -> PathBuf {
 fn read_public(file: &Path) -> Result<String> {
     let wrong = |why: String| {
         Error::usage(format!("cannot use {} as an SSH public key: {why}", file.display()))
-            .next("make a pair (ssh-keygen -t ed25519), or leave [key] out: then fruitctl makes one")
+            .help("make a pair (ssh-keygen -t ed25519), or leave [key] out: then fruitctl makes one")
     };
     let text = std::fs::read_to_string(file).map_err(|e| wrong(explain_io(&e)))?;
     let mut key = PublicKey::from_openssh(&text).map_err(|e| wrong(e.to_string()))?;
@@ -112,7 +114,7 @@ fn own_key(names: &Names) -> Result<(PathBuf, String)> {
     let key =
         PrivateKey::read_openssh_file(&file).map_err(|e| {
             Error::new(Kind::Failed, format!("cannot read the SSH key {}: {e}", file.display()))
-                .next(format!("mv {} {}.broken (another is made)", file.display(), file.display()))
+                .help(format!("mv {} {}.broken (another is made)", file.display(), file.display()))
         })?;
     let mut public = key.public_key().clone();
     public.set_comment("");
@@ -123,10 +125,8 @@ fn own_key(names: &Names) -> Result<(PathBuf, String)> {
 /// The project's key pairs; an error if one has our name and not our tag, or another key.
 pub async fn observe(names: &Names, spec: Option<&Spec>, aws: &Aws) -> Result<Vec<KeyPair>> {
     let Some(spec) = spec else { return Ok(Vec::new()) };
-    let (tagged, named) = tokio::try_join!(
-        aws.key_pairs(super::BY_PROJECT, &names.project),
-        aws.key_pairs("key-name", &spec.name),
-    )?;
+    let (tagged, named) =
+        tokio::try_join!(aws.key_pairs(BY_PROJECT, &names.project), aws.key_pairs("key-name", &spec.name),)?;
     if let Some(foreign) = named.iter().find(|pair| !names.owns(&pair.tags)) {
         return Err(names.foreign("key pair", &foreign.name, &foreign.tags));
     }
@@ -153,7 +153,7 @@ pub async fn apply(names: &Names, spec: Option<&Spec>, seen: &[KeyPair], aws: &A
 
 /// Deletes all of the project's pairs. Private halves on machines stay: they open nothing any more.
 pub async fn destroy(names: &Names, aws: &Aws) -> Result<()> {
-    for pair in aws.key_pairs(super::BY_PROJECT, &names.project).await? {
+    for pair in aws.key_pairs(BY_PROJECT, &names.project).await? {
         aws.delete_key_pair(&pair.name).await?;
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! The network: which subnets, and a pair of security groups of our own. EMR fills in the rules that its nodes need
 //! among each other; the only way in from outside is port 22 of the primary node, from the caller's address.
 
-use super::{Action, Change, Names, Resource};
 use crate::aws::Aws;
 use crate::aws::ec2::{Group, Subnet};
 use crate::clock;
 use crate::config::{NetworkConfig, SshCidr};
 use crate::error::{Error, Kind, Result};
+use crate::stack::change::{Action, Change, Resource};
+use crate::stack::names::{BY_PROJECT, Names};
 
 /// What it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Spec {
 async fn subnets(config: &NetworkConfig, aws: &Aws) -> Result<Vec<Subnet>> {
     let subnets = aws.subnets(&config.subnets).await.map_err(|error| {
         if error.code.starts_with("InvalidSubnet") {
-            Error::usage(format!("no such subnet in {}: {}", aws.region, error.message)).next(
+            Error::usage(format!("no such subnet in {}: {}", aws.region, error.message)).help(
                 "mend subnets under [network] in fruitctl.toml: they have to be in the configured region",
             )
         } else {
@@ -62,14 +63,14 @@ async fn subnets(config: &NetworkConfig, aws: &Aws) -> Result<Vec<Subnet>> {
     })?;
     let first = subnets.first().ok_or_else(|| {
         Error::usage(format!("{} has no default VPC, or it has no subnets", aws.region))
-            .next("name subnets under [network] in fruitctl.toml, or: aws ec2 create-default-vpc")
+            .help("name subnets under [network] in fruitctl.toml, or: aws ec2 create-default-vpc")
     })?;
     if let Some(other) = subnets.iter().find(|subnet| subnet.vpc != first.vpc) {
         return Err(Error::usage(format!(
             "the subnets under [network] are of two VPCs: {} is in {}, {} in {}",
             first.id, first.vpc, other.id, other.vpc
         ))
-        .next("name subnets of one VPC"));
+        .help("name subnets of one VPC"));
     }
     Ok(subnets)
 }
@@ -81,7 +82,7 @@ pub async fn own_address() -> Result<String> {
         std::env::var("FRUITCTL_CHECKIP_URL").unwrap_or_else(|_| "https://checkip.amazonaws.com/".into());
     let unknown = |why: String| {
         Error::new(Kind::Usage, format!("cannot find out from which address port 22 should be reached: {url}: {why}"))
-            .next("name it (--ssh-cidr 203.0.113.7/32, or ssh_cidr under [network]), or go without live logs: ssh_cidr = \"none\"")
+            .help("name it (--ssh-cidr 203.0.113.7/32, or ssh_cidr under [network]), or go without live logs: ssh_cidr = \"none\"")
     };
     let mut why = String::new();
     for attempt in 0..3 {
@@ -104,7 +105,7 @@ pub async fn own_address() -> Result<String> {
 /// The project's groups; an error if one in the VPC has our name and not our tag.
 pub async fn observe(names: &Names, spec: &Spec, aws: &Aws) -> Result<Vec<Group>> {
     let (tagged, primary, workers) = tokio::try_join!(
-        aws.groups(super::BY_PROJECT, &names.project),
+        aws.groups(BY_PROJECT, &names.project),
         aws.groups("group-name", &spec.primary),
         aws.groups("group-name", &spec.workers),
     )?;
@@ -204,7 +205,7 @@ async fn ensure(
             let groups = observe(names, spec, aws).await?;
             find(spec, name, &groups).cloned().ok_or_else(|| {
                 Error::new(Kind::Refused, format!("security group {name} exists, and cannot be seen"))
-                    .next("the same command again")
+                    .help("the same command again")
             })
         }
     }
@@ -212,7 +213,7 @@ async fn ensure(
 
 /// Deletes all of the project's groups. Their clusters have to be gone.
 pub async fn destroy(names: &Names, aws: &Aws) -> Result<()> {
-    let groups = aws.groups(super::BY_PROJECT, &names.project).await?;
+    let groups = aws.groups(BY_PROJECT, &names.project).await?;
     remove(&groups, aws).await
 }
 
@@ -224,8 +225,8 @@ async fn remove(groups: &[Group], aws: &Aws) -> Result<()> {
     for group in groups {
         aws.delete_group(&group.id).await.map_err(|error| {
             Error::from(error.clone())
-                .left(format!("security group {} ({}) in {}", group.name, group.id, aws.region))
-                .next("end what uses it (aws ec2 describe-network-interfaces --filters Name=group-id,Values=ID), then: fruitctl down")
+                .leftover(format!("security group {} ({}) in {}", group.name, group.id, aws.region))
+                .help("end what uses it (aws ec2 describe-network-interfaces --filters Name=group-id,Values=ID), then: fruitctl down")
         })?;
     }
     Ok(())

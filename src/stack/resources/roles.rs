@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Change, Names, PROJECT, Resource, bucket};
+use super::bucket;
 use crate::aws::Aws;
 use crate::aws::iam::{Profile, Role};
+use crate::aws::s3_uri::S3Uri;
 use crate::bundle;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::stack::change::{Change, Resource};
+use crate::stack::names::{Names, PROJECT};
 
 /// What a role should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,14 +57,17 @@ impl Spec {
         let mut document = render(bundle::NODE_ROLE, names, &[("bucket", &bucket.name)]);
         let statements = document["Statement"].as_array_mut().expect("the template has statements");
         // Input and output may lie in buckets of their own.
-        if let Some((other, prefix)) = config.job.input.as_deref().and_then(s3_place) {
+        if let Some(S3Uri { bucket: other, key: prefix }) = config.job.input.as_deref().and_then(S3Uri::parse)
+        {
             statements.extend(access(&other, &prefix, "Input", &["s3:GetObject"]));
         }
-        if let Some((other, prefix)) = config.job.output.as_deref().and_then(s3_place) {
+        if let Some(S3Uri { bucket: other, key: prefix }) =
+            config.job.output.as_deref().and_then(S3Uri::parse)
+        {
             let actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
             statements.extend(access(&other, &prefix, "Output", &actions));
         }
-        if let Some((other, key)) = config.job.model.as_deref().and_then(s3_place) {
+        if let Some(S3Uri { bucket: other, key }) = config.job.model.as_deref().and_then(S3Uri::parse) {
             statements.push(json!({
                 "Sid": "Model", "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}"),
             }));
@@ -89,13 +95,6 @@ impl Spec {
 
 fn node_role(names: &Names, config: &Config) -> String {
     config.roles.node.clone().unwrap_or_else(|| names.node_role())
-}
-
-/// Bucket and prefix of an S3 URI.
-pub fn s3_place(uri: &str) -> Option<(String, String)> {
-    let (bucket, prefix) =
-        uri.strip_prefix("s3://")?.split_once('/').unwrap_or((uri.strip_prefix("s3://")?, ""));
-    Some((bucket.to_owned(), prefix.trim_matches('/').to_owned()))
 }
 
 /// What is allowed below a prefix, and to list it.
@@ -151,7 +150,7 @@ pub async fn observe(names: &Names, spec: &Spec, aws: &Aws) -> Result<Observed> 
                 "there is no {what} {}, which [roles] of fruitctl.toml names",
                 spec.name
             ))
-            .next("make it, or leave [roles] out: then fruitctl makes roles"));
+            .help("make it, or leave [roles] out: then fruitctl makes roles"));
         }
     } else {
         if let Some(role) = role.as_ref().filter(|role| !names.owns(&role.tags)) {
@@ -256,7 +255,7 @@ pub async fn destroy(names: &Names, name: &str, aws: &Aws) -> Result<()> {
     if role.is_some_and(|role| names.owns(&role.tags)) {
         aws.delete_role(name).await.map_err(|error| {
             let kind = if error.kind() == Kind::Refused { Kind::LeftBehind } else { error.kind() };
-            Error::new(kind, error.to_string()).left(format!("role {name}")).next("fruitctl down")
+            Error::new(kind, error.to_string()).leftover(format!("role {name}")).help("fruitctl down")
         })?;
     }
     Ok(())
@@ -264,8 +263,8 @@ pub async fn destroy(names: &Names, name: &str, aws: &Aws) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Action;
     use super::*;
+    use crate::stack::change::Action;
 
     fn names() -> Names {
         Names { project: "fruits".into(), region: "eu-west-3".into(), account: "123456789012".into() }

@@ -6,9 +6,11 @@
 
 use serde_json::json;
 
-use super::{Change, Names, Resource, scripts};
 use crate::aws::Aws;
 use crate::error::Result;
+use crate::hash::sha256;
+use crate::stack::change::{Change, Resource};
+use crate::stack::names::Names;
 
 /// What it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Spec {
 }
 
 fn name(names: &Names, json: &str) -> String {
-    format!("{}{}", names.prefix(), &scripts::sha256(json.as_bytes())[..16])
+    format!("{}{}", names.prefix(), &sha256(json.as_bytes())[..16])
 }
 
 /// Whether a security configuration of this name and content is this project's.

@@ -1,0 +1,97 @@
+//! A run on a cluster, for the commands that start one: what is asked for, and what came of it.
+
+use fruitjob_interface::event::JsonLines;
+use fruitjob_interface::{Event, Observer};
+
+use super::{block_on, claim, connect};
+use crate::cancel::Cancel;
+use crate::cli::ClusterArgs;
+use crate::config::Config;
+use crate::error::Result;
+use crate::run::request::{new_id, places};
+use crate::run::summary::Summary;
+use crate::run::{ClusterRun, Finished, Outcome, Request};
+use crate::stack::Spec;
+use crate::ui;
+use crate::ui::cluster_run::ClusterRunReporter;
+
+/// Runs the configured job on a cluster. What it names, the nodes' role will allow.
+pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<()> {
+    ui::stamp_lines();
+    let mut summary = Summary::new(new_id());
+    let result = block_on(async |cancel: &Cancel| execute(config, flags, json, &mut summary, cancel).await);
+    summary.end(&result);
+    if json && let Err(error) = &result {
+        JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
+    }
+    // A run's own failure is what has to be told.
+    result.and(ui::summary::publish(&summary, Some(&flags.download)))
+}
+
+/// Runs it, and notes in `summary` what there is to say.
+async fn execute(
+    config: &Config,
+    flags: &ClusterArgs,
+    json: bool,
+    summary: &mut Summary,
+    cancel: &Cancel,
+) -> Result<()> {
+    let (aws, _) = connect(config).await?;
+    let spec = Spec::resolve(config, &aws).await?;
+    let request = Request {
+        id: summary.id.clone(),
+        job: places(config.job.clone(), &spec.bucket.name)?,
+        preprocessing: config.preprocessing.clone(),
+        executable: flags.executable.clone(),
+        keep: flags.keep,
+        one_shot: flags.one_shot,
+        if_changed: flags.if_changed,
+        no_ssh: flags.no_ssh,
+        max_seconds: flags.max_duration,
+        max_cost: flags.max_cost,
+        download: flags.download.clone(),
+    };
+    (summary.input, summary.output) = (request.job.input.clone(), request.job.output.clone());
+    let run = ClusterRun {
+        config,
+        spec: &spec,
+        request: &request,
+        aws: &aws,
+        claim: &claim(&aws, &spec.bucket.name, "run", &flags.lock, cancel),
+        reporter: &ClusterRunReporter::new(json),
+    };
+    match run.run(summary).await? {
+        Outcome::Unchanged(last) => {
+            summary.results_of = Some(last.id.clone());
+            if json {
+                JsonLines.event(&Event::Unchanged { run: last.id, ended: last.ended });
+            } else {
+                ui::say(&format!(
+                    "nothing has changed in {} since run {}: its results stand, and no cluster was started",
+                    last.input, last.id
+                ));
+            }
+        }
+        Outcome::Finished(finished) => show(*finished, &request, json),
+    }
+    Ok(())
+}
+
+fn show(finished: Finished, request: &Request, json: bool) {
+    let Finished { record, output, dollars, planned, left } = finished;
+    if json {
+        if let Some(record) = record {
+            JsonLines.event(&Event::Finished { run: Box::new(record) });
+        }
+        return;
+    }
+    if let Some(record) = &record {
+        let output = output.trim_end_matches('/');
+        let report = request.download.join("report.html");
+        ui::summary::record(record, &|name| {
+            if name == "report.html" { report.display().to_string() } else { format!("{output}/{name}") }
+        });
+    }
+    let cost = dollars.map_or("unknown".to_owned(), |d| format!("${d:.2}"));
+    ui::say(&format!("cost      {cost} (planned: {planned} an hour)\n{left}"));
+}

@@ -1,0 +1,316 @@
+//! A call that did not work: AWS's code, status and message, and what they mean. Nowhere else is AWS's text looked at.
+
+use std::fmt;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use super::retry;
+use crate::error::{Error, Kind};
+
+/// A call that did not work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiError {
+    /// `service:Action`.
+    pub action: &'static str,
+    /// What it was about.
+    pub on: String,
+    /// AWS's code; empty where there was no answer, or none that could be read.
+    pub code: String,
+    /// AWS's message, or the transport's.
+    pub message: String,
+    /// The HTTP status of the answer.
+    pub status: Option<u16>,
+    /// The region of a bucket that is elsewhere.
+    pub bucket_region: Option<String>,
+}
+
+impl ApiError {
+    /// Whether AWS may have done what was asked: there was no answer, or one that says that it broke down.
+    pub fn is_lost(&self) -> bool {
+        self.status.is_none_or(|status| status >= 500) && !self.is_credentials() && !retry::is_throttle(self)
+    }
+
+    /// Whether the code is one of these.
+    pub fn is(&self, codes: &[&str]) -> bool {
+        codes.contains(&self.code.as_str())
+    }
+
+    /// The action that is not allowed: AWS names it where it is another than the call's, such as iam:PassRole.
+    fn denied_action(&self) -> &str {
+        let named = self.message.split("not authorized to perform: ").nth(1);
+        named.and_then(|rest| rest.split_whitespace().next()).unwrap_or(self.action)
+    }
+
+    /// What AWS means, where its code stands for several things.
+    pub fn reason(&self) -> Option<Reason> {
+        let row = REASONS.iter().find(|row| {
+            row.actions.contains(&self.action) && row.code == self.code && self.message.contains(row.text)
+        });
+        row.map(|row| row.reason)
+    }
+
+    /// Whether there are no credentials: nothing can be asked at all.
+    pub fn is_credentials(&self) -> bool {
+        self.code == NO_CREDENTIALS
+    }
+
+    /// Who has to act.
+    pub fn kind(&self) -> Kind {
+        if self.is_credentials() || self.is(DENIED) || self.status == Some(403) {
+            Kind::Denied
+        } else if self.is_lost() {
+            Kind::TimedOut
+        } else {
+            Kind::Refused
+        }
+    }
+}
+
+const NO_CREDENTIALS: &str = "NoCredentials";
+
+/// Codes that say that credentials or permission are missing.
+const DENIED: &[&str] = &[
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "RequestTimeTooSkewed",
+    "RequestExpired",
+];
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} on {} failed: ", self.action, self.on)?;
+        match (self.code.as_str(), self.status) {
+            (NO_CREDENTIALS, _) => f.write_str("there are no AWS credentials"),
+            ("", Some(status)) => write!(f, "HTTP {status}: {}", self.message),
+            ("", None) => write!(f, "no answer: {}", self.message),
+            (code, _) => write!(f, "{code}: {}", self.message),
+        }
+    }
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        let next = match error.code.as_str() {
+            NO_CREDENTIALS => {
+                "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml"
+                    .to_owned()
+            }
+            "RequestTimeTooSkewed" => "set this machine's clock, then the same command".into(),
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+                "log in again ('aws sso login'), then the same command: it goes on from here".into()
+            }
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
+            _ if error.kind() == Kind::Denied => {
+                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.denied_action())
+            }
+            "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "LimitExceeded" => {
+                "ask for a higher quota: https://console.aws.amazon.com/servicequotas/home".into()
+            }
+            _ if error.kind() == Kind::TimedOut => {
+                "check the network, then the same command: it goes on from what is there".into()
+            }
+            _ => "fruitctl doctor".into(),
+        };
+        Error::new(error.kind(), error.to_string()).help(next)
+    }
+}
+
+/// What AWS means, where one code stands for several things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// There is something of this name already.
+    AlreadyThere,
+    /// There is nothing of this name or id.
+    NotThere,
+    /// The cluster has ended or is ending: it takes no more steps.
+    ClusterEnding,
+    /// The instance profile is not there, has no role, or may not be handed on.
+    InstanceProfile,
+    /// The service role is not there, or may not be assumed by EMR.
+    ServiceRole,
+    /// There is no such release.
+    Release,
+    /// The release does not run on this instance type.
+    InstanceType,
+}
+
+/// How a reason is told by: the calls, AWS's code, and what its message holds.
+struct Row {
+    actions: &'static [&'static str],
+    code: &'static str,
+    text: &'static str,
+    reason: Reason,
+}
+
+const RUN: &[&str] = &["elasticmapreduce:RunJobFlow"];
+
+/// EMR has two codes for nearly everything that it refuses; the rest is in its message.
+/// Sources: <https://docs.aws.amazon.com/emr/latest/APIReference/CommonErrors.html>; the messages of RunJobFlow as in
+/// terraform-provider-aws, internal/service/emr/cluster.go (what it tries again), of DescribeCluster, DescribeStep and
+/// DeleteSecurityConfiguration as in its find.go and security_configuration.go; of AddJobFlowSteps as in Yelp's mrjob,
+/// mrjob/emr.py.
+const REASONS: &[Row] = &[
+    Row {
+        actions: &["elasticmapreduce:CreateSecurityConfiguration"],
+        code: "InvalidRequestException",
+        text: "already exists",
+        reason: Reason::AlreadyThere,
+    },
+    Row {
+        actions: &["elasticmapreduce:DeleteSecurityConfiguration"],
+        code: "InvalidRequestException",
+        text: "does not exist",
+        reason: Reason::NotThere,
+    },
+    Row {
+        actions: &["elasticmapreduce:DescribeCluster", "elasticmapreduce:DescribeStep"],
+        code: "InvalidRequestException",
+        text: "is not valid",
+        reason: Reason::NotThere,
+    },
+    Row {
+        actions: &["elasticmapreduce:AddJobFlowSteps"],
+        code: "ValidationException",
+        text: "may not be modified",
+        reason: Reason::ClusterEnding,
+    },
+    Row {
+        actions: RUN,
+        code: "ValidationException",
+        text: "Invalid InstanceProfile",
+        reason: Reason::InstanceProfile,
+    },
+    Row {
+        actions: RUN,
+        code: "AccessDeniedException",
+        text: "Failed to authorize instance profile",
+        reason: Reason::InstanceProfile,
+    },
+    Row {
+        actions: RUN,
+        code: "ValidationException",
+        text: "Failed to authorize instance profile",
+        reason: Reason::InstanceProfile,
+    },
+    Row { actions: RUN, code: "ValidationException", text: "ServiceRole", reason: Reason::ServiceRole },
+    Row { actions: RUN, code: "ValidationException", text: "release label", reason: Reason::Release },
+    Row { actions: RUN, code: "ValidationException", text: "Instance type", reason: Reason::InstanceType },
+];
+
+/// The SDK's error as ours.
+pub(super) fn describe<E>(action: &'static str, on: &str, error: &SdkError<E, HttpResponse>) -> ApiError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let raw = error.raw_response();
+    let status = raw.map(|response| response.status().as_u16());
+    let bucket_region = raw.and_then(|r| r.headers().get("x-amz-bucket-region")).map(str::to_owned);
+    let (code, message) = match error.as_service_error() {
+        Some(service) => {
+            (service.code().unwrap_or_default(), service.message().unwrap_or_default().to_owned())
+        }
+        None => {
+            // The reason lies deep; only its last part is of use to people.
+            let text = DisplayErrorContext(error).to_string();
+            let code = if text.contains("redential") && status.is_none() { NO_CREDENTIALS } else { "" };
+            (code, text.split(" (").next().unwrap_or(&text).replace('\n', " "))
+        }
+    };
+    ApiError { action, on: on.to_owned(), code: code.to_owned(), message, status, bucket_region }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(action: &'static str, code: &str, message: &str, status: Option<u16>) -> ApiError {
+        let (code, message) = (code.to_owned(), message.to_owned());
+        ApiError { action, on: "it".into(), code, message, status, bucket_region: None }
+    }
+
+    #[test]
+    fn one_code_has_several_reasons() {
+        let run = "elasticmapreduce:RunJobFlow";
+        for (action, code, message, reason) in [
+            (run, "ValidationException", "Invalid InstanceProfile: fruits.", Some(Reason::InstanceProfile)),
+            (run, "ValidationException", "ServiceRole is not valid", Some(Reason::ServiceRole)),
+            (run, "ValidationException", "The supplied release label is invalid", Some(Reason::Release)),
+            (
+                run,
+                "ValidationException",
+                "Instance type 'm1.big' is not supported",
+                Some(Reason::InstanceType),
+            ),
+            (run, "ThrottlingException", "ServiceRole", None),
+            ("iam:CreateRole", "ValidationException", "ServiceRole", None),
+            (
+                "elasticmapreduce:AddJobFlowSteps",
+                "ValidationException",
+                "A job flow that is shutting down, terminating, or finished may not be modified.",
+                Some(Reason::ClusterEnding),
+            ),
+            (
+                "elasticmapreduce:DescribeCluster",
+                "InvalidRequestException",
+                "Cluster id 'j-1' is not valid.",
+                Some(Reason::NotThere),
+            ),
+        ] {
+            assert_eq!(error(action, code, message, Some(400)).reason(), reason, "{action} {message}");
+        }
+    }
+
+    #[test]
+    fn who_has_to_act() {
+        for (code, status, kind, lost) in [
+            ("AccessDenied", Some(403), Kind::Denied, false),
+            ("Odd", Some(403), Kind::Denied, false),
+            ("ExpiredToken", Some(400), Kind::Denied, false),
+            (NO_CREDENTIALS, None, Kind::Denied, false),
+            ("ValidationException", Some(400), Kind::Refused, false),
+            ("", None, Kind::TimedOut, true),
+            ("InternalError", Some(500), Kind::TimedOut, true),
+            ("SlowDown", Some(503), Kind::Refused, false),
+        ] {
+            let error = error("s3:PutObject", code, "", status);
+            assert_eq!((error.kind(), error.is_lost()), (kind, lost), "{code} {status:?}");
+        }
+    }
+
+    #[test]
+    fn the_action_that_is_not_allowed_may_be_another() {
+        let message = "User: arn:aws:iam::1:user/a is not authorized to perform: iam:PassRole on resource: x";
+        let denied =
+            Error::from(error("elasticmapreduce:RunJobFlow", "AccessDeniedException", message, Some(400)));
+        assert!(denied.help.unwrap().starts_with("allow iam:PassRole;"));
+        let denied = Error::from(error("s3:GetObject", "AccessDenied", "Access Denied", Some(403)));
+        assert!(denied.help.unwrap().starts_with("allow s3:GetObject;"));
+    }
+
+    #[test]
+    fn an_error_says_what_failed_on_what() {
+        for (code, status, words) in [
+            ("NoSuchBucket", Some(404), "s3:GetObject on it failed: NoSuchBucket: gone"),
+            ("", Some(502), "s3:GetObject on it failed: HTTP 502: gone"),
+            ("", None, "s3:GetObject on it failed: no answer: gone"),
+            (NO_CREDENTIALS, None, "s3:GetObject on it failed: there are no AWS credentials"),
+        ] {
+            assert_eq!(error("s3:GetObject", code, "gone", status).to_string(), words);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Values on the command line: what each may be, and what it is then.
+
+/// A name that stands in a policy: nothing in it may match more than itself.
+fn plain(text: &str, also: &[u8], what: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || also.contains(&b);
+    if !text.is_empty() && text.bytes().all(good) { Ok(text.to_owned()) } else { Err(format!("no {what}")) }
+}
+
+pub fn account(text: &str) -> Result<String, String> {
+    let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    if good { Ok(text.to_owned()) } else { Err("an account's number has twelve digits".into()) }
+}
+
+pub fn branch(text: &str) -> Result<String, String> {
+    plain(text, b"._-/", "branch")
+}
+
+pub fn host(text: &str) -> Result<String, String> {
+    plain(text, b".-", "host")
+}
+
+pub fn repository(text: &str) -> Result<String, String> {
+    let whole = text.split('/').count() >= 2 && text.split('/').all(|part| !part.is_empty());
+    plain(text, b"._-/", "repository").ok().filter(|_| whole).ok_or_else(|| "it is named OWNER/NAME".into())
+}
+
+/// `90s`, `45m`, `2h`: seconds.
+pub fn duration(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let number: u64 = number.parse().map_err(|_| format!("'{text}' is no time like 90s, 45m or 2h"))?;
+    match unit {
+        "s" | "" => Ok(number),
+        "m" => Ok(number * 60),
+        "h" => Ok(number * 3600),
+        _ => Err(format!("'{text}' is no time like 90s, 45m or 2h")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_widen_a_policy() {
+        for bad in ["", "name", "owner/", "owner/*", "owner/a:ref", "owner/${x}"] {
+            assert!(repository(bad).is_err(), "{bad}");
+        }
+        assert!(repository("our-team/nightly.jobs").is_ok() && repository("group/sub/project").is_ok());
+        assert!(
+            branch("release/1.x").is_ok() && branch("*").is_err() && host("gitlab.example.org:8").is_err()
+        );
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_or_is_seconds() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("45m", 2700), ("2h", 7200), ("0s", 0)] {
+            assert_eq!(duration(text), Ok(seconds), "{text}");
+        }
+        for bad in ["", "s", "-1s", "1.5h", "2 h", "1d", "9hours"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_account_has_twelve_digits() {
+        assert!(account("123456789012").is_ok());
+        for bad in ["", "12345678901", "1234567890123", "12345678901x"] {
+            assert!(account(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The end of a run: why it failed if it did, its step and cluster ended, its results checked, what it has cost.
+
+use super::Reporter;
+use super::follow::Ended;
+use super::follow::transcript::StepOutput;
+use crate::aws::Aws;
+use crate::aws::emr::StepState;
+use crate::cost::Prices;
+use crate::error::{Error, Kind, Result};
+use crate::stack::{Spec, cluster};
+use crate::{explain, logs};
+
+/// Whether the step worked; if not, why.
+pub async fn verdict(spec: &Spec, ended: &Ended, said: StepOutput, aws: &Aws) -> Result<()> {
+    if ended.step.state == StepState::Completed {
+        return Ok(());
+    }
+    let logs = logs::step_logs(&spec.bucket.name, &ended.cluster.id, &ended.step.id);
+    let stderr: Vec<String> = said.stderr.into();
+    Err(explain::step(&ended.step, &ended.cluster, said.failure, &stderr, &logs, aws).await)
+}
+
+/// How step and cluster are to be ended.
+pub struct Ending<'a> {
+    /// The cluster; empty if there is none.
+    pub cluster: &'a str,
+    /// The step; empty if it is not known.
+    pub step: &'a str,
+    /// The step still runs, or may.
+    pub cancel: bool,
+    /// Leave the cluster.
+    pub keep: bool,
+    /// Do not wait until the cluster has ended.
+    pub hasty: bool,
+}
+
+impl Ending<'_> {
+    /// Ends them; what is left, in a sentence.
+    ///
+    /// # Errors
+    /// [`Kind::LeftBehind`], with the cluster that costs money.
+    pub async fn carry_out(&self, aws: &Aws, reporter: &dyn Reporter) -> Result<String> {
+        let Ending { cluster: id, step, cancel, keep, hasty } = *self;
+        let left = |e: Error| {
+            Error { kind: Kind::LeftBehind, ..e }
+                .leftover(format!("cluster {id} in {}, which costs money every hour", aws.region))
+                .help("fruitctl down")
+        };
+        if id.is_empty() {
+            return Ok("no cluster was started".into());
+        }
+        if cancel && !step.is_empty() {
+            // What cannot be cancelled ends with its cluster.
+            let _ = aws.cancel_step(id, step).await;
+        }
+        if keep {
+            return Ok(format!("cluster {id} is kept; fruitctl down ends it"));
+        }
+        let Some(found) = aws.describe_cluster(id).await.map_err(|e| left(e.into()))? else {
+            return Ok(String::new());
+        };
+        cluster::terminate(&found, aws).await.map_err(left)?;
+        if !hasty {
+            let title = format!("cluster {id}");
+            cluster::wait_ended(&[id.to_owned()], aws, &|_, state| reporter.state(&title, &state.in_words()))
+                .await?;
+            reporter.clear();
+            reporter.done(&format!("{title} has ended"));
+            return Ok(format!("cluster {id} has ended"));
+        }
+        Ok(format!("cluster {id} is ending"))
+    }
+}
+
+/// What the cluster's instances have cost, where all prices are known.
+pub async fn dollars(id: &str, spec: &Spec, prices: &Prices, aws: &Aws) -> Option<f64> {
+    let gb = spec.cluster.root_gb + spec.cluster.workforce.iter().filter_map(|w| w.ebs_gb).max().unwrap_or(0);
+    let instances = aws.instances(id).await.ok()?;
+    let (dollars, unknown) = prices.so_far(&aws.region, &instances, gb);
+    unknown.is_empty().then_some(dollars)
+}

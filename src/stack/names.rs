@@ -1,0 +1,87 @@
+//! Names and tags: functions of project, account and region, so that what was made is found again without a record.
+
+use crate::aws::{Aws, Tags};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+
+/// The tag that says whose a thing is; its value is the project.
+pub const PROJECT: &str = "fruitctl:project";
+/// EC2's filter for what has that tag.
+pub const BY_PROJECT: &str = "tag:fruitctl:project";
+/// The tag of a cluster that says when `fruitctl sweep` may end it, as RFC 3339.
+pub const DEADLINE: &str = "fruitctl:deadline";
+/// The tag of a cluster that was made for one run alone: the run's id.
+pub const RUN: &str = "fruitctl:run";
+/// The tag of a cluster that says who started it.
+pub const OWNER: &str = "fruitctl:owner";
+
+/// The names of all that a project has, and its mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The project.
+    pub project: String,
+    /// The region.
+    pub region: String,
+    /// The account.
+    pub account: String,
+}
+
+impl Names {
+    /// Those of a project here.
+    pub fn new(config: &Config, aws: &Aws) -> Result<Names> {
+        let project = Names::project(config)?;
+        Ok(Names { project, region: aws.region.clone(), account: aws.account.clone() })
+    }
+
+    /// The configured project.
+    pub fn project(config: &Config) -> Result<String> {
+        config.project.clone().ok_or_else(|| {
+            Error::usage("no project: all that is made in AWS carries its name")
+                .help("set project at the top of fruitctl.toml, or write one: fruitctl init --target emr")
+        })
+    }
+
+    /// The bucket's name where none is configured; names of buckets are the world's.
+    pub fn bucket(&self) -> String {
+        format!("fruitctl-{}-{}-{}", self.project, self.account, self.region)
+    }
+
+    /// EMR's role. IAM knows no regions, so the region is in the name.
+    pub fn service_role(&self) -> String {
+        format!("fruitctl-{}-{}-service", self.project, self.region)
+    }
+
+    /// The nodes' role and instance profile: EMR wants one name for both.
+    pub fn node_role(&self) -> String {
+        format!("fruitctl-{}-{}-node", self.project, self.region)
+    }
+
+    /// What names of this project's security groups, key pairs, security configurations and clusters begin with.
+    pub fn prefix(&self) -> String {
+        format!("fruitctl-{}-", self.project)
+    }
+
+    /// The mark of what is ours.
+    pub fn tags(&self) -> Tags {
+        Tags::from([(PROJECT.to_owned(), self.project.clone())])
+    }
+
+    /// Whether something with these tags is ours.
+    pub fn owns(&self, tags: &Tags) -> bool {
+        tags.get(PROJECT) == Some(&self.project)
+    }
+
+    /// The refusal to touch something that has our name and not our tag.
+    pub fn foreign(&self, what: &str, name: &str, tags: &Tags) -> Error {
+        let whose = match tags.get(PROJECT) {
+            Some(other) => format!("belongs to the project '{other}'"),
+            None => format!("is not ours: it has no tag {PROJECT}"),
+        };
+        Error::new(Kind::Refused, format!("{what} {name} exists and {whose}; it was not touched")).help(
+            format!(
+                "choose another project or name in fruitctl.toml; or, if it is ours, tag it {PROJECT}={}",
+                self.project
+            ),
+        )
+    }
+}

@@ -1,0 +1,74 @@
+//! What should exist: `fruitctl.toml`, with what has to be looked up once.
+
+use super::names::Names;
+use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, security_configuration};
+use crate::aws::Aws;
+use crate::config::{Config, SshCidr};
+use crate::error::Result;
+
+/// What should exist.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Names and mark.
+    pub names: Names,
+    /// The bucket.
+    pub bucket: bucket::Spec,
+    /// EMR's role.
+    pub service_role: roles::Spec,
+    /// The nodes' role and profile.
+    pub node_role: roles::Spec,
+    /// Who may log in, if anybody.
+    pub key_pair: Option<key_pair::Spec>,
+    /// Security groups.
+    pub network: network::Spec,
+    /// IMDSv2.
+    pub security_configuration: security_configuration::Spec,
+    /// Bootstrap actions.
+    pub bootstrap: Vec<bootstrap::Script>,
+    /// The cluster.
+    pub cluster: cluster::Spec,
+}
+
+impl Spec {
+    /// From the configuration, and from what has to be looked up: the account, subnets, the caller's address, the
+    /// key on this machine, the scripts.
+    pub async fn resolve(config: &Config, aws: &Aws) -> Result<Spec> {
+        let names = Names::new(config, aws)?;
+        let bucket = bucket::Spec::new(&names, &config.bucket);
+        let bootstrap = bootstrap::read(&config.cluster.bootstrap, &bucket.name, &aws.region)?;
+        // A key for a closed door would be left by every CI job, for each is another machine.
+        let closed = config.network.ssh_cidr == SshCidr::Closed;
+        let key_pair = if closed { None } else { Some(key_pair::Spec::resolve(&names, &config.key)?) };
+        let network = network::Spec::resolve(&names, &config.network, aws).await?;
+        let service_role = roles::Spec::service(&names, config);
+        let node_role = roles::Spec::node(&names, config, &bucket);
+        let security_configuration = security_configuration::Spec::new(&names);
+        let cluster = cluster::Spec::new(&config.cluster)?;
+        Ok(Spec {
+            names,
+            bucket,
+            service_role,
+            node_role,
+            key_pair,
+            network,
+            security_configuration,
+            bootstrap,
+            cluster,
+        })
+    }
+
+    /// The cluster, with what it stands on.
+    pub fn wanted_cluster(&self) -> cluster::Wanted<'_> {
+        cluster::Wanted {
+            names: &self.names,
+            bucket: &self.bucket.name,
+            service_role: &self.service_role.name,
+            node_role: &self.node_role.name,
+            key_pair: self.key_pair.as_ref().map(|pair| pair.name.as_str()),
+            network: &self.network,
+            security_configuration: &self.security_configuration.name,
+            bootstrap: &self.bootstrap,
+            cluster: &self.cluster,
+        }
+    }
+}
