@@ -3,7 +3,7 @@
     bench/run [--rounds N] [inference] [int8] [job] [builtin] [threads] [pca]      all parts, where none is named
 
 Prints a table a part: the median, the range, and how many times fruitjob's that is. What a quantity is, and what
-the figures mean: docs/performance.md.
+the figures mean: docs/explanation/performance.md.
 """
 
 import argparse
