@@ -11,7 +11,12 @@ from conftest import BIN, ROOT
 from emulator import Emulator
 from stack import Project
 
-PIECES = re.findall(r"## ([^\n]+)\n(?:(?!\n## ).)*?```toml\n(.*?)```", (ROOT / "docs" / "howto.md").read_text(), re.S)
+PIECES = [
+    piece
+    for page in sorted((ROOT / "docs" / "howto").glob("*.md"))
+    for piece in re.findall(r"#+ ([^\n]+)\n(?:(?!\n#).)*?```toml\n(.*?)```", page.read_text(), re.S)
+]
+PAGES = [ROOT / name for name in subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ def test_the_piece_is_planned(aws, tmp_path, title, piece):
 
 def test_the_tutorial_runs(tmp_path):
     """Its commands, one after another, in one shell and an empty folder."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.S)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "tutorial" / "first-run.md").read_text(), re.S)
     *blocks, clear = blocks
     path = os.pathsep.join([str(BIN), str(Path(sys.executable).parent), os.environ["PATH"]])
 
@@ -49,6 +54,97 @@ def test_the_tutorial_runs(tmp_path):
         assert words in said, f"{words}\n{said}"
     sh(clear)
     assert not any(tmp_path.iterdir())
+
+
+def prose(page):
+    """Its text without what is code."""
+    text = re.sub(r"^ *(```|~~~).*?^ *\1 *$", "", page.read_text(), flags=re.S | re.M)
+    return re.sub(r"`[^`]*`", "", text)
+
+
+def anchors(page):
+    """Names of its headings, as GitHub makes them."""
+    names, text = set(), re.sub(r"^ *(```|~~~).*?^ *\1 *$", "", page.read_text(), flags=re.S | re.M)
+    for heading in re.findall(r"^#+ +(.+?) *$", text, re.M):
+        name = re.sub(r"[^\w -]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)).lower().replace(" ", "-")
+        again = 0
+        while (unique := f"{name}-{again}" if again else name) in names:
+            again += 1
+        names.add(unique)
+    return names
+
+
+def links(page):
+    """Files that it links to, and the anchors in them."""
+    for target in re.findall(r"\[[^]]*\]\(([^)\s]+)\)", prose(page)):
+        if not re.match(r"[a-z]+:", target):
+            path, _, anchor = target.partition("#")
+            yield target, (page.parent / path).resolve() if path else page, anchor
+
+
+def test_links_lead_somewhere():
+    dead = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target, path, anchor in links(page)
+        if not path.exists() or (anchor and anchor not in anchors(path))
+    ]
+    assert not dead, "\n".join(dead)
+
+
+def test_each_page_of_the_docs_is_linked():
+    found = {path for page in PAGES for _, path, _ in links(page) if path != page}
+    lost = [str(page.relative_to(ROOT)) for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in found]
+    assert not lost, lost
+
+
+def test_lines_are_not_too_long():
+    """At most 100 columns. Rows of tables cannot be broken; a README has none that are longer."""
+    readmes = {ROOT / "README.md", ROOT / "README.fr.md"}
+    long = [
+        f"{page.relative_to(ROOT)}:{number}: {len(line)}"
+        for page in PAGES
+        for number, line in enumerate(page.read_text().splitlines(), 1)
+        if len(line) > 100 and (page in readmes or not line.startswith("|"))
+    ]
+    assert not long, "\n".join(long)
+    for readme in readmes:
+        assert len(readme.read_text().splitlines()) <= 170, readme
+
+
+def code(page):
+    """Lines of its blocks of code: indented ones, and what is typed into a shell."""
+    fence = None
+    for line in page.read_text().splitlines():
+        if mark := re.match(r" *```(\w*)", line):
+            fence = None if fence is not None else mark[1]
+        elif fence in ("sh", "console") or (fence is None and line.startswith("    ")):
+            yield line
+
+
+def test_commands_in_the_docs_exist():
+    """Each 'fruitctl COMMAND --flag' is one that --help knows."""
+    known, wrong = {}, []
+    for page in PAGES:
+        for line in [*code(page), *re.findall(r"`(fruitctl [^`\n]+)`", page.read_text())]:
+            # Without comments, and up to another command.
+            line = re.split(r"\s#|\s[|>&;]|\s--\s", line.removeprefix("$ "))[0]
+            for name, rest in re.findall(r"(?:^|\s)fruitctl ([a-z]+)(.*)", line):
+                if name not in known:
+                    done = subprocess.run([BIN / "fruitctl", name, "--help"], capture_output=True, text=True)
+                    known[name] = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", done.stdout)) if done.returncode == 0 else None
+                if known[name] is None or set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", rest)) - known[name]:
+                    wrong.append(f"{page.relative_to(ROOT)}: {line}")
+    assert len(known) > 15 and not wrong, "\n".join(wrong)
+
+
+def test_all_build_with_one_toolchain():
+    """The compiler of a clone is that of releases, and not older than the oldest that Cargo.toml promises."""
+    pinned = re.search(r'^channel = "(.*)"', (ROOT / "rust-toolchain.toml").read_text(), re.M)[1]
+    released = re.search(r'RUSTUP_TOOLCHAIN: "(.*)"', (ROOT / ".github" / "workflows" / "release.yml").read_text())[1]
+    oldest = re.search(r'^rust-version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+    assert pinned == released and [int(x) for x in oldest.split(".")] <= [int(x) for x in pinned.split(".")]
+    assert f"Rust {oldest}" in (ROOT / "README.md").read_text()
 
 
 def test_the_number_of_crates_is_as_the_readme_says():
