@@ -33,7 +33,7 @@ use clap::Parser;
 /// Parses the command line, does what it says, and ends the process with the exit code of a failure.
 pub fn main() {
     let cli = cli::Cli::parse();
-    if let Err(error) = commands::run(&cli) {
+    if let Err(error) = app::logging::init(cli.verbose).and_then(|()| commands::run(&cli)) {
         ui::error(&error);
         ui::github::annotate("error", "fruitctl", &error.to_string());
         std::process::exit(error.kind.exit_code());

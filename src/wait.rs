@@ -1,5 +1,7 @@
 //! The one loop that waits: look, and look again after a while, until it is so or has taken too long.
 
+use tracing::trace;
+
 use crate::clock;
 use crate::error::Result;
 
@@ -27,6 +29,7 @@ impl Every {
 /// The look's.
 pub async fn until<T>(every: Every, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<Option<T>> {
     for n in 0..every.looks {
+        trace!(look = n + 1, of = every.looks, "wait");
         clock::sleep(if n == 0 { every.first } else { every.then }).await;
         if let Some(seen) = look().await? {
             return Ok(Some(seen));

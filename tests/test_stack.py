@@ -404,3 +404,30 @@ def test_policy_without_credentials(tmp_path):
         wide = statement["Resource"] == "*"
         assert not wide or "Condition" in statement, statement
         assert "*" not in statement["Action"] and not any(a.endswith(":*") for a in statement["Action"])
+
+
+def test_events_are_shown_on_request(aws, tmp_path):
+    """Silent by default; with -v what is tried again and taken, with -vv each call. Never a secret."""
+    project = Project(aws, tmp_path, "events")
+    secret = "wJalrXUtnFEMI-a-secret-that-is-printed-nowhere"
+    project.env["AWS_SECRET_ACCESS_KEY"] = secret
+    listing = "elasticmapreduce:ListClusters"
+
+    def status(*flags, **environment):
+        aws.faults[:] = [Fault(listing, "throttle", times=2, key=project.key)]
+        stderr = fruitctl("status", *flags, cwd=project.folder, env=project.env | environment).stderr
+        assert secret not in stderr and "AWS4-HMAC" not in stderr and "Authorization" not in stderr
+        return stderr
+
+    assert status() == ""
+    once = status("-v")
+    assert once.count(f'tried again action="{listing}"') == 2 and 'code="ThrottlingException" status=400' in once, once
+    assert "call action" not in once and "\x1b" not in once
+    assert "call action=\"s3:" in status("-vv") and "call action" in status(FRUITCTL_LOG="debug")
+    lines = status(FRUITCTL_LOG="fruitctl::aws=info").splitlines()
+    assert len(lines) == 2 and all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ +INFO ", line) for line in lines), lines
+    refused = fruitctl("status", cwd=project.folder, env=project.env | {"FRUITCTL_LOG": "hyper=trace"}, code=2).stderr
+    assert "may hold secrets" in refused
+    up = project.run("up", "-v").stderr
+    assert "lock taken" in up and "lock given back" in up
+    project.run("down", "--purge-bucket")

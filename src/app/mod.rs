@@ -6,6 +6,7 @@ pub mod local;
 #[cfg(not(feature = "local"))]
 #[path = "no_local.rs"]
 pub mod local;
+pub mod logging;
 mod settings;
 mod signals;
 mod write;

@@ -24,6 +24,7 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{ConnectorBuilder, tls};
+use tracing::{debug, info};
 
 use crate::clock;
 use crate::config::AwsConfig;
@@ -167,6 +168,7 @@ where
 {
     let start = Instant::now();
     for attempt in 1.. {
+        debug!(action, on, attempt, "call");
         // Boxed: the SDK's futures are large, and callers run many side by side.
         let error = match Box::pin(request()).await {
             Ok(result) => return Ok(result),
@@ -174,9 +176,12 @@ where
         };
         let Some(wait) = retry::wait(&error) else { return Err(error) };
         if attempt >= retry::LEAST && start.elapsed() > clock::paced(wait.total) {
+            info!(action, on, attempt, code = error.code, status = error.status, "given up");
             return Err(error);
         }
-        clock::sleep(wait.before(attempt)).await;
+        let seconds = wait.before(attempt);
+        info!(action, on, attempt, code = error.code, status = error.status, seconds, "tried again");
+        clock::sleep(seconds).await;
     }
     unreachable!("attempts are counted without end")
 }

@@ -41,6 +41,9 @@ pub struct Cli {
     /// The configuration file [default: fruitctl.toml, where there is one]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Say what is done behind the scenes: what is tried again; twice, each call. FRUITCTL_LOG says more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
     #[command(subcommand)]
     pub command: Command,
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ssh2::Session;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, info};
 
 use super::{Target, Trouble, output, quote};
 use crate::clock;
@@ -50,6 +51,7 @@ pub fn follow(
     loop {
         let trouble = match target.connect() {
             Ok(session) => {
+                debug!(host = target.host, path, offset, "tail connected");
                 let (before, since) = (offset, Instant::now());
                 match read(&session, path, &mut offset, control, said) {
                     Ok(()) => {
@@ -69,12 +71,19 @@ pub fn follow(
         };
         let give_up = matches!(trouble, Trouble::WrongHostKey(_))
             || lost_since.get_or_insert_with(Instant::now).elapsed() > clock::paced(PATIENCE);
-        if give_up || control.stop.load(Ordering::SeqCst) {
+        let stopped = control.stop.load(Ordering::SeqCst);
+        info!(host = target.host, path, offset, %trouble, give_up, stopped, "tail interrupted");
+        if give_up || stopped {
             let _ = said.send(Said::Lost(trouble));
             return;
         }
         std::thread::sleep(clock::paced(2.0).max(Duration::from_millis(20)));
     }
+}
+
+/// Milliseconds after which a read without bytes is the moment to look around.
+fn look_around() -> u32 {
+    clock::paced(0.5).as_millis().max(20) as u32
 }
 
 /// Reads over one connection; `Ok` when told to end and all is here.
@@ -89,8 +98,7 @@ fn read(
     let mut channel = session.channel_session()?;
     // Logs are root's on EMR. --retry and -F: it may not be there yet, and may be moved away.
     channel.exec(&format!("exec sudo tail -c +{} -F {path} 2>/dev/null", *offset + 1))?;
-    // A read that times out is the moment to look around.
-    session.set_timeout(500);
+    session.set_timeout(look_around());
     let mut buffer = vec![0; 64 << 10];
     let mut quiet = Instant::now();
     loop {
@@ -111,7 +119,7 @@ fn read(
                 if control.ending.load(Ordering::SeqCst) {
                     session.set_timeout(10_000);
                     let size = output(session, &format!("sudo stat -c %s {path}"))?;
-                    session.set_timeout(500);
+                    session.set_timeout(look_around());
                     if size.trim().parse::<u64>().is_ok_and(|size| size <= *offset) {
                         return Ok(());
                     }
@@ -120,7 +128,7 @@ fn read(
                 if quiet.elapsed() > Duration::from_secs(30) {
                     session.set_timeout(10_000);
                     output(session, "true")?;
-                    session.set_timeout(500);
+                    session.set_timeout(look_around());
                     quiet = Instant::now();
                 }
             }

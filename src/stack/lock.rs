@@ -11,6 +11,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tracing::{debug, info, warn};
 
 use super::resources::bucket::OWN;
 use crate::aws::Aws;
@@ -259,6 +260,7 @@ async fn take(
                 .leftover(format!("s3://{bucket}/{}", name.0))
                 .help("use Amazon S3, or a store with conditional writes"));
             }
+            info!(bucket, lock = name.0, "lock taken");
             return Ok(hold(aws, bucket, name, me, etag));
         }
         if let Some(holder) = other {
@@ -275,6 +277,7 @@ async fn take(
                 )
                 .help("wait and try again (--lock-wait SECONDS); if nobody is at work: fruitctl up --force-unlock"));
             }
+            debug!(bucket, lock = name.0, holder = holder.owner, "lock is held by another");
             waiting(&holder);
         } else if waited >= wait.max(30.0) {
             return Err(Error::new(
@@ -309,10 +312,18 @@ fn hold(aws: &Arc<Aws>, bucket: &str, name: &Name, holder: Holder, mut etag: Str
             tokio::time::sleep(Duration::from_secs(LEASE as u64 / 4)).await;
             renewed.expires = clock::now() + LEASE;
             match write(&task_aws, &task_bucket, &task_name, &renewed, Only::IfMatch(&etag)).await {
-                Ok(Some(new)) => etag = new,
+                Ok(Some(new)) => {
+                    debug!(bucket = task_bucket, lock = task_name.0, "lock renewed");
+                    etag = new;
+                }
                 // Taken from us (--force-unlock), or the bucket is gone: not ours to renew.
-                Ok(None) => return,
-                Err(_) => {}
+                Ok(None) => {
+                    warn!(bucket = task_bucket, lock = task_name.0, "lock lost");
+                    return;
+                }
+                Err(error) => {
+                    info!(bucket = task_bucket, lock = task_name.0, %error, "lock not renewed; it is tried again");
+                }
             }
         }
     });
@@ -326,7 +337,8 @@ impl Lock {
         if let Ok(Some((holder, _))) = read(&self.aws, &self.bucket, &self.name).await
             && holder.id == self.holder.id
         {
-            let _ = self.aws.delete_object(&self.bucket, &self.name.0).await;
+            let released = self.aws.delete_object(&self.bucket, &self.name.0).await.is_ok();
+            info!(bucket = self.bucket, lock = self.name.0, released, "lock given back");
         }
     }
 }

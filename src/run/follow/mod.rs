@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{debug, info};
 
 use feed::{Feed, Sink, Source};
 
@@ -73,6 +74,13 @@ impl Watch<'_> {
         let mut tried_ssh = self.no_ssh;
         let result = loop {
             let (cluster, step) = self.look().await?;
+            debug!(
+                cluster = self.cluster,
+                step = self.step,
+                cluster_state = cluster.status.state.name(),
+                step_state = step.state.name(),
+                "look"
+            );
             (self.state)(cluster.status.state, step.state);
             if !step.has_ended() {
                 if clock::now() >= self.deadline {
@@ -163,8 +171,9 @@ impl Watch<'_> {
                     .help("fruitctl status"));
                 }
                 Err(error) if error.kind == Kind::Denied || failures >= 20 => return Err(error),
-                Err(_) => {
+                Err(error) => {
                     failures += 1;
+                    info!(cluster = self.cluster, failures, %error, "look failed; it is tried again");
                     clock::sleep(POLL).await;
                 }
             }
