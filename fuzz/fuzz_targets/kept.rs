@@ -4,10 +4,10 @@
 
 use std::cell::LazyCell;
 
-use fruitjob::fit::Pca;
-use fruitjob::manifest::Manifest;
+use fruitjob::artifacts::manifest::Manifest;
+use fruitjob::artifacts::{features, pcas};
 use fruitjob::storage::{Location, Output};
-use fruitjob::{RunRecord, features, layout};
+use fruitjob_interface::{RunRecord, layout};
 use libfuzzer_sys::fuzz_target;
 
 struct Place {
@@ -54,7 +54,7 @@ fuzz_target!(|bytes: &[u8]| {
                 for name in ["mean", "components", "spectrum"] {
                     output.put(&format!("pca/{name}.npy"), bytes.clone()).unwrap();
                 }
-                let _ = Pca::load(output, "pca");
+                let _ = pcas::load(output, "pca");
             }
             _ => {
                 let _ = serde_json::from_slice::<RunRecord>(&bytes);

@@ -3,7 +3,8 @@
 
 use std::cell::LazyCell;
 
-use fruitjob::model::{Model, PreprocessingOptions};
+use fruitjob::model::Model;
+use fruitjob_interface::model::PreprocessingOptions;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fruitjob::{Context, Job, Session};
+use fruitjob::{Context, Job, pipeline};
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::PreprocessingOptions;
 use fruitjob_interface::prune::Garbage;
@@ -21,10 +21,14 @@ pub fn run(
     let result = execute(job, preprocessing, Context::new(runtime.handle().clone(), observer));
     // A read that hangs is no reason to wait.
     runtime.shutdown_background();
-    result.map(|session| (session.record, session.job.output))
+    result
 }
 
-fn execute(options: JobOptions, preprocessing: PreprocessingOptions, context: Context) -> Result<Session> {
+fn execute(
+    options: JobOptions,
+    preprocessing: PreprocessingOptions,
+    context: Context,
+) -> Result<(RunRecord, Location)> {
     if options.engine == Some(EngineKind::Spark) {
         return Err(Error::usage("engine spark is a cluster's; this machine's is local")
             .help("set target = \"emr\", or leave engine out; where you have a Spark of your own: fruitjob run --engine spark"));
@@ -39,9 +43,8 @@ fn execute(options: JobOptions, preprocessing: PreprocessingOptions, context: Co
     }
     let job = Job::new(options, preprocessing)?;
     context.stop_on_signals()?;
-    let mut session = Session::open(job, context)?;
-    session.run()?;
-    Ok(session)
+    let output = job.output.clone();
+    Ok((pipeline::run(job, context)?, output))
 }
 
 /// Finds what is of no use in an output, and deletes it unless this is a trial.

@@ -1,7 +1,8 @@
 //! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general|--int8]`. Prints milliseconds of
 //! CPU an image, a line a round; the input is noise.
 
-use fruitjob::model::{Model, Precision};
+use fruitjob::model::Model;
+use fruitjob_interface::model::Precision;
 
 fn main() {
     let (flags, args): (Vec<String>, Vec<String>) =

@@ -1,9 +1,6 @@
-//! What a store says when it fails, as an [`Error`]; and others' panics.
+//! What a store says when it fails, as an [`Error`].
 
-use std::cell::Cell;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
 
 use fruitjob_interface::error::is_full;
 pub use fruitjob_interface::error::{Error, Result, explain_io};
@@ -68,42 +65,4 @@ fn find_io<'a>(err: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Err
         next = err.source();
     }
     None
-}
-
-/// Calls what may panic on bytes that somebody else wrote: others' decoders and compilers. The panic is an error, its
-/// message, and is not printed.
-pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    thread_local! {
-        static QUIET: Cell<bool> = const { Cell::new(false) };
-    }
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(call));
-    QUIET.set(false);
-    result.map_err(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
-        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panics".into())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_of_others_is_an_error() {
-        assert_eq!(caught(|| 1), Ok(1));
-        assert_eq!(
-            caught(|| Vec::<u8>::new()[0]),
-            Err("index out of bounds: the len is 0 but the index is 0".into())
-        );
-    }
 }

@@ -2,12 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-pub use fruitjob_interface::job::{JobOptions, MaxRejects};
+use fruitjob_interface::job::{JobOptions, MaxRejects};
+use fruitjob_interface::location::Location;
+use fruitjob_interface::model::{self, Precision, PreprocessingOptions};
 
 use crate::error::{Error, Result};
-use crate::fit::Keep;
-use crate::model::{Precision, PreprocessingOptions};
-use crate::storage::Location;
+use crate::pca::Keep;
 
 /// A job, with every default filled in.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ impl Job {
         Ok(Job {
             input: options.input.as_deref().map(Location::parse).transpose()?,
             output: Location::parse(&output)?,
-            model: options.model.unwrap_or_else(|| crate::model::DEFAULT.into()),
+            model: options.model.unwrap_or_else(|| model::DEFAULT.into()),
             precision: options.precision.unwrap_or_default(),
             preprocessing,
             keep,

@@ -4,63 +4,41 @@
 //!
 //! | stage | reads | leaves |
 //! |---|---|---|
-//! | [`list`](listing) | the input's names | the [manifest](mod@manifest): images, labels, partitions |
-//! | [`featurize`] | images | [features] per partition |
-//! | [`fit`] | features, by way of their [moments] | the PCA, and backbone + PCA as one ONNX graph |
-//! | [`project`] | features, PCA | the parts of the results, and the rejects |
-//! | [`report`] | results, a few images | `report.html`; publishes everything |
+//! | `list` | the input's names | the [manifest](artifacts::manifest): images, labels, partitions |
+//! | `featurize` | images | [features](artifacts::features) per partition |
+//! | `fit` | features, by way of their [moments](pca::moments) | the PCA, and backbone + PCA as one ONNX graph |
+//! | `project` | features, PCA | the parts of the results, and the rejects |
+//! | `report` | results, a few images | `report.html`; publishes everything |
 //!
-//! Stages that work partition by partition hand [`engine::Task`]s to an [`engine::Engine`]. Partitions depend on
+//! Stages that work partition by partition hand [`exec::Task`]s to an [`exec::Engine`]. Partitions depend on
 //! the listing alone and sums merge in a fixed order, so results are the same bytes however the work was
 //! spread, stopped and taken up again.
+//!
+//! The folders are layers: a file imports from its own folder, or from one to the left.
+//!
+//! ```text
+//! error < util < storage, image < pca < model < job, exec, artifacts < stages < pipeline, prune, samples < main
+//! ```
+//!
+//! `exec` runs tasks and knows no stage; `artifacts` knows what lies below an output, and who wrote it is no matter. Neither
+//! knows the other. `tests/layers.rs` reads the imports and holds the order.
 
-pub mod decode;
-pub mod engine;
-pub mod error;
-pub mod features;
-pub mod featurize;
-pub mod fit;
-pub mod job;
-pub mod listing;
-pub mod manifest;
+pub mod artifacts;
+mod error;
+pub mod exec;
+pub mod image;
+mod job;
 pub mod model;
-pub mod moments;
-mod npy;
-mod parquet_io;
-pub mod partition;
-mod pin;
-pub mod preprocess;
-pub mod project;
+pub mod pca;
+pub mod pipeline;
 pub mod prune;
-pub mod report;
 pub mod samples;
-pub mod session;
-mod since;
-pub mod spark;
+mod stages;
 pub mod storage;
-
-use fruitjob_interface::hex;
-use sha2::{Digest, Sha256};
+mod util;
 
 pub use error::{Error, Result};
-pub use fruitjob_interface::{
-    EngineKind, Event, JobOptions, Observer, RunRecord, Stage, count, event, layout, number, record,
-};
+pub use exec::context::Context;
 pub use job::Job;
-pub use session::{Context, Session};
-
-/// The runtime that serves the object store. Small: the arithmetic has threads of its own. Whoever speaks TLS on it does so
-/// by ring.
-pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    // An error says that the process has chosen before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Error::io("cannot start the runtime", e))
-}
-
-fn hex_sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
+pub use stages::serve::serve_task;
+pub use util::runtime;

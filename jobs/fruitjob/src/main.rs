@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use fruitjob::event::JsonLines;
-use fruitjob::model::PreprocessingOptions;
-use fruitjob::spark::{self, Spark, SparkOptions};
-use fruitjob::{Context, EngineKind, Error, Event, Job, JobOptions, Observer, Session, Stage};
+use fruitjob::exec::launch::launch;
+use fruitjob::exec::spark::Spark;
+use fruitjob::{Context, Error, Job, pipeline};
+use fruitjob_interface::event::JsonLines;
+use fruitjob_interface::model::PreprocessingOptions;
+use fruitjob_interface::spark::SparkOptions;
+use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, Stage};
 
 /// Featurize images with a CNN backbone, fit a PCA, write Parquet, a model and a report
 ///
@@ -92,7 +95,7 @@ impl Command {
                 stage.name()
             )));
         }
-        options.here(|job, context| Session::open(job, context)?.run_one(stage))
+        options.here(|job, context| pipeline::run_one(stage, job, context).map(drop))
     }
 }
 
@@ -110,13 +113,13 @@ impl Options {
 impl RunOptions {
     fn run(self) -> Result<i32, Error> {
         if self.job.job.engine != Some(EngineKind::Spark) {
-            return self.job.here(|job, context| Session::open(job, context)?.run());
+            return self.job.here(|job, context| pipeline::run(job, context).map(drop));
         }
         let mut args = JobOptions { engine: None, ..self.job.job.clone() }.args();
         args.extend(self.job.preprocessing.args());
         let mut status = 0;
         self.job.here(|_, context| {
-            status = spark::launch(&self.spark, &args, &context)?;
+            status = launch(&self.spark, &args, &context)?;
             Ok(())
         })?;
         Ok(status)
@@ -124,10 +127,10 @@ impl RunOptions {
 
     fn coordinate(self) -> Result<i32, Error> {
         let engine = Box::new(Spark::connect(&self.spark)?);
-        self.job.here(|job, context| Session::with_engine(job, context, engine)?.run())
+        self.job.here(|job, context| pipeline::run_on(engine, job, context).map(drop))
     }
 
     fn task(self) -> Result<i32, Error> {
-        self.job.here(|job, context| spark::serve_task(&job, context))
+        self.job.here(|job, context| fruitjob::serve_task(&job, context))
     }
 }

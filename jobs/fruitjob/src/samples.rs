@@ -13,6 +13,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use crate::error::{Error, Result};
+use crate::image::encode::encode_jpeg;
 
 /// Width and height of a picture, in pixels.
 pub const SIZE: u16 = 100;
@@ -251,19 +252,10 @@ fn write(file: &Path, jpeg: &[u8], force: bool) -> Result<()> {
     std::fs::write(file, jpeg).map_err(|e| Error::io(&format!("cannot write {}", file.display()), e))
 }
 
-/// RGB pixels as a JPEG.
-pub(crate) fn encode_jpeg(pixels: &[u8], width: u16, height: u16, quality: u8) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    jpeg_encoder::Encoder::new(&mut bytes, quality)
-        .encode(pixels, width, height, jpeg_encoder::ColorType::Rgb)
-        .map_err(|e| Error::Bug(format!("a {width}x{height} picture cannot be encoded: {e}")))?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::decode;
+    use crate::image::decode::decode;
 
     #[test]
     fn the_same_seed_draws_the_same_files_and_another_seed_others() {

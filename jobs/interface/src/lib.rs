@@ -13,11 +13,13 @@ pub mod prune;
 pub mod record;
 pub mod since;
 pub mod spark;
+pub mod stage;
 
 pub use error::{Error, Result};
-pub use event::{Event, Observer, Stage};
+pub use event::{Event, Observer};
 pub use job::{EngineKind, JobOptions};
 pub use record::RunRecord;
+pub use stage::Stage;
 
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Stage;
 use crate::model::Preprocessing;
 use crate::since::Since;
+use crate::stage::Stage;
 
 /// A run. Stages fill it in; the report stage publishes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! Features of one partition as they are kept: a Parquet file with a row per image.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, ListBuilder};
@@ -8,20 +9,20 @@ use arrow_array::types::Float32Type;
 use arrow_array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bytes::Bytes;
-use parquet::file::metadata::KeyValue;
+use fruitjob_interface::layout;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, caught};
-use crate::parquet_io::Writer;
+use crate::error::{Error, Result};
 use crate::storage::Output;
-use crate::{layout, parquet_io};
+use crate::storage::parquet::{self, Span, Writer};
+use crate::util::caught;
 
 /// What is known of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// Its path and tag at the time.
     pub path: String,
-    /// See [`crate::listing::Entry::tag`].
+    /// See [`super::entry::Entry::tag`].
     pub tag: String,
     /// Its features, or why it has none.
     pub outcome: Result<Vec<f32>, Reject>,
@@ -70,8 +71,33 @@ pub fn save(output: &Output, model_key: &str, partition_key: &str, rows: &[Row])
 /// The counts of a partition, when its features are kept and whole.
 pub fn summary(output: &Output, model_key: &str, partition_key: &str) -> Result<Option<Summary>> {
     let Some(bytes) = output.get(&layout::features(model_key, partition_key))? else { return Ok(None) };
-    let Ok(Ok(part)) = caught(|| parquet_io::open(bytes)) else { return Ok(None) };
-    Ok(parquet_io::metadata(part.metadata(), SUMMARY).and_then(|text| serde_json::from_str(text).ok()))
+    let Ok(Ok(part)) = caught(|| parquet::open(bytes)) else { return Ok(None) };
+    Ok(parquet::metadata(part.metadata(), SUMMARY).and_then(|text| serde_json::from_str(text).ok()))
+}
+
+/// Keys of all partitions of which a model's features are kept, also of earlier listings.
+pub fn keys(output: &Output, model_key: &str) -> Result<Vec<String>> {
+    let names = output.list(&layout::features_dir(model_key))?;
+    let key = |name: &String| Some(name.rsplit('/').next()?.strip_suffix(".parquet")?.to_owned());
+    Ok(names.iter().filter_map(key).collect())
+}
+
+/// Bounds of a partition's paths, as far as the file says; `None` when there is no file, or it is damaged.
+pub(crate) fn span(output: &Output, model_key: &str, partition_key: &str) -> Result<Option<Option<Span>>> {
+    let Some(bytes) = output.get(&layout::features(model_key, partition_key))? else { return Ok(None) };
+    let Ok(Ok(part)) = caught(|| parquet::open(bytes)) else { return Ok(None) };
+    Ok(Some(parquet::span(part.metadata(), 0)))
+}
+
+/// Deletes a model's features of partitions that are not among `used`: a later listing would not find them of use.
+pub(crate) fn delete_unused(output: &Output, model_key: &str, used: &HashSet<&str>) -> Result<()> {
+    for name in output.list(&layout::features_dir(model_key))? {
+        let key = name.rsplit('/').next().and_then(|file| file.split('.').next()).unwrap_or_default();
+        if !used.contains(key) {
+            output.delete(&name)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is known of a partition's images.
@@ -94,7 +120,7 @@ fn read<T>(
     output: &Output,
     model_key: &str,
     partition_key: &str,
-    decode: fn(Bytes) -> parquet::errors::Result<T>,
+    decode: fn(Bytes) -> parquet::Result<T>,
 ) -> Result<T> {
     let name = layout::features(model_key, partition_key);
     let bytes = output.get(&name)?.ok_or_else(|| output.missing(&name, "featurize"))?;
@@ -105,25 +131,25 @@ fn read<T>(
 
 fn schema() -> Arc<Schema> {
     Arc::new(Schema::new(vec![
-        parquet_io::text("path", false),
-        parquet_io::text("tag", false),
-        parquet_io::text("reason", true),
+        parquet::text("path", false),
+        parquet::text("tag", false),
+        parquet::text("reason", true),
         Field::new("retry", DataType::Boolean, false),
-        parquet_io::floats("features", true),
+        parquet::floats("features", true),
     ]))
 }
 
-fn encode(rows: &[Row]) -> parquet::errors::Result<Vec<u8>> {
+fn encode(rows: &[Row]) -> parquet::Result<Vec<u8>> {
     let summary = serde_json::to_string(&Summary::of(rows)).expect("plain data");
-    let mut writer = Writer::new(&schema(), vec![KeyValue::new(SUMMARY.into(), summary)])?;
-    for rows in rows.chunks(parquet_io::BATCH) {
+    let mut writer = Writer::new(&schema(), vec![(SUMMARY, summary)])?;
+    for rows in rows.chunks(parquet::BATCH) {
         writer.write(batch(rows))?;
     }
     writer.finish()
 }
 
 fn batch(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
-    let mut features = ListBuilder::new(Float32Builder::new()).with_field(parquet_io::element());
+    let mut features = ListBuilder::new(Float32Builder::new()).with_field(parquet::element());
     for row in rows {
         features.values().append_slice(row.outcome.as_deref().unwrap_or_default());
         features.append(row.outcome.is_ok());
@@ -141,9 +167,9 @@ fn batch(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
     )
 }
 
-fn decode(bytes: Bytes) -> parquet::errors::Result<Vec<Row>> {
+fn decode(bytes: Bytes) -> parquet::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for batch in parquet_io::read(bytes)? {
+    for batch in parquet::read(bytes)? {
         let batch = batch?;
         let text = |column: usize| batch.column(column).as_string::<i32>();
         let (path, tag, reason) = (text(0), text(1), text(2));
@@ -162,9 +188,9 @@ fn decode(bytes: Bytes) -> parquet::errors::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn decode_vectors(bytes: Bytes) -> parquet::errors::Result<Vec<f32>> {
+fn decode_vectors(bytes: Bytes) -> parquet::Result<Vec<f32>> {
     let mut vectors = Vec::new();
-    for batch in parquet_io::read_column(bytes, "features")? {
+    for batch in parquet::read_column(bytes, "features")? {
         let batch = batch?;
         // Lists that are null hold nothing.
         let lists = batch.column(0).as_list::<i32>();

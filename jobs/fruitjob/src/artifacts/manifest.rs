@@ -9,16 +9,15 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{Array, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
-use parquet::file::metadata::RowGroupMetaData;
+use fruitjob_interface::{hex, layout};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result, caught};
-use crate::listing::{Entry, share};
-use crate::parquet_io::Writer;
-use crate::partition::{Cutter, MANY, target_len};
+use super::entry::{Entry, share};
+use super::partition::{Cutter, MANY, target_len};
+use crate::error::{Error, Result};
+use crate::storage::parquet::{self, Footer, Span, Writer};
 use crate::storage::{Object, Output, Upload};
-use crate::{hex, layout, parquet_io};
+use crate::util::caught;
 
 /// The images of a run.
 pub struct Manifest {
@@ -29,7 +28,7 @@ pub struct Manifest {
     /// Runs of consecutive images, in order.
     pub partitions: Vec<Partition>,
     object: Object,
-    footer: ArrowReaderMetadata,
+    footer: Footer,
 }
 
 /// A run of consecutive images.
@@ -41,6 +40,14 @@ pub struct Partition {
     pub bytes: u64,
     /// Hash of its entries: paths and tags.
     pub key: String,
+}
+
+impl Partition {
+    /// Reads `KEY:BYTES`, beside the number of rows.
+    fn parse(rows: i64, text: &str) -> Option<Self> {
+        let (key, bytes) = text.split_once(':')?;
+        Some(Partition { images: rows.try_into().ok()?, bytes: bytes.parse().ok()?, key: key.to_owned() })
+    }
 }
 
 /// Keys of the footer.
@@ -57,24 +64,17 @@ impl Manifest {
     /// The same, of a copy; `None` where there is none.
     pub(crate) fn open(output: &Output, name: &str) -> Result<Option<Self>> {
         let Some(object) = output.open_object(name)? else { return Ok(None) };
-        let footer = caught(|| parquet_io::footer(&object)).map_err(|why| damaged(&object, &why))??;
+        let footer = caught(|| parquet::footer(&object)).map_err(|why| damaged(&object, &why))??;
         let footer = footer.map_err(|e| damaged(&object, &e))?;
-        let text = |key| parquet_io::metadata(footer.metadata(), key).unwrap_or_default().to_owned();
+        let text = |key| parquet::metadata(footer.metadata(), key).unwrap_or_default().to_owned();
         let (input, keys) = (text(INPUT), text(KEYS));
         let groups = footer.metadata().row_groups();
         let keys: Vec<&str> = keys.split_terminator(' ').collect();
         if keys.len() != groups.len() {
             return Err(damaged(&object, &format!("{} keys of {} partitions", keys.len(), groups.len())));
         }
-        let partition = |(group, key): (&RowGroupMetaData, &str)| {
-            let (key, bytes) = key.split_once(':')?;
-            Some(Partition {
-                images: group.num_rows().try_into().ok()?,
-                bytes: bytes.parse().ok()?,
-                key: key.to_owned(),
-            })
-        };
-        let partitions: Option<Vec<Partition>> = groups.iter().zip(keys).map(partition).collect();
+        let partitions: Option<Vec<Partition>> =
+            groups.iter().zip(keys).map(|(group, key)| Partition::parse(group.num_rows(), key)).collect();
         let partitions = partitions.ok_or_else(|| damaged(&object, &"no keys of partitions"))?;
         let images = partitions.iter().try_fold(0u64, |sum, p| sum.checked_add(p.images));
         let images = images.ok_or_else(|| damaged(&object, &"more images than there can be"))?;
@@ -87,7 +87,7 @@ impl Manifest {
     }
 
     fn read(&self, partition: usize) -> Result<Vec<Entry>> {
-        let batches = parquet_io::row_group(&self.object, &self.footer, partition)?;
+        let batches = parquet::row_group(&self.object, &self.footer, partition)?;
         let mut entries = Vec::new();
         let mut last_label = Arc::from("");
         for batch in batches.map_err(|e| damaged(&self.object, &e))? {
@@ -107,8 +107,8 @@ impl Manifest {
 
     /// A path that no path of the partition comes before, and one that none comes after, as bytes; `None` when the
     /// file does not say.
-    pub(crate) fn span(&self, partition: usize) -> Option<parquet_io::Span> {
-        parquet_io::span(self.footer.metadata(), partition)
+    pub(crate) fn span(&self, partition: usize) -> Option<Span> {
+        parquet::span(self.footer.metadata(), partition)
     }
 }
 
@@ -131,11 +131,11 @@ impl ManifestWriter {
     /// Begins the manifest of the images at `input`.
     pub fn new(output: &Output, input: &str) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![
-            parquet_io::text("path", false),
-            parquet_io::text("label", false),
+            parquet::text("path", false),
+            parquet::text("label", false),
             Field::new("size", DataType::UInt64, false),
-            parquet_io::text("tag", false),
-            parquet_io::text("problem", true),
+            parquet::text("tag", false),
+            parquet::text("problem", true),
         ]));
         let mut writer = Writer::new(&schema, Vec::new()).map_err(|e| Error::Bug(e.to_string()))?;
         writer.add_metadata(INPUT, input.to_owned());
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn every_partition_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
-        let runtime = crate::runtime().unwrap();
+        let runtime = crate::util::runtime().unwrap();
         let output = Output::open(&Location::Local(dir.path().to_owned()), runtime.handle().clone()).unwrap();
         for n in [1, 100, MANY - 1, MANY, 3 * MANY + 1] {
             let entries: Vec<Entry> = {

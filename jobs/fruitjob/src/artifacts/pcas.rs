@@ -1,24 +1,59 @@
-//! PCAs that are kept, so that later runs can be projected on them: vectors of one PCA can be compared, whichever
-//! night they are of. Each lies in a folder of its own below the output, named after its numbers.
+//! PCAs as they are kept: a folder of NumPy arrays. That of a run is kept below `.fruitjob/`, in a folder named after its
+//! numbers, so that later runs can be projected on it: vectors of one PCA can be compared, whichever night they are of.
 
 use std::collections::BTreeSet;
 
+use fruitjob_interface::layout::{self, ORIGIN};
+use fruitjob_interface::record::{ModelRecord, RunRecord};
+use tokio::runtime::Handle;
+
 use crate::error::{Error, Result};
-use crate::fit::Pca;
-use crate::hex_sha256;
-use crate::layout::{self, ORIGIN};
-use crate::record::{ModelRecord, RunRecord};
-use crate::session::{Context, Session};
+use crate::pca::{Pca, npy};
 use crate::storage::{Location, Output};
 
-/// Keeps the PCA of a run that is about to be published.
-pub(crate) fn keep(session: &Session) -> Result<()> {
-    let (output, record) = (&session.output, &session.record);
+/// Writes a PCA below `folder`, as arrays of f64.
+pub(crate) fn write(output: &Output, folder: &str, pca: &Pca) -> Result<()> {
+    let (k, d) = (pca.components_len(), pca.mean.len());
+    let ratio = pca.explained_variance_ratio();
+    for (name, data, shape) in [
+        ("mean", &pca.mean[..], &[d][..]),
+        ("components", &pca.components, &[k, d]),
+        ("explained_variance", pca.explained_variance(), &[k]),
+        ("explained_variance_ratio", &ratio, &[k]),
+        ("spectrum", &pca.spectrum, &[d]),
+    ] {
+        output.put(&format!("{folder}/{name}.npy"), npy::write(data, shape))?;
+    }
+    Ok(())
+}
+
+/// Reads the PCA below `folder`.
+///
+/// # Errors
+/// [`Error::Usage`] when there is none, [`Error::Failed`] when it is damaged.
+pub fn load(output: &Output, folder: &str) -> Result<Pca> {
+    let array = |name: &str| {
+        let file = format!("{folder}/{name}.npy");
+        let bytes = output.get(&file)?.ok_or_else(|| output.missing(&file, "fit"))?;
+        npy::read(&bytes)
+            .ok_or_else(|| Error::Failed(format!("{} is damaged; run fit again", output.path(&file))))
+    };
+    let (mean, _) = array("mean")?;
+    let (components, shape) = array("components")?;
+    let (spectrum, _) = array("spectrum")?;
+    if shape.get(1) != Some(&mean.len()) || spectrum.len() != mean.len() {
+        return Err(Error::Failed(format!("{} does not fit together; run fit again", output.path(folder))));
+    }
+    Ok(Pca { mean, components, spectrum })
+}
+
+/// Keeps the staged PCA of a run that is about to be published.
+pub(crate) fn save(output: &Output, record: &RunRecord) -> Result<()> {
     let (Some(pca), Some(model)) = (&record.pca, &record.model) else { return Ok(()) };
     let folder = layout::pca(&pca.id);
     let origin = format!("{folder}/{ORIGIN}");
     if output.get(&origin)?.is_none() {
-        Pca::load(output, layout::STAGED_MODEL)?.save(output, &folder)?;
+        write(output, &folder, &load(output, layout::STAGED_MODEL)?)?;
         output.put(&origin, serde_json::to_vec_pretty(model).expect("plain data"))?;
     }
     Ok(())
@@ -28,8 +63,8 @@ pub(crate) fn keep(session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Usage`] when there is none, or another model's features were under it.
-pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, context: &Context) -> Result<Pca> {
-    let (place, folder) = locate(pin, output, context)?;
+pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Handle) -> Result<Pca> {
+    let (place, folder) = locate(pin, output, runtime)?;
     let origin = place.get(&format!("{folder}/{ORIGIN}"))?.ok_or_else(|| unknown(pin, output))?;
     let origin: ModelRecord = serde_json::from_slice(&origin)
         .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(&folder))))?;
@@ -43,10 +78,10 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, context: &Co
             &model.sha256[..model.sha256.len().min(12)],
         )));
     }
-    Pca::load(&place, &folder)
+    load(&place, &folder)
 }
 
-fn locate(pin: &str, output: &Output, context: &Context) -> Result<(Output, String)> {
+fn locate(pin: &str, output: &Output, runtime: &Handle) -> Result<(Output, String)> {
     if !pin.contains('/') && output.get(&format!("{}/{ORIGIN}", layout::pca(pin)))?.is_some() {
         return Ok((output.clone(), layout::pca(pin)));
     }
@@ -55,7 +90,7 @@ fn locate(pin: &str, output: &Output, context: &Context) -> Result<(Output, Stri
     if matches!(&location, Location::Local(dir) if !dir.is_dir()) {
         return Err(unknown(pin, output));
     }
-    let place = Output::open(&location, context.runtime.clone())?;
+    let place = Output::open(&location, runtime.clone())?;
     if place.get(ORIGIN)?.is_some() {
         return Ok((place, String::new()));
     }
@@ -81,10 +116,4 @@ fn kept(output: &Output) -> Result<BTreeSet<String>> {
     let below = format!("{}/", layout::PCAS);
     let names = output.list(layout::PCAS)?;
     Ok(names.iter().filter_map(|n| Some(n.strip_prefix(&below)?.split_once('/')?.0.to_owned())).collect())
-}
-
-/// What a PCA is called: a hash of its numbers.
-pub(crate) fn id(pca: &Pca) -> String {
-    let numbers = [&pca.mean, &pca.components, &pca.spectrum].into_iter().flatten();
-    hex_sha256(&numbers.flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())[..12].to_owned()
 }

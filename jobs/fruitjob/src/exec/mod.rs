@@ -1,18 +1,21 @@
-//! Runs the tasks of a stage and brings back their results in order.
+//! Runs the tasks of a stage and brings back their results in order: what an engine is, and the engines.
 //!
 //! A task is a plain value, and so is its result: they can cross a pipe as well as a call. All image and
-//! feature data goes through the store.
+//! feature data goes through the store. What a task does is not known here: the function that does it is handed in.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub mod context;
+pub mod launch;
+pub(crate) mod progress;
+pub mod spark;
+pub mod threads;
 
+use context::Context;
+use fruitjob_interface::Stage;
+use fruitjob_interface::record::SparkRecord;
+use progress::Counters;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::event::Stage;
-use crate::record::SparkRecord;
-use crate::session::Worker;
-use crate::{featurize, fit, project};
+use crate::error::Result;
 
 /// A share of a stage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,11 +76,21 @@ pub struct Batch {
     pub seconds: Vec<f64>,
 }
 
+/// Runs one task in this process.
+pub type Execute<'a> = &'a (dyn Fn(&Task) -> Result<Done> + Sync);
+
 /// Something that runs tasks: threads here; executors elsewhere.
 pub trait Engine: Send {
     /// Runs all tasks and returns their results in the order of the tasks; or the first error, with no task
-    /// running any more.
-    fn map(&mut self, worker: &Worker, batch: Batch) -> Result<Vec<Done>>;
+    /// running any more. Tasks that run in this process are run by `execute`, several at once, and count for themselves;
+    /// for those that run elsewhere the engine counts their units into `counters`.
+    fn map(
+        &mut self,
+        execute: Execute,
+        context: &Context,
+        counters: &Counters,
+        batch: Batch,
+    ) -> Result<Vec<Done>>;
 
     /// How many tasks run at once.
     fn slots(&self) -> usize;
@@ -90,60 +103,5 @@ pub trait Engine: Send {
     /// What there is to tell of it, if it is Spark.
     fn spark(&self) -> Option<SparkRecord> {
         None
-    }
-}
-
-/// Runs tasks on so many threads of this process.
-pub struct Threads(pub usize);
-
-impl Engine for Threads {
-    fn slots(&self) -> usize {
-        self.0
-    }
-
-    fn map(&mut self, worker: &Worker, batch: Batch) -> Result<Vec<Done>> {
-        let tasks = batch.tasks;
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        let error = Mutex::new(None);
-        let results = Mutex::new(vec![None; tasks.len()]);
-        let work = || {
-            while !stop.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(task) = tasks.get(index) else { break };
-                match execute(worker, task) {
-                    Ok(done) => results.lock().expect("no panic holds it")[index] = Some(done),
-                    Err(e) => {
-                        stop.store(true, Ordering::Relaxed);
-                        error.lock().expect("no panic holds it").get_or_insert(e);
-                    }
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.0.min(tasks.len())).map(|_| scope.spawn(work)).collect();
-            for thread in threads {
-                if thread.join().is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                    let bug = Error::Bug("a worker thread panicked".into());
-                    error.lock().expect("no panic holds it").get_or_insert(bug);
-                }
-            }
-        });
-        match error.into_inner().expect("no panic holds it") {
-            Some(e) => Err(e),
-            None => Ok(results.into_inner().expect("no panic holds it").into_iter().flatten().collect()),
-        }
-    }
-}
-
-/// Runs one task. It can be run again, and twice at once: the names of what it writes depend on its partition
-/// alone, and so do the bytes.
-pub fn execute(worker: &Worker, task: &Task) -> Result<Done> {
-    match task {
-        Task::Featurize { partition, reuse } => featurize::task(worker, *partition, reuse),
-        Task::Sum { node } => fit::sum(worker, *node),
-        Task::Merge { level, node, below } => fit::merge(worker, *level, *node, *below),
-        Task::Project { partition } => project::task(worker, *partition),
     }
 }

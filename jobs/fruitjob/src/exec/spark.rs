@@ -1,167 +1,31 @@
 //! The engine for more than one machine: Spark schedules, retries and shows progress; processes of this executable do the
 //! work, and all data goes through the store.
 //!
-//! Three processes take part. `fruitjob run --engine spark` is [`launch`]: it submits `spark.py`, a Spark driver that knows
-//! nothing of images. That starts `fruitjob coordinate`, which runs the stages as anywhere, with [`Spark`] for an engine;
-//! and, on executors, `fruitjob task`, which is [`serve_task`]. The lines between them are described in `spark.py`.
+//! Three processes take part. `fruitjob run --engine spark` [launches](super::launch): it submits `spark.py`, a Spark driver
+//! that knows nothing of images. That starts `fruitjob coordinate`, which runs the stages as anywhere, with [`Spark`] for an
+//! engine; and, on executors, `fruitjob task`, which reads tasks and prints their results
+//! (`stages::serve`). The lines between them are described in `spark.py`.
 //!
 //! Whatever is killed, what it had started ends too: coordinator and tasks watch the pipe that their parent holds, the driver
 //! its launcher's process.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, Write};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fruitjob_interface::spark::DRIVER;
-pub use fruitjob_interface::spark::SparkOptions;
+use fruitjob_interface::record::SparkRecord;
+use fruitjob_interface::spark::SparkOptions;
+use fruitjob_interface::{Event, count};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Batch, Done, Engine, Task, execute};
+use super::context::Context;
+use super::launch::LAUNCHED;
+use super::progress::Counters;
+use super::{Batch, Done, Engine, Execute, Task};
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::job::Job;
-use crate::record::SparkRecord;
-use crate::session::{Context, Worker};
 
-/// Tells the driver who submitted it.
-const LAUNCHER: &str = "FRUITJOB_LAUNCHER";
-/// When that was, in milliseconds since 1970.
-const LAUNCHED: &str = "FRUITJOB_LAUNCHED";
 /// Exit status of a process whose parent has gone.
 const ORPHANED: i32 = 111;
-
-/// Submits the job and waits for its end; passes on its events. The process's exit status: whoever failed has said why.
-///
-/// # Errors
-/// [`Error::Usage`] without a spark-submit; [`Error::Failed`] when Spark ended without a word of the job's;
-/// [`Error::Interrupted`] after a signal.
-pub fn launch(options: &SparkOptions, job: &[String], context: &Context) -> Result<i32> {
-    let submit = spark_submit()?;
-    let us = std::env::current_exe().map_err(|e| Error::io("cannot find this executable", e))?;
-    let folder = tempfile::tempdir().map_err(|e| Error::io("cannot make a temporary folder", e))?;
-    let driver = folder.path().join("spark.py");
-    std::fs::write(&driver, DRIVER)
-        .map_err(|e| Error::io(&format!("cannot write {}", driver.display()), e))?;
-    let mut command = Command::new(&submit);
-    command.args(["--name", "fruitjob"]);
-    for property in &options.conf {
-        command.args(["--conf", property]);
-    }
-    command.arg(&driver).arg(us).args(job).arg(format!("--task-seconds={}", options.task_seconds));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    command.env(LAUNCHER, std::process::id().to_string()).env(LAUNCHED, now.to_string());
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| Error::io(&format!("cannot start {}", submit.display()), e))?;
-    let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    let said = Arc::new(Mutex::new(Said::default()));
-    let hear = |from: Box<dyn Read + Send>| {
-        let said = said.clone();
-        std::thread::spawn(move || {
-            let mut from = BufReader::new(from);
-            let mut line = Vec::new();
-            while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                said.lock().expect("no panic holds it").hear(&line);
-                line.clear();
-            }
-        })
-    };
-    let readers = [hear(Box::new(out)), hear(Box::new(err))];
-    let status = wait(&mut child, context)?;
-    for reader in readers {
-        let _ = reader.join();
-    }
-    context.check()?;
-    let said = said.lock().expect("no panic holds it");
-    if said.all {
-        return Ok(status);
-    }
-    Err(Error::Failed(format!(
-        "Spark ended (exit status {status}) before the job could say how it went; its last words: {}; \
-         what was done is kept, and the same command goes on from here",
-        said.last_words.join(" | ")
-    )))
-}
-
-/// What came from spark-submit.
-#[derive(Default)]
-struct Said {
-    /// The job's last event was among it.
-    all: bool,
-    last_words: Vec<String>,
-}
-
-impl Said {
-    /// Passes a line on: events to stdout, all else to stderr. Spark mixes what its drivers print on either.
-    fn hear(&mut self, line: &[u8]) {
-        let text = String::from_utf8_lossy(line);
-        let text = text.trim_end();
-        match serde_json::from_str::<Event>(text) {
-            Ok(event) => {
-                self.all |= matches!(event, Event::Finished { .. } | Event::Failed { .. });
-                let mut out = std::io::stdout().lock();
-                let _ = out.write_all(line).and_then(|()| out.flush());
-            }
-            Err(_) => {
-                let _ = std::io::stderr().write_all(line);
-                // Spark logs what goes well, too, and where in its code what does not.
-                if !text.contains(" INFO ") && !text.starts_with(char::is_whitespace) && !text.is_empty() {
-                    self.last_words.push(text.to_owned());
-                    let surplus = self.last_words.len().saturating_sub(5);
-                    self.last_words.drain(..surplus);
-                }
-            }
-        }
-    }
-}
-
-fn spark_submit() -> Result<PathBuf> {
-    if let Some(home) = std::env::var_os("SPARK_HOME") {
-        return Ok(Path::new(&home).join("bin/spark-submit"));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join("spark-submit")).find(|file| file.is_file());
-    found.ok_or_else(|| {
-        Error::Usage(
-            "engine spark needs spark-submit, which is neither below SPARK_HOME nor in PATH; run this where Spark is, \
-             on a cluster's primary node, or leave out --engine spark"
-                .into(),
-        )
-    })
-}
-
-/// Waits for the driver; a signal to us is a signal to it, and after half a minute the last one.
-fn wait(child: &mut Child, context: &Context) -> Result<i32> {
-    let mut patience: Option<u32> = None;
-    loop {
-        match child.try_wait().map_err(|e| Error::io("cannot wait for spark-submit", e))? {
-            Some(status) => {
-                use std::os::unix::process::ExitStatusExt;
-                return Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
-            }
-            None => std::thread::sleep(Duration::from_millis(50)),
-        }
-        match &mut patience {
-            None if context.check().is_err() => {
-                patience = Some(600);
-                let pid = rustix::process::Pid::from_child(child);
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
-            None => {}
-            Some(0) => {
-                let _ = child.kill();
-            }
-            Some(ticks) => *ticks -= 1,
-        }
-    }
-}
 
 /// What the coordinator asks of the driver.
 #[derive(Serialize)]
@@ -192,6 +56,19 @@ enum Outcome {
     Done(Vec<Done>),
     Usage(String),
     Denied(String),
+}
+
+impl Outcome {
+    /// # Errors
+    /// What may go better at another attempt.
+    fn of(result: Result<Vec<Done>>) -> Result<Self> {
+        match result {
+            Ok(done) => Ok(Outcome::Done(done)),
+            Err(Error::Usage(message)) => Ok(Outcome::Usage(message)),
+            Err(Error::Denied(message)) => Ok(Outcome::Denied(message)),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// The engine, in the coordinator.
@@ -246,9 +123,8 @@ impl Engine for Spark {
         Some(self.record.clone())
     }
 
-    fn map(&mut self, worker: &Worker, batch: Batch) -> Result<Vec<Done>> {
+    fn map(&mut self, _: Execute, context: &Context, counters: &Counters, batch: Batch) -> Result<Vec<Done>> {
         let Batch { stage, units, tasks, seconds } = batch;
-        let (context, counters) = (&worker.context, &worker.counters);
         let lengths = chunks(&seconds, self.task_seconds, self.record.slots);
         let mut rest = tasks.as_slice();
         let lines = lengths.iter().map(|length| {
@@ -262,7 +138,7 @@ impl Engine for Spark {
             return Ok(Vec::new());
         }
         self.record.tasks += n;
-        let description = format!("{}: {}", stage.name(), crate::count(n, "task"));
+        let description = format!("{}: {}", stage.name(), count(n, "task"));
         let request = Request::Map { stage: stage.name(), description, tasks: lines };
         let line = serde_json::to_string(&request).expect("plain data");
         writeln!(std::io::stdout().lock(), "{line}")
@@ -282,7 +158,7 @@ impl Engine for Spark {
                 Answer::Progress { done, failed } => {
                     counters.at(at_first + units * done.min(n) / n);
                     if failed > failures {
-                        let attempts = crate::count(failed, "attempt");
+                        let attempts = count(failed, "attempt");
                         let message = format!(
                             "{attempts} at tasks of stage {} failed; Spark tries again",
                             stage.name()
@@ -299,28 +175,31 @@ impl Engine for Spark {
                         stage.name()
                     )));
                 }
-                Answer::Results(lines) => {
-                    let mut results = Vec::with_capacity(tasks.len());
-                    for (line, length) in lines.iter().zip(&lengths) {
-                        match serde_json::from_str(line) {
-                            Ok(Outcome::Done(done)) if done.len() == *length => results.extend(done),
-                            Ok(Outcome::Usage(message)) => return Err(Error::Usage(message)),
-                            Ok(Outcome::Denied(message)) => return Err(Error::Denied(message)),
-                            _ => return Err(Error::Bug(format!("a task answered {line:?}"))),
-                        }
-                    }
-                    if results.len() != tasks.len() {
-                        return Err(Error::Bug(format!(
-                            "{} results of {} tasks",
-                            results.len(),
-                            tasks.len()
-                        )));
-                    }
-                    return Ok(results);
-                }
+                Answer::Results(lines) => return results(&lines, &lengths),
             }
         }
     }
+}
+
+/// The results of all tasks, from a line for each chunk of these lengths.
+///
+/// # Errors
+/// Why a chunk failed for good; [`Error::Bug`] where results are missing.
+fn results(lines: &[String], lengths: &[usize]) -> Result<Vec<Done>> {
+    let tasks = lengths.iter().sum();
+    let mut results = Vec::with_capacity(tasks);
+    for (line, length) in lines.iter().zip(lengths) {
+        match serde_json::from_str(line) {
+            Ok(Outcome::Done(done)) if done.len() == *length => results.extend(done),
+            Ok(Outcome::Usage(message)) => return Err(Error::Usage(message)),
+            Ok(Outcome::Denied(message)) => return Err(Error::Denied(message)),
+            _ => return Err(Error::Bug(format!("a task answered {line:?}"))),
+        }
+    }
+    if results.len() != tasks {
+        return Err(Error::Bug(format!("{} results of {tasks} tasks", results.len())));
+    }
+    Ok(results)
 }
 
 /// Lengths of runs of consecutive tasks that cost about `wanted` seconds each; but where all of it would then keep
@@ -344,11 +223,12 @@ fn chunks(costs: &[f64], wanted: f64, slots: usize) -> Vec<usize> {
     lengths
 }
 
-/// Runs the tasks that one line of stdin holds, and prints their results as a line.
+/// Reads tasks from one line of stdin, has them done by `execute`, and prints their results as a line: what an executor
+/// starts. This process ends when whoever wanted them does.
 ///
 /// # Errors
 /// What another attempt, perhaps elsewhere, may cure.
-pub fn serve_task(job: &Job, context: Context) -> Result<()> {
+pub(crate) fn serve(execute: impl FnOnce(&[Task]) -> Result<Vec<Done>>) -> Result<()> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(|e| Error::io("cannot read the task", e))?;
     let tasks: Vec<Task> =
@@ -357,17 +237,7 @@ pub fn serve_task(job: &Job, context: Context) -> Result<()> {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         orphaned("whoever wanted this task has gone");
     });
-    let work = || {
-        let worker = Worker::open(job, context)?;
-        tasks.iter().map(|task| execute(&worker, task)).collect::<Result<Vec<Done>>>()
-    };
-    let outcome = match work() {
-        Ok(done) => Outcome::Done(done),
-        Err(Error::Usage(message)) => Outcome::Usage(message),
-        Err(Error::Denied(message)) => Outcome::Denied(message),
-        Err(error) => return Err(error),
-    };
-    let line = serde_json::to_string(&outcome).expect("plain data");
+    let line = serde_json::to_string(&Outcome::of(execute(&tasks))?).expect("plain data");
     writeln!(std::io::stdout().lock(), "{line}").map_err(|e| Error::io("cannot print the result", e))
 }
 

@@ -9,7 +9,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use crate::error::caught;
+use crate::util::caught;
 
 /// The most pixels an image may have: 50 megapixels, 150 MB of RGB.
 pub const MAX_PIXELS: u64 = 50_000_000;

@@ -3,9 +3,9 @@
 use fast_image_resize::images::{Image, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-pub use fruitjob_interface::model::{Color, Layout, Preprocessing};
+use fruitjob_interface::model::{Color, Layout, Preprocessing};
 
-use crate::decode::Rgb;
+use super::decode::Rgb;
 
 /// Normalises pixels of exactly `size` into `tensor`: `(x - mean) / std`, one image, no batch axis.
 pub fn normalise(spec: &Preprocessing, pixels: &[u8], layout: Layout, tensor: &mut [f32]) {

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::Model;
 use super::graph::{int, node, property, tensor, value};
-use crate::fit::Pca;
+use crate::pca::Pca;
 
 /// The model's graph with `(features - mean) · componentsᵀ` behind it: input as the model's own, output
 /// `pca` f32 `[N, K]`. The metadata carry the preprocessing that the caller has to do.

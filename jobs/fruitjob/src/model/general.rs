@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use fruitjob_interface::model::{Layout, Preprocessing};
 use prost::Message;
 use rten::{ModelOptions, NodeId, RunError, RunOptions, ThreadPool, ValueView};
 use rten_tensor::Layout as _;
 
+use super::backbone::{Backbone, MAX_FEATURES, Session};
+use super::graph;
 use super::onnx::ModelProto;
 use super::rewrite::rewrite;
-use super::{Backbone, MAX_FEATURES, Session, graph};
-use crate::error::{Error, Result, caught};
-use crate::preprocess::{Layout, Preprocessing};
+use crate::error::{Error, Result};
+use crate::util::caught;
 
 struct General {
     model: rten::Model,

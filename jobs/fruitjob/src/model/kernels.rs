@@ -1,11 +1,11 @@
 //! The fast engine: MobileNet-like graphs, on kernels of our own.
 
+use fruitjob_interface::model::{Layout, Precision, Preprocessing};
 use mobilenet::{Isa, Network, Scratch};
 
+use super::backbone::{Backbone, MAX_FEATURES, Session};
 use super::recognise::Recognised;
-use super::{Backbone, MAX_FEATURES, Precision, Session};
 use crate::error::Result;
-use crate::preprocess::{Layout, Preprocessing};
 
 /// Names the kernels to use instead of the fastest that the processor has: for tests and measurements.
 const ISA: &str = "FRUITJOB_ISA";

@@ -97,10 +97,11 @@ fn flatten_softmax(graph: &mut GraphProto) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::backbone::Backbone;
+    use crate::model::general;
     use crate::model::graph::{tensor, value};
     use crate::model::onnx::OperatorSetIdProto;
-    use crate::model::{Backbone, general};
-    use crate::preprocess::{Color, Layout, Preprocessing};
+    use fruitjob_interface::model::{Color, Layout, Preprocessing};
 
     /// A graph from `image` to `out`, of two output channels' weights where it needs some, at 4x4 pixels.
     fn proto(opset: i64, nodes: Vec<NodeProto>) -> ModelProto {

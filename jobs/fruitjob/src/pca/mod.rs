@@ -1,18 +1,15 @@
-//! The fit stage: the principal components of all features, from their merged moments.
+//! Principal components: the arithmetic alone. Features come as [moments], results go as numbers; no I/O.
 
-use std::ops::Range;
+pub(crate) mod drift;
+pub mod moments;
+pub(crate) mod npy;
+pub(crate) mod project;
 
+use moments::Moments;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Batch, Done, Task};
 use crate::error::{Error, Result};
-use crate::event::Stage;
-use crate::moments::{Moments, Sum};
-use crate::npy;
-use crate::record::PcaRecord;
-use crate::session::{Session, Worker};
-use crate::storage::Output;
-use crate::{features, layout, model, pin, since};
+use crate::util::hex_sha256;
 
 /// Components kept when nothing is said.
 pub const DEFAULT_COMPONENTS: usize = 64;
@@ -115,151 +112,22 @@ impl Pca {
         Ok(Pca { mean: moments.mean.clone(), components, spectrum })
     }
 
-    /// Writes the PCA below `dir`, as NumPy arrays of f64.
-    pub fn save(&self, output: &Output, dir: &str) -> Result<()> {
-        let (k, d) = (self.components_len(), self.mean.len());
-        let ratio = self.explained_variance_ratio();
-        for (name, data, shape) in [
-            ("mean", &self.mean[..], &[d][..]),
-            ("components", &self.components, &[k, d]),
-            ("explained_variance", self.explained_variance(), &[k]),
-            ("explained_variance_ratio", &ratio, &[k]),
-            ("spectrum", &self.spectrum, &[d]),
-        ] {
-            output.put(&format!("{dir}/{name}.npy"), npy::write(data, shape))?;
-        }
-        Ok(())
-    }
-
     /// Each component's share of the variance of images that it need not have been fitted on.
-    fn explains(&self, moments: &Moments) -> Vec<f64> {
+    pub(crate) fn explains(&self, moments: &Moments) -> Vec<f64> {
         let total = moments.total_variance().max(f64::MIN_POSITIVE);
         self.components.chunks_exact(self.mean.len()).map(|row| moments.variance_along(row) / total).collect()
     }
 
-    /// Reads what [`Pca::save`] wrote.
-    pub fn load(output: &Output, dir: &str) -> Result<Self> {
-        let array = |name: &str| {
-            let file = format!("{dir}/{name}.npy");
-            let bytes = output.get(&file)?.ok_or_else(|| output.missing(&file, "fit"))?;
-            npy::read(&bytes)
-                .ok_or_else(|| Error::Failed(format!("{} is damaged; run fit again", output.path(&file))))
-        };
-        let (mean, _) = array("mean")?;
-        let (components, shape) = array("components")?;
-        let (spectrum, _) = array("spectrum")?;
-        if shape.get(1) != Some(&mean.len()) || spectrum.len() != mean.len() {
-            return Err(Error::Failed(format!("{} does not fit together; run fit again", output.path(dir))));
-        }
-        Ok(Pca { mean, components, spectrum })
+    /// What this PCA is called: 12 hexadecimal digits, a hash of its numbers.
+    pub(crate) fn id(&self) -> String {
+        let numbers = [&self.mean, &self.components, &self.spectrum].into_iter().flatten();
+        hex_sha256(&numbers.flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())[..12].to_owned()
     }
-}
-
-/// Partitions under a leaf of the tree of moments: some four thousand images, so that what a leaf costs to keep and
-/// to merge is little beside what it costs to add up.
-const LEAF: usize = 16;
-/// Nodes under a node, and so the most that are merged in one place.
-const FAN: usize = 64;
-
-/// Adds up moments, as a tree over the partitions' order that is the same wherever its nodes are worked out; fits,
-/// and saves the model: PCA and fused graph.
-pub(crate) fn stage(session: &mut Session) -> Result<String> {
-    let model = session.model()?;
-    let manifest = session.manifest()?;
-    let d = model.backbone.features();
-    session.begin(Stage::Fit, Some(manifest.partitions.len() as u64), "partitions");
-    let (mut level, mut nodes) = (0, manifest.partitions.len().div_ceil(LEAF));
-    // Read, centre, multiply; a few ten thousand million operations a second.
-    let leaf = LEAF as f64 * (0.05 + 256.0 * (d * d) as f64 / 3e10);
-    session.map(Batch {
-        stage: Stage::Fit,
-        units: manifest.partitions.len() as u64,
-        tasks: (0..nodes).map(|node| Task::Sum { node }).collect(),
-        seconds: vec![leaf; nodes],
-    })?;
-    while nodes > FAN {
-        let below = nodes;
-        (level, nodes) = (level + 1, below.div_ceil(FAN));
-        session.map(Batch {
-            stage: Stage::Fit,
-            units: 0,
-            tasks: (0..nodes).map(|node| Task::Merge { level, node, below }).collect(),
-            seconds: vec![FAN as f64 * (0.05 + (d * d) as f64 / 1e8); nodes],
-        })?;
-    }
-    let moments = merged(&session.output, level, 0..nodes, d)?;
-    session.context.check()?;
-    let pinned = session.pinned()?;
-    let is_pinned = pinned.is_some();
-    let pca = pinned.map_or_else(|| Pca::fit(&moments, session.job.keep), Ok)?;
-    session.context.check()?;
-    pca.save(&session.output, layout::STAGED_MODEL)?;
-    session.output.put(&format!("{}/model.onnx", layout::STAGED_MODEL), model::fuse(&model, &pca))?;
-    for name in session.output.list(layout::MOMENTS)? {
-        session.output.delete(&name)?;
-    }
-    if let (Some(_), Some(model)) = (&session.record.since, &session.record.model) {
-        let drift = since::fitted(&session.output, model, &pca, &moments);
-        let drift = session.if_told(drift)?.flatten();
-        session.record.since.iter_mut().for_each(|since| since.pca = drift.clone());
-    }
-    let ratio = if is_pinned { pca.explains(&moments) } else { pca.explained_variance_ratio() };
-    let explained: f64 = ratio.iter().sum();
-    let (k, id) = (pca.components_len(), pin::id(&pca));
-    let of = if is_pinned { format!(" of PCA {id}, fitted earlier,") } else { String::new() };
-    session.record.pca = Some(PcaRecord {
-        id,
-        pinned: is_pinned,
-        components: k,
-        features: d,
-        images: moments.count,
-        explained_variance_ratio: ratio,
-        total_variance: moments.total_variance(),
-    });
-    Ok(format!("{k} components{of} of {d} features explain {:.1} % of the variance", explained * 100.0))
-}
-
-/// Works out a leaf of the tree.
-pub(crate) fn sum(worker: &Worker, node: usize) -> Result<Done> {
-    let (model_key, d) = (worker.model.key(), worker.model.backbone.features());
-    let partitions = &worker.manifest.partitions;
-    let mut sum = Sum::new(d);
-    for partition in &partitions[node * LEAF..partitions.len().min((node + 1) * LEAF)] {
-        worker.context.check()?;
-        sum.add(&features::load_vectors(&worker.output, &model_key, &partition.key)?);
-        worker.counters.done(1);
-    }
-    keep(worker, 0, node, &sum.finish())
-}
-
-/// Works out a node above the leaves.
-pub(crate) fn merge(worker: &Worker, level: usize, node: usize, below: usize) -> Result<Done> {
-    worker.context.check()?;
-    let children = node * FAN..below.min((node + 1) * FAN);
-    let d = worker.model.backbone.features();
-    keep(worker, level, node, &merged(&worker.output, level - 1, children, d)?)
-}
-
-fn keep(worker: &Worker, level: usize, node: usize, moments: &Moments) -> Result<Done> {
-    worker.output.put(&layout::moments(level, node), moments.to_npy())?;
-    Ok(Done { rows: moments.count, ..Default::default() })
-}
-
-/// Some nodes of a level together, folded from the first to the last.
-fn merged(output: &Output, level: usize, nodes: Range<usize>, d: usize) -> Result<Moments> {
-    let mut all = Moments::empty(d);
-    for node in nodes {
-        let name = layout::moments(level, node);
-        let bytes = output.get(&name)?.ok_or_else(|| output.missing(&name, "fit"))?;
-        let moments = Moments::from_npy(&bytes, d)
-            .ok_or_else(|| Error::Failed(format!("{} is damaged; run fit again", output.path(&name))))?;
-        all = all.merge(&moments);
-    }
-    Ok(all)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::moments::Sum;
     use super::*;
 
     fn moments(rows: &[[f32; 3]]) -> Moments {

@@ -2,7 +2,7 @@
 
 use algebra::Cross;
 
-use crate::npy;
+use super::npy;
 
 /// Count, mean and centred cross-products of vectors of `d` elements.
 #[derive(Debug, Clone, PartialEq)]

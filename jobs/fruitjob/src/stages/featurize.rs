@@ -4,42 +4,43 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use crate::decode;
-use crate::engine::{Batch, Done, Task};
-use crate::error::{Error, Result, caught};
-use crate::event::Stage;
-use crate::features::{self, Reject, Row};
-use crate::listing::Entry;
-use crate::manifest::Partition;
-use crate::model::{self, Model};
-use crate::parquet_io::Span;
-use crate::preprocess::Preprocessor;
-use crate::session::{Session, Worker};
-use crate::{count, layout, number, parquet_io};
+use fruitjob_interface::{Stage, count, number};
+
+use super::rejects;
+use super::state::Run;
+use super::worker::Worker;
+use crate::artifacts::entry::Entry;
+use crate::artifacts::features::{self, Reject, Row};
+use crate::artifacts::manifest::Partition;
+use crate::error::{Error, Result};
+use crate::exec::{Batch, Done, Task};
+use crate::image::decode;
+use crate::image::preprocess::Preprocessor;
+use crate::model::{Model, Session};
+use crate::storage::parquet::Span;
 
 /// Computes what is not there yet, and counts.
-pub(crate) fn stage(session: &mut Session) -> Result<String> {
-    let model = session.record_model()?;
+pub(crate) fn run(run: &mut Run) -> Result<String> {
+    let model = run.record_model()?;
     if model.backbone.is_slow() {
-        session.warn(
+        run.warn(
             "--precision int8 is faster with AVX-512 VNNI, which this processor does not have; without it, \
              leave the flag out"
                 .into(),
         );
     }
-    let manifest = session.manifest()?;
-    session.input()?;
+    let manifest = run.manifest()?;
+    run.input()?;
     let total = manifest.images;
-    session.begin(Stage::Featurize, Some(total), "images");
-    let old = Old::find(session, &model.key())?;
+    run.begin(Stage::Featurize, Some(total), "images");
+    let old = Old::find(run, &model.key())?;
     let task =
         |partition: usize| Task::Featurize { partition, reuse: old.overlapping(manifest.span(partition)) };
-    let seconds =
-        if session.asks() { estimate(session, &old.kept)? } else { vec![0.0; manifest.partitions.len()] };
+    let seconds = if run.asks() { estimate(run, &old.kept)? } else { vec![0.0; manifest.partitions.len()] };
     let tasks = (0..manifest.partitions.len()).map(task).collect();
-    let done = session.map(Batch { stage: Stage::Featurize, units: total, tasks, seconds })?;
+    let done = run.map(Batch { stage: Stage::Featurize, units: total, tasks, seconds })?;
     let sum = |count: fn(&Done) -> u64| done.iter().map(count).sum::<u64>();
-    let images = &mut session.record.images;
+    let images = &mut run.record.images;
     images.featurized = sum(|d| d.computed);
     images.cached = sum(|d| d.rows) - images.featurized;
     images.rejected = sum(|d| d.rejected);
@@ -54,18 +55,8 @@ pub(crate) fn stage(session: &mut Session) -> Result<String> {
         number(images.rejected)
     );
     if images.rejected > 0 {
-        crate::project::collect_rejects(session, &done)?;
-        let (rejected, most) = (session.record.images.rejected, session.job.max_rejects);
-        if most.exceeded(rejected, total) {
-            let reasons: Vec<String> =
-                session.record.rejects.iter().take(3).map(|(reason, n)| format!("{n} x {reason}")).collect();
-            return Err(Error::Failed(format!(
-                "{rejected} of {total} images were rejected, more than the {most} allowed: {}; \
-                 each is listed in {}; mend or remove them, or raise --max-rejects; features are kept",
-                reasons.join(", "),
-                session.output.path(layout::STAGED_REJECTS)
-            )));
-        }
+        rejects::collect(run, &done)?;
+        rejects::check_limit(run, total)?;
     }
     Ok(message)
 }
@@ -79,23 +70,22 @@ struct Old {
 
 impl Old {
     /// Looks for parts that are of no partition of this listing, unless all of its own are there.
-    fn find(session: &mut Session, model_key: &str) -> Result<Self> {
-        let manifest = session.manifest()?;
+    fn find(run: &mut Run, model_key: &str) -> Result<Self> {
+        let manifest = run.manifest()?;
         let wanted: HashSet<&str> = manifest.partitions.iter().map(|p| p.key.as_str()).collect();
-        let names = session.output.list(&layout::features_dir(model_key))?;
-        let kept: Vec<&str> =
-            names.iter().filter_map(|n| n.rsplit('/').next()?.strip_suffix(".parquet")).collect();
+        let keys = features::keys(&run.output, model_key)?;
+        let (kept, others): (Vec<String>, Vec<String>) =
+            keys.into_iter().partition(|key| wanted.contains(key.as_str()));
         let mut parts = Vec::new();
-        let (kept, others): (Vec<&str>, Vec<&str>) = kept.into_iter().partition(|key| wanted.contains(key));
         if kept.len() < wanted.len() {
             for key in others {
-                session.context.check()?;
-                let Some(bytes) = session.output.get(&layout::features(model_key, key))? else { continue };
-                let Ok(Ok(part)) = caught(|| parquet_io::open(bytes)) else { continue };
-                parts.push((key.to_owned(), parquet_io::span(part.metadata(), 0)));
+                run.context.check()?;
+                if let Some(span) = features::span(&run.output, model_key, &key)? {
+                    parts.push((key, span));
+                }
             }
         }
-        Ok(Old { kept: kept.into_iter().map(str::to_owned).collect(), parts })
+        Ok(Old { kept: kept.into_iter().collect(), parts })
     }
 
     /// Keys of the parts that may hold a path of these.
@@ -113,9 +103,9 @@ const PROBE: usize = 32;
 
 /// How long each partition will take on one thread of a machine like this one, in seconds: by what some of the first
 /// images to be computed take, and by their sizes.
-fn estimate(session: &mut Session, kept: &HashSet<String>) -> Result<Vec<f64>> {
+fn estimate(run: &mut Run, kept: &HashSet<String>) -> Result<Vec<f64>> {
     const FOUND: f64 = 0.05;
-    let worker = session.worker()?;
+    let worker = run.worker()?;
     let partitions = &worker.manifest.partitions;
     let Some(first) = partitions.iter().position(|p| !kept.contains(&p.key)) else {
         return Ok(vec![FOUND; partitions.len()]);
@@ -159,21 +149,8 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
     }
 
     let entries = worker.manifest.entries(partition)?;
-    let wanted: HashMap<&str, usize> =
-        entries.iter().enumerate().map(|(i, e)| (e.path.as_str(), i)).collect();
-    let mut outcomes: Vec<Option<Result<Vec<f32>, Reject>>> = vec![None; entries.len()];
     let own = kept.is_some().then_some(key);
-    for key in reuse.iter().chain(own) {
-        // A part that cannot be read is not worth an error: its images are computed again.
-        for row in features::load(output, &model_key, key).unwrap_or_default() {
-            if let Some(&i) = wanted.get(row.path.as_str())
-                && row.tag == entries[i].tag
-                && !matches!(row.outcome, Err(Reject { retry: true, .. }))
-            {
-                outcomes[i] = Some(row.outcome);
-            }
-        }
-    }
+    let mut outcomes = reused(worker, &entries, reuse.iter().chain(own));
     let found = outcomes.iter().flatten();
     counters.rejected(found.clone().filter(|o| o.is_err()).count() as u64);
     counters.cached(found.count() as u64);
@@ -191,29 +168,7 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
     let by_listing = done.computed - todo.len() as u64;
     counters.rejected(by_listing);
     counters.done(by_listing);
-
-    let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
-    let paths = todo.iter().map(|&i| entries[i].path.clone()).collect();
-    let size = todo.iter().map(|&i| entries[i].size).sum::<u64>() / todo.len().max(1) as u64;
-    let mut images = input.read_ahead(paths, size, &worker.context.runtime);
-    let mut featurizer = Featurizer::new(&worker.model)?;
-    for i in todo {
-        worker.context.check()?;
-        let outcome = match images.next().ok_or_else(|| Error::Bug("the reader went away".into()))? {
-            Ok(bytes) => {
-                done.bytes += bytes.len() as u64;
-                counters.read(bytes.len() as u64);
-                featurizer.run(&bytes)?.map_err(|reason| Reject { reason, retry: false })
-            }
-            Err(error) => {
-                give_up(worker, &entries[i].path, &error)?;
-                Err(Reject { reason: error.to_string(), retry: true })
-            }
-        };
-        counters.rejected(u64::from(outcome.is_err()));
-        counters.done(1);
-        outcomes[i] = Some(outcome);
-    }
+    done.bytes = compute(worker, &entries, todo, &mut outcomes)?;
 
     let row = |(entry, outcome): (&Entry, Option<_>)| {
         Some(Row { path: entry.path.clone(), tag: entry.tag.clone(), outcome: outcome? })
@@ -224,9 +179,71 @@ pub(crate) fn task(worker: &Worker, partition: usize, reuse: &[String]) -> Resul
     Ok(done)
 }
 
+/// An image's features, or why it has none.
+type Outcome = Result<Vec<f32>, Reject>;
+
+/// What is kept of these images under some keys: an outcome each, or none where the image is new, has changed or is worth
+/// another try. A later key overrules an earlier one.
+fn reused<'a>(
+    worker: &Worker,
+    entries: &[Entry],
+    keys: impl Iterator<Item = &'a String>,
+) -> Vec<Option<Outcome>> {
+    let wanted: HashMap<&str, usize> =
+        entries.iter().enumerate().map(|(i, e)| (e.path.as_str(), i)).collect();
+    let model_key = worker.model.key();
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; entries.len()];
+    for key in keys {
+        // A part that cannot be read is not worth an error: its images are computed again.
+        for row in features::load(&worker.output, &model_key, key).unwrap_or_default() {
+            if let Some(&i) = wanted.get(row.path.as_str())
+                && row.tag == entries[i].tag
+                && !matches!(row.outcome, Err(Reject { retry: true, .. }))
+            {
+                outcomes[i] = Some(row.outcome);
+            }
+        }
+    }
+    outcomes
+}
+
+/// Computes the outcomes of the images at the indices `todo`; returns how many bytes were read.
+fn compute(
+    worker: &Worker,
+    entries: &[Entry],
+    todo: Vec<usize>,
+    outcomes: &mut [Option<Outcome>],
+) -> Result<u64> {
+    let counters = &worker.counters;
+    let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
+    let paths = todo.iter().map(|&i| entries[i].path.clone()).collect();
+    let size = todo.iter().map(|&i| entries[i].size).sum::<u64>() / todo.len().max(1) as u64;
+    let mut images = input.read_ahead(paths, size, &worker.context.runtime);
+    let mut featurizer = Featurizer::new(&worker.model)?;
+    let mut read = 0;
+    for i in todo {
+        worker.context.check()?;
+        let outcome = match images.next().ok_or_else(|| Error::Bug("the reader went away".into()))? {
+            Ok(bytes) => {
+                read += bytes.len() as u64;
+                counters.read(bytes.len() as u64);
+                featurizer.run(&bytes)?.map_err(|reason| Reject { reason, retry: false })
+            }
+            Err(error) => {
+                rejects::give_up(worker, &entries[i].path, &error)?;
+                Err(Reject { reason: error.to_string(), retry: true })
+            }
+        };
+        counters.rejected(u64::from(outcome.is_err()));
+        counters.done(1);
+        outcomes[i] = Some(outcome);
+    }
+    Ok(read)
+}
+
 /// A file's bytes to its features, one file after another on one thread.
 struct Featurizer<'a> {
-    session: Box<dyn model::Session + 'a>,
+    session: Box<dyn Session + 'a>,
     preprocessor: Preprocessor,
     tensor: Vec<f32>,
     features: usize,
@@ -253,25 +270,4 @@ impl<'a> Featurizer<'a> {
         let finite = vector.iter().all(|x| x.is_finite());
         Ok(if finite { Ok(vector) } else { Err("the model gives values that are not finite".into()) })
     }
-}
-
-/// Ends the job when more images cannot be read than may be rejected: the store is gone, or closed to us, and
-/// asking for the rest would take hours to say the same.
-fn give_up(worker: &Worker, path: &str, error: &Error) -> Result<()> {
-    let (unreadable, total) = (worker.counters.unreadable(), worker.manifest.images);
-    if !worker.max_rejects.exceeded(unreadable, total) {
-        return Ok(());
-    }
-    let message = format!(
-        "{} of {} so far, the last one {}/{path}; {error}; more than the {} allowed by --max-rejects; \
-         what was done is kept",
-        count(unreadable, "unreadable image"),
-        number(total),
-        worker.manifest.input,
-        worker.max_rejects
-    );
-    Err(match error {
-        Error::Denied(_) => Error::Denied(message),
-        _ => Error::Failed(message),
-    })
 }

@@ -1,39 +1,26 @@
 //! The list stage: finds the images below a place, in the order of their paths, and labels each by its folder.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use walkdir::{DirEntry, WalkDir};
+use fruitjob_interface::record::RunRecord;
+use fruitjob_interface::{Stage, count, layout};
 
-use crate::count;
+use super::compare;
+use super::state::Run;
+use crate::artifacts::entry::{Entry, share};
+use crate::artifacts::manifest::ManifestWriter;
 use crate::error::{Error, Result};
-use crate::session::Context;
-use crate::storage::{Input, Location, Source};
+use crate::exec::context::Context;
+use crate::storage::{Input, ListedObject, Location};
+use crate::util::now;
 
 /// The largest file that is read; a larger one is rejected, so that memory stays bounded.
-pub const MAX_FILE_BYTES: u64 = 64 << 20;
-
-/// One image of the listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Path below the input, with `/` between folders.
-    pub path: String,
-    /// Name of the folder that holds the image.
-    pub label: Arc<str>,
-    /// Size in bytes.
-    pub size: u64,
-    /// What changes when the content does: the ETag in an object store, size and modification time in a
-    /// directory.
-    pub tag: String,
-    /// Why the image will be rejected without being read, when the listing already tells.
-    pub problem: Option<String>,
-}
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// What was found besides images, and how.
 #[derive(Debug, Default)]
-pub struct Listed {
+struct Listed {
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Whether the images came in the order of their paths. Where they did not, they have to be listed again,
@@ -43,12 +30,71 @@ pub struct Listed {
 
 /// How images are put in the order of their paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+enum Order {
     /// They are found in it, and none is held in memory. Object stores list so, but for the odd one; directories
     /// are walked so, but for names that are not UTF-8.
     Found,
     /// They are sorted, in memory.
     Sorted,
+}
+
+/// Begins the record, and writes the manifest.
+pub(crate) fn run(run: &mut Run) -> Result<String> {
+    let input = run.input()?;
+    run.record = RunRecord {
+        format: 1,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: now(),
+        input: input.location().to_string(),
+        output: run.job.output.to_string(),
+        threads: run.slots(),
+        ..Default::default()
+    };
+    for name in run.output.list(layout::STAGING)? {
+        run.output.delete(&name)?;
+    }
+    run.begin(Stage::List, None, "images");
+    let mut listed = write_manifest(run, &input, Order::Found)?;
+    if !listed.in_order {
+        listed = write_manifest(run, &input, Order::Sorted)?;
+    }
+    listed.warnings.into_iter().for_each(|warning| run.warn(warning));
+    let manifest = run.reload_manifest()?;
+    let since = compare::listed(&run.output, &manifest);
+    run.record.since = run.if_told(since)?.flatten();
+    let images = &run.record.images;
+    Ok(format!(
+        "{} of {}, {:.1} MB, in {}",
+        count(images.listed, "image"),
+        count(images.labels, "label"),
+        images.listed_bytes as f64 / 1e6,
+        count(manifest.partitions.len() as u64, "partition")
+    ))
+}
+
+/// Writes the manifest, if the images come in order, and counts them.
+fn write_manifest(run: &mut Run, input: &Input, order: Order) -> Result<Listed> {
+    let mut manifest = ManifestWriter::new(&run.output, &run.record.input)?;
+    let mut labels = BTreeSet::new();
+    let (mut images, mut bytes) = (0, 0);
+    let add = |entry: Entry| {
+        (images, bytes) = (images + 1, bytes + entry.size);
+        if !labels.contains(&entry.label) {
+            labels.insert(entry.label.clone());
+        }
+        run.counters.at(images);
+        manifest.add(entry)
+    };
+    let listed = list(input, &run.job.output, &run.context, order, add);
+    match &listed {
+        Ok(listed) if listed.in_order => manifest.finish()?,
+        // Nobody shall take it for a listing, should we end before there is one.
+        _ => manifest.abandon(),
+    };
+    let listed = listed?;
+    let counts = &mut run.record.images;
+    (counts.listed, counts.labels, counts.listed_bytes) = (images, labels.len() as u64, bytes);
+    Ok(listed)
 }
 
 /// Lists the images below `input`, but for what lies below `output`: results of an earlier run are no input. Each
@@ -58,27 +104,27 @@ pub enum Order {
 /// [`Error::Usage`] when there is no image, or when `output` is the input itself;
 /// [`Error::Failed`] or [`Error::Denied`] when a folder cannot be listed: its images would be missed in
 /// silence.
-pub fn list(
+fn list(
     input: &Input,
     output: &Location,
     context: &Context,
     order: Order,
     mut add: impl FnMut(Entry) -> Result<()>,
 ) -> Result<Listed> {
-    let skip = output.below(&input.location);
+    let skip = output.below(input.location());
     if skip.as_deref() == Some("") {
         return Err(Error::Usage(format!(
             "the output {output} is the input itself; name another place for the results"
         )));
     }
-    let default_label = input.location.name();
+    let default_label = input.location().name();
     let mut last_label = Arc::from("");
     let mut last_path = String::new();
     let mut ignored = BTreeMap::<String, u64>::new();
     let mut sorted = Vec::new();
     let mut images = 0u64;
     let mut in_order = true;
-    let mut found = |Found { path, size, tag, problem }: Found| {
+    let mut found = |ListedObject { path, size, tag, problem }: ListedObject| {
         context.check()?;
         if hidden(&path) || skip.as_deref().is_some_and(|skip| is_below(&path, skip)) {
             return Ok(());
@@ -107,15 +153,7 @@ pub fn list(
             }
         }
     };
-    let mut warnings = match &input.source {
-        Source::Directory(root) => walk(root, &mut found)?,
-        Source::Store(..) => {
-            for object in input.objects(&context.runtime) {
-                found(object?)?;
-            }
-            Vec::new()
-        }
-    };
+    let mut warnings = input.list(&context.runtime, &mut found)?;
     // Unstable: no two have the same path, and a stable sort takes half as much memory again.
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     sorted.into_iter().try_for_each(add)?;
@@ -123,7 +161,7 @@ pub fn list(
     if images == 0 {
         return Err(Error::Usage(format!(
             "no image below {}: {}; expected FOLDER/IMAGE.jpg, .jpeg or .png, one folder a label",
-            input.location,
+            input.location(),
             if others == 0 {
                 "it is empty".into()
             } else {
@@ -136,76 +174,6 @@ pub fn list(
         warnings.push(format!("{others} passed over, not .jpg, .jpeg or .png: {}", counts(&ignored)));
     }
     Ok(Listed { warnings, in_order })
-}
-
-/// A file, image or not.
-pub(crate) struct Found {
-    /// See [`Entry`], as for the rest.
-    pub path: String,
-    pub size: u64,
-    pub tag: String,
-    pub problem: Option<String>,
-}
-
-/// A label, shared with the entry before where that has the same: a folder's images come one after another.
-pub(crate) fn share(last: &mut Arc<str>, label: &str) -> Arc<str> {
-    if **last != *label {
-        *last = Arc::from(label);
-    }
-    last.clone()
-}
-
-/// Walks a directory, through symlinks, in the order of the paths; returns warnings.
-fn walk(root: &Path, found: &mut impl FnMut(Found) -> Result<()>) -> Result<Vec<String>> {
-    // What lies in a folder comes where the folder's name and a slash would.
-    let by_path = |a: &DirEntry, b: &DirEntry| {
-        let slash = |entry: &DirEntry| {
-            let link = entry.path_is_symlink();
-            (entry.file_type().is_dir() || link && entry.path().is_dir()).then_some(b'/')
-        };
-        let name = |entry| DirEntry::file_name(entry).as_encoded_bytes().iter().copied().chain(slash(entry));
-        name(a).cmp(name(b))
-    };
-    let mut warnings = Vec::new();
-    for entry in WalkDir::new(root).min_depth(1).follow_links(true).sort_by(by_path) {
-        let (path, meta) = match entry {
-            Ok(entry) => {
-                let meta = entry.metadata().map_err(|e| e.into());
-                (entry.into_path(), meta)
-            }
-            Err(e) if e.loop_ancestor().is_some() => {
-                let link = e.path().unwrap_or(root).display();
-                warnings.push(format!("{link} is a symlink to a folder that holds it; not followed"));
-                continue;
-            }
-            Err(e) => {
-                let path = e.path().unwrap_or(root).to_owned();
-                let is_link = path.symlink_metadata().is_ok_and(|m| m.is_symlink());
-                let io = e.into_io_error().unwrap_or_else(|| std::io::Error::other("cannot be read"));
-                if !is_link {
-                    return Err(Error::io(&format!("cannot list {}", path.display()), io));
-                }
-                (path, Err(io))
-            }
-        };
-        let below = path.strip_prefix(root).expect("walkdir yields paths below its root");
-        let unspeakable = below.to_str().is_none().then(|| "file name is not UTF-8".to_owned());
-        let path = below.to_string_lossy().into_owned();
-        match meta {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(meta) if meta.is_file() => {
-                let tag = format!("{}-{}.{:09}", meta.size(), meta.mtime(), meta.mtime_nsec());
-                found(Found { path, size: meta.size(), tag, problem: unspeakable })?;
-            }
-            Ok(_) => found(odd(path, "special", "not a regular file"))?,
-            Err(_) => found(odd(path, "dangling", "symlink to nothing"))?,
-        }
-    }
-    Ok(warnings)
-}
-
-fn odd(path: String, tag: &str, problem: &str) -> Found {
-    Found { path, size: 0, tag: tag.into(), problem: Some(problem.into()) }
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -238,13 +206,15 @@ fn counts(by_extension: &BTreeMap<String, u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
+    use std::path::Path;
+
+    use super::*;
 
     fn list_dir(dir: &Path, output: &str, order: Order) -> Result<(Vec<Entry>, Listed)> {
         let input = Input::open(&Location::Local(dir.to_owned()))?;
-        let runtime = crate::runtime()?;
-        let context = Context::new(runtime.handle().clone(), Arc::new(crate::event::JsonLines));
+        let runtime = crate::util::runtime()?;
+        let context = Context::new(runtime.handle().clone(), Arc::new(fruitjob_interface::event::JsonLines));
         let mut entries = Vec::new();
         let add = |entry| {
             entries.push(entry);

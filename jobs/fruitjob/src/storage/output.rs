@@ -1,221 +1,21 @@
-//! Places: a directory or an object-store URI, read as [`Input`] and written as [`Output`].
-//!
-//! Calls block; they are made from worker threads, never from inside the runtime that serves them.
+//! Where results go: whole objects, uploads of large ones, and objects that are read in parts.
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-pub use fruitjob_interface::location::Location;
-pub use fruitjob_interface::prune::Stored;
-use futures::{StreamExt, stream};
+use fruitjob_interface::location::Location;
+use fruitjob_interface::prune::Stored;
+use futures::StreamExt;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, path::Path as Key};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path as Key};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use url::Url;
 
+use super::store;
 use crate::error::{self, Error, Result};
-use crate::listing::Found;
-
-/// Opens the object store behind a URI, with credentials and endpoint from the usual environment
-/// variables (`AWS_*`, `GOOGLE_*`, `AZURE_*`) or the machine's role.
-pub(crate) fn open(url: &Url) -> Result<(Arc<dyn ObjectStore>, Key)> {
-    if let Ok((ObjectStoreScheme::Http, _)) = ObjectStoreScheme::parse(url) {
-        let location = Location::Remote(url.clone());
-        return Err(Error::Usage(format!(
-            "{location}: a web server can serve a model, not images or results; use a directory or an object store"
-        )));
-    }
-    let mut options: Vec<(String, String)> = std::env::vars()
-        .filter(|(k, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| k.starts_with(p)))
-        .collect();
-    // A plain-http endpoint is only ever set on purpose: an emulator.
-    if options.iter().any(|(k, v)| k.contains("ENDPOINT") && v.starts_with("http://")) {
-        options.push(("allow_http".into(), "true".into()));
-    }
-    let (store, path) = object_store::parse_url_opts(url, options)
-        .map_err(|e| error::store(&format!("{}", Location::Remote(url.clone())), e))?;
-    Ok((store.into(), path))
-}
-
-/// Images that are read ahead of the one at work, per thread: so many always, and up to so many while they are small.
-const READ_AHEAD: std::ops::RangeInclusive<usize> = 8..=48;
-/// Bytes of those beyond the first few.
-const AHEAD_BYTES: u64 = 4 << 20;
-
-/// Where images come from.
-#[derive(Clone)]
-pub struct Input {
-    pub(crate) location: Location,
-    pub(crate) source: Source,
-}
-
-#[derive(Clone)]
-pub(crate) enum Source {
-    /// Read with `std::fs`, not through `object_store`: names that are no valid object keys, symlinks and
-    /// special files are a directory's daily life.
-    Directory(PathBuf),
-    Store(Arc<dyn ObjectStore>, Key),
-}
-
-impl Input {
-    /// Opens a place to read images from.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] when it is a directory that is not there, or a file.
-    pub fn open(location: &Location) -> Result<Self> {
-        let source = match location {
-            Location::Local(dir) => match std::fs::metadata(dir) {
-                Ok(meta) if meta.is_dir() => Source::Directory(dir.clone()),
-                Ok(_) => {
-                    return Err(Error::Usage(format!(
-                        "input {} is a file; name the directory that holds the images",
-                        dir.display()
-                    )));
-                }
-                Err(e) => {
-                    let why = error::explain_io(&e);
-                    return Err(Error::Usage(format!("input {}: {why}", dir.display())));
-                }
-            },
-            Location::Remote(url) => {
-                let (store, prefix) = open(url)?;
-                Source::Store(store, prefix)
-            }
-        };
-        Ok(Input { location: location.clone(), source })
-    }
-
-    /// Everything below a place in a store, in the store's order; nothing, in a directory. To be called from
-    /// outside the runtime.
-    pub(crate) fn objects(&self, runtime: &Handle) -> Objects {
-        let (sender, objects) = mpsc::channel(LIST_AHEAD);
-        if let Source::Store(store, prefix) = &self.source {
-            let (store, prefix, input) = (store.clone(), prefix.clone(), self.location.to_string());
-            runtime.spawn(async move {
-                let mut listed = store.list(Some(&prefix));
-                while let Some(object) = listed.next().await {
-                    let found = object
-                        .map(|object| found_below(&prefix, object))
-                        .map_err(|e| error::store(&format!("cannot list {input}"), e));
-                    let Some(found) = found.transpose() else { continue };
-                    if sender.send(found).await.is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        Objects(objects)
-    }
-
-    /// Reads some images. The errors' messages do not name them.
-    async fn read(&self, paths: Vec<String>) -> Vec<Result<Bytes>> {
-        const DOING: &str = "cannot be read";
-        match &self.source {
-            Source::Directory(root) => {
-                let files: Vec<PathBuf> = paths.iter().map(|path| root.join(path)).collect();
-                let read = |file| std::fs::read(file).map(Into::into).map_err(|e| Error::io(DOING, e));
-                match tokio::task::spawn_blocking(move || files.into_iter().map(read).collect()).await {
-                    Ok(read) => read,
-                    Err(e) => paths.iter().map(|_| Err(Error::Bug(format!("{DOING}: {e}")))).collect(),
-                }
-            }
-            Source::Store(store, prefix) => {
-                let mut read = Vec::with_capacity(paths.len());
-                for path in paths {
-                    // As it was listed: another constructor of `Key` would percent-encode it once more.
-                    let get = async {
-                        let key = Key::parse(format!("{prefix}/{path}"))?;
-                        store.get(&key).await?.bytes().await
-                    };
-                    read.push(get.await.map_err(|e| error::store(DOING, e)));
-                }
-                read
-            }
-        }
-    }
-
-    /// Reads images of some `size` on average in the order of `paths`, a few ahead of whoever takes them; to be called
-    /// from outside the runtime.
-    pub(crate) fn read_ahead(&self, paths: Vec<String>, size: u64, runtime: &Handle) -> ReadAhead {
-        // A store answers slowly, and many requests at once; a file costs less than it takes to pass it from thread to
-        // thread, so several are read at a time.
-        let (together, ahead) = match &self.source {
-            Source::Directory(_) => (*READ_AHEAD.start(), 2),
-            Source::Store(..) => {
-                let small = usize::try_from(AHEAD_BYTES / size.max(1)).unwrap_or(usize::MAX);
-                (1, small.clamp(*READ_AHEAD.start(), *READ_AHEAD.end()))
-            }
-        };
-        let (sender, batches) = mpsc::channel(1);
-        let input = self.clone();
-        runtime.spawn(async move {
-            let reads = stream::iter(paths.chunks(together).map(<[String]>::to_vec)).map(|paths| {
-                let (input, expected) = (input.clone(), paths.len());
-                // A task of its own each, so that it goes on while nobody asks for it.
-                let task = tokio::spawn(async move { input.read(paths).await });
-                async move {
-                    let failed =
-                        |e: &tokio::task::JoinError| Err(Error::Bug(format!("a reading task failed: {e}")));
-                    task.await.unwrap_or_else(|e| (0..expected).map(|_| failed(&e)).collect())
-                }
-            });
-            let mut reads = reads.buffered(ahead);
-            while let Some(batch) = reads.next().await {
-                if sender.send(batch).await.is_err() {
-                    break;
-                }
-            }
-        });
-        ReadAhead { batches, batch: Vec::new().into_iter() }
-    }
-}
-
-fn found_below(prefix: &Key, object: ObjectMeta) -> Option<Found> {
-    let below = object.location.as_ref().strip_prefix(prefix.as_ref())?;
-    let path = if prefix.is_root() { below } else { below.strip_prefix('/')? }.to_owned();
-    let tag = object.e_tag.unwrap_or_else(|| object.last_modified.timestamp_micros().to_string());
-    Some(Found { path, size: object.size, tag, problem: None })
-}
-
-/// Objects that are listed ahead of whoever takes them.
-const LIST_AHEAD: usize = 2_000;
-
-/// Objects that are being listed.
-pub(crate) struct Objects(mpsc::Receiver<Result<Found>>);
-
-impl Iterator for Objects {
-    type Item = Result<Found>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.blocking_recv()
-    }
-}
-
-/// Images that are being read.
-pub(crate) struct ReadAhead {
-    batches: mpsc::Receiver<Vec<Result<Bytes>>>,
-    batch: std::vec::IntoIter<Result<Bytes>>,
-}
-
-impl Iterator for ReadAhead {
-    type Item = Result<Bytes>;
-
-    /// The next image's bytes; waits for them.
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(image) = self.batch.next() {
-                return Some(image);
-            }
-            self.batch = self.batches.blocking_recv()?.into_iter();
-        }
-    }
-}
 
 /// Where results go, and where features are kept between runs.
 #[derive(Clone)]
@@ -242,7 +42,7 @@ impl Output {
                 Arc::new(store)
             }
             Location::Remote(url) => {
-                let (store, prefix) = open(url)?;
+                let (store, prefix) = store::open(url)?;
                 Arc::new(PrefixStore::new(store, prefix))
             }
         };

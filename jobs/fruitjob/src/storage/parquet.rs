@@ -1,29 +1,32 @@
-//! Arrow record batches to Parquet bytes and back. The bytes depend on the batches alone.
+//! Arrow record batches to Parquet bytes and back. The bytes depend on the batches alone. The one file that knows the
+//! crate `parquet`, whose `Result` it passes on.
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bytes::{Buf, Bytes};
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
-use crate::storage::Object;
+pub use parquet::arrow::arrow_reader::ArrowReaderMetadata as Footer;
+pub use parquet::errors::{ParquetError, Result};
+
+use super::output::Object;
+use crate::error;
 
 /// Writes a file to memory.
 pub struct Writer(ArrowWriter<Vec<u8>>);
 
 impl Writer {
-    /// A file of this schema, with `metadata` in its footer.
-    pub fn new(schema: &Arc<Schema>, metadata: Vec<KeyValue>) -> Result<Self> {
+    /// A file of this schema, with these keys and values in its footer.
+    pub fn new(schema: &Arc<Schema>, metadata: Vec<(&str, String)>) -> Result<Self> {
+        let metadata = metadata.into_iter().map(|(key, value)| KeyValue::new(key.into(), value)).collect();
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_coerce_types(true) // lists as the format's specification names them: list.element
@@ -91,7 +94,7 @@ pub fn read_column(bytes: Bytes, name: &str) -> Result<impl Iterator<Item = Resu
 }
 
 /// The footer of an object, read without the rest.
-pub fn footer(object: &Object) -> crate::Result<Result<ArrowReaderMetadata>> {
+pub fn footer(object: &Object) -> error::Result<Result<Footer>> {
     let mut tail = object.len.min(FOOTER);
     loop {
         let bytes = object.range(object.len - tail..object.len)?;
@@ -105,7 +108,7 @@ pub fn footer(object: &Object) -> crate::Result<Result<ArrowReaderMetadata>> {
             Err(e) => return Ok(Err(e)),
         }
         let metadata = reader.finish();
-        return Ok(metadata.and_then(|m| ArrowReaderMetadata::try_new(m.into(), ArrowReaderOptions::new())));
+        return Ok(metadata.and_then(|m| Footer::try_new(m.into(), ArrowReaderOptions::new())));
     }
 }
 
@@ -113,11 +116,7 @@ pub fn footer(object: &Object) -> crate::Result<Result<ArrowReaderMetadata>> {
 const FOOTER: u64 = 64 << 10;
 
 /// The rows of one row group of an object.
-pub fn row_group(
-    object: &Object,
-    footer: &ArrowReaderMetadata,
-    group: usize,
-) -> crate::Result<Result<Vec<RecordBatch>>> {
+pub fn row_group(object: &Object, footer: &Footer, group: usize) -> error::Result<Result<Vec<RecordBatch>>> {
     let columns = footer.metadata().row_group(group).columns();
     let ranges = columns.iter().map(|c| c.byte_range());
     let (start, end) =

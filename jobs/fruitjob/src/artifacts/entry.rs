@@ -1,0 +1,27 @@
+//! One image of a listing, as the [manifest](super::manifest) keeps it.
+
+use std::sync::Arc;
+
+/// One image of the listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path below the input, with `/` between folders.
+    pub path: String,
+    /// Name of the folder that holds the image.
+    pub label: Arc<str>,
+    /// Size in bytes.
+    pub size: u64,
+    /// What changes when the content does: the ETag in an object store, size and modification time in a
+    /// directory.
+    pub tag: String,
+    /// Why the image will be rejected without being read, when the listing already tells.
+    pub problem: Option<String>,
+}
+
+/// A label, shared with the entry before where that has the same: a folder's images come one after another.
+pub(crate) fn share(last: &mut Arc<str>, label: &str) -> Arc<str> {
+    if **last != *label {
+        *last = Arc::from(label);
+    }
+    last.clone()
+}

@@ -1,0 +1,104 @@
+//! How far a stage is: counted by whoever does the work, told a few times a second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fruitjob_interface::{Event, Observer, Stage};
+
+/// How often progress is reported.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Progress of a stage, counted by its workers.
+#[derive(Default)]
+pub struct Counters {
+    done: AtomicU64,
+    cached: AtomicU64,
+    rejected: AtomicU64,
+    bytes: AtomicU64,
+    unreadable: AtomicU64,
+}
+
+impl Counters {
+    /// Units done.
+    pub fn done(&self, n: u64) {
+        self.done.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Units that needed no work.
+    pub fn cached(&self, n: u64) {
+        self.cached.fetch_add(n, Ordering::Relaxed);
+        self.done(n);
+    }
+
+    /// Units done that were rejected.
+    pub fn rejected(&self, n: u64) {
+        self.rejected.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// One more image that cannot be read; returns how many there are.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Bytes read.
+    pub fn read(&self, n: u64) {
+        self.bytes.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Units done.
+    pub fn so_far(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Sets the units done.
+    pub fn at(&self, n: u64) {
+        self.done.store(n, Ordering::Relaxed);
+    }
+}
+
+/// Reports a stage's counters until it is dropped, and once then.
+pub(crate) struct Ticker {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    pub(crate) fn start(
+        stage: Stage,
+        total: Option<u64>,
+        counters: Arc<Counters>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let report = move || {
+            observer.event(&Event::Progress {
+                stage,
+                done: load(&counters.done),
+                total,
+                cached: load(&counters.cached),
+                rejected: load(&counters.rejected),
+                bytes: load(&counters.bytes),
+            })
+        };
+        let thread = std::thread::spawn(move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                report();
+            }
+            report();
+        });
+        Ticker { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

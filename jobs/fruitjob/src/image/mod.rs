@@ -1,0 +1,5 @@
+//! Bytes of a file to pixels, pixels to the tensor that a backbone takes, and back to a file. No I/O.
+
+pub mod decode;
+pub(crate) mod encode;
+pub(crate) mod preprocess;

@@ -1,0 +1,98 @@
+//! Images without features: the table of them, and when there are too many to go on.
+
+use std::collections::HashMap;
+
+use fruitjob_interface::job::MaxRejects;
+use fruitjob_interface::{count, layout, number};
+
+use super::state::Run;
+use super::worker::Worker;
+use crate::artifacts::{features, rejects};
+use crate::error::{Error, Result};
+use crate::exec::Done;
+
+/// Writes `rejects.parquet` to the staging area, and counts the reasons. `done` is what the tasks, one a partition,
+/// had to say.
+pub(crate) fn collect(run: &mut Run, done: &[Done]) -> Result<()> {
+    let (manifest, model_key) = (run.manifest()?, run.model()?.key());
+    let (mut paths, mut reasons) = (Vec::new(), Vec::new());
+    for (partition, _) in manifest.partitions.iter().zip(done).filter(|(_, done)| done.rejected > 0) {
+        run.context.check()?;
+        for row in features::load(&run.output, &model_key, &partition.key)? {
+            if let Err(reject) = row.outcome {
+                paths.push(row.path);
+                reasons.push(reject.reason);
+            }
+        }
+    }
+    run.record.rejects = by_frequency(&reasons);
+    rejects::save(&run.output, &paths, &reasons)
+}
+
+/// Each reason and how often it occurs, most frequent first; those that are as frequent in the order of their texts.
+fn by_frequency(reasons: &[String]) -> Vec<(String, u64)> {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let mut counts: Vec<(String, u64)> =
+        counts.into_iter().map(|(reason, n)| (reason.to_owned(), n)).collect();
+    counts.sort_by(|(ra, na), (rb, nb)| nb.cmp(na).then(ra.cmp(rb)));
+    counts
+}
+
+/// # Errors
+/// [`Error::Failed`] when more of all `listed` images were rejected than may be.
+pub(crate) fn check_limit(run: &Run, listed: u64) -> Result<()> {
+    let (rejected, limit) = (run.record.images.rejected, run.job.max_rejects);
+    let table = run.output.path(layout::STAGED_REJECTS);
+    too_many(limit, rejected, listed, &run.record.rejects, &table).map_or(Ok(()), Err)
+}
+
+/// The error for so many rejects, if they are too many; `reasons` are the most frequent first, `table` is where each
+/// image is listed.
+fn too_many(
+    limit: MaxRejects,
+    rejected: u64,
+    listed: u64,
+    reasons: &[(String, u64)],
+    table: &str,
+) -> Option<Error> {
+    if !limit.exceeded(rejected, listed) {
+        return None;
+    }
+    let reasons: Vec<String> = reasons.iter().take(3).map(|(reason, n)| format!("{n} x {reason}")).collect();
+    Some(Error::Failed(format!(
+        "{rejected} of {listed} images were rejected, more than the {limit} allowed: {}; \
+         each is listed in {table}; mend or remove them, or raise --max-rejects; features are kept",
+        reasons.join(", "),
+    )))
+}
+
+/// Ends the job when more images cannot be read than may be rejected: the store is gone, or closed to us, and
+/// asking for the rest would take hours to say the same. To be called after each that cannot be read.
+///
+/// # Errors
+/// [`Error::Denied`] when the last one was denied, [`Error::Failed`] otherwise.
+pub(crate) fn give_up(worker: &Worker, path: &str, error: &Error) -> Result<()> {
+    let last = format!("{}/{path}", worker.manifest.input);
+    let (unreadable, listed) = (worker.counters.unreadable(), worker.manifest.images);
+    hopeless(worker.max_rejects, unreadable, listed, &last, error).map_or(Ok(()), Err)
+}
+
+/// The error for so many images that cannot be read, if they are too many; the `last` one failed with `error`.
+fn hopeless(limit: MaxRejects, unreadable: u64, listed: u64, last: &str, error: &Error) -> Option<Error> {
+    if !limit.exceeded(unreadable, listed) {
+        return None;
+    }
+    let message = format!(
+        "{} of {} so far, the last one {last}; {error}; more than the {limit} allowed by --max-rejects; \
+         what was done is kept",
+        count(unreadable, "unreadable image"),
+        number(listed),
+    );
+    Some(match error {
+        Error::Denied(_) => Error::Denied(message),
+        _ => Error::Failed(message),
+    })
+}

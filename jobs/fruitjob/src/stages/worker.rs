@@ -1,0 +1,58 @@
+//! What tasks work with: input, output and model, and what earlier stages left.
+
+use std::sync::{Arc, OnceLock};
+
+use fruitjob_interface::job::MaxRejects;
+use fruitjob_interface::layout;
+
+use crate::artifacts::manifest::Manifest;
+use crate::artifacts::pcas;
+use crate::error::Result;
+use crate::exec::context::Context;
+use crate::exec::progress::Counters;
+use crate::job::Job;
+use crate::model::Model;
+use crate::pca::Pca;
+use crate::storage::{Input, Output};
+
+/// What tasks work with; shared by all threads of a process.
+pub(crate) struct Worker {
+    /// None for a stage that reads no image, where none is named.
+    pub input: Option<Input>,
+    pub output: Output,
+    pub manifest: Arc<Manifest>,
+    pub model: Arc<Model>,
+    pub context: Context,
+    /// Of the stage that is running.
+    pub counters: Arc<Counters>,
+    /// When to give up.
+    pub max_rejects: MaxRejects,
+    /// Read when it is first needed.
+    pub pca: OnceLock<Arc<Pca>>,
+}
+
+impl Worker {
+    /// What a process needs that only runs tasks, on what the list stage left.
+    pub fn open(job: &Job, context: Context) -> Result<Self> {
+        let output = Output::open(&job.output, context.runtime.clone())?;
+        Ok(Worker {
+            input: job.input.as_ref().map(Input::open).transpose()?,
+            manifest: Arc::new(Manifest::load(&output)?),
+            model: Arc::new(Model::load(&job.model, &job.preprocessing, job.precision, &context.runtime)?),
+            output,
+            context,
+            counters: Arc::default(),
+            max_rejects: job.max_rejects,
+            pca: OnceLock::new(),
+        })
+    }
+
+    /// The PCA that the fit stage left.
+    pub fn pca(&self) -> Result<Arc<Pca>> {
+        if let Some(pca) = self.pca.get() {
+            return Ok(pca.clone());
+        }
+        let pca = Arc::new(pcas::load(&self.output, layout::STAGED_MODEL)?);
+        Ok(self.pca.get_or_init(|| pca).clone())
+    }
+}

@@ -1,0 +1,15 @@
+//! Bytes in and out of a place, be it a directory or an object store. Nothing here knows what a file is for.
+//!
+//! Calls block: they are made from worker threads, never from inside the runtime that serves them.
+
+mod input;
+mod output;
+pub(crate) mod parquet;
+mod store;
+mod walk;
+
+pub use fruitjob_interface::location::Location;
+pub use input::Input;
+pub use output::{Object, Output, Upload};
+pub(crate) use store::open;
+pub(crate) use walk::ListedObject;

@@ -1,0 +1,74 @@
+//! Walks a directory in the order in which an object store would list it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::error::{Error, Result};
+
+/// A file or object below a place, image or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedObject {
+    /// Path below the place, with `/` between folders.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// What changes when the content does: the ETag in an object store, size and modification time in a directory.
+    pub tag: String,
+    /// Why it cannot be read, where the listing already tells.
+    pub problem: Option<String>,
+}
+
+/// Walks a directory, through symlinks, in the order of the paths; returns warnings.
+pub(super) fn walk(root: &Path, found: &mut impl FnMut(ListedObject) -> Result<()>) -> Result<Vec<String>> {
+    // What lies in a folder comes where the folder's name and a slash would.
+    let by_path = |a: &DirEntry, b: &DirEntry| {
+        let slash = |entry: &DirEntry| {
+            let link = entry.path_is_symlink();
+            (entry.file_type().is_dir() || link && entry.path().is_dir()).then_some(b'/')
+        };
+        let name = |entry| DirEntry::file_name(entry).as_encoded_bytes().iter().copied().chain(slash(entry));
+        name(a).cmp(name(b))
+    };
+    let mut warnings = Vec::new();
+    for entry in WalkDir::new(root).min_depth(1).follow_links(true).sort_by(by_path) {
+        let (path, meta) = match entry {
+            Ok(entry) => {
+                let meta = entry.metadata().map_err(|e| e.into());
+                (entry.into_path(), meta)
+            }
+            Err(e) if e.loop_ancestor().is_some() => {
+                let link = e.path().unwrap_or(root).display();
+                warnings.push(format!("{link} is a symlink to a folder that holds it; not followed"));
+                continue;
+            }
+            Err(e) => {
+                let path = e.path().unwrap_or(root).to_owned();
+                let is_link = path.symlink_metadata().is_ok_and(|m| m.is_symlink());
+                let io = e.into_io_error().unwrap_or_else(|| std::io::Error::other("cannot be read"));
+                if !is_link {
+                    return Err(Error::io(&format!("cannot list {}", path.display()), io));
+                }
+                (path, Err(io))
+            }
+        };
+        let below = path.strip_prefix(root).expect("walkdir yields paths below its root");
+        let unspeakable = below.to_str().is_none().then(|| "file name is not UTF-8".to_owned());
+        let path = below.to_string_lossy().into_owned();
+        match meta {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(meta) if meta.is_file() => {
+                let tag = format!("{}-{}.{:09}", meta.size(), meta.mtime(), meta.mtime_nsec());
+                found(ListedObject { path, size: meta.size(), tag, problem: unspeakable })?;
+            }
+            Ok(_) => found(odd(path, "special", "not a regular file"))?,
+            Err(_) => found(odd(path, "dangling", "symlink to nothing"))?,
+        }
+    }
+    Ok(warnings)
+}
+
+fn odd(path: String, tag: &str, problem: &str) -> ListedObject {
+    ListedObject { path, size: 0, tag: tag.into(), problem: Some(problem.into()) }
+}
