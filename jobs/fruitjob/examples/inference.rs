@@ -16,7 +16,7 @@ fn main() {
         _ => Model::load(name, &Default::default(), Precision::F32, runtime.handle()),
     };
     let model = model.expect("a model");
-    eprintln!("{} {:?}", model.backbone.engine(), model.not_fast);
+    eprintln!("{} {:?}", model.backbone.engine(), model.why_general);
     let tensor: Vec<f32> =
         (0..model.preprocessing.len()).map(|i| (i * 7919 % 255) as f32 / 127.5 - 1.0).collect();
     let mut features = vec![0.0; model.backbone.features()];

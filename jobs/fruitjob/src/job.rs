@@ -7,28 +7,28 @@ use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{self, Precision, PreprocessingOptions};
 
 use crate::error::{Error, Result};
-use crate::pca::Keep;
+use crate::pca::Components;
 
 /// A job, with every default filled in.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Where the images are. Not needed by the stages fit and project.
     pub input: Option<Location>,
-    /// Where the results go.
+    /// Where the results go, and where features are kept between runs.
     pub output: Location,
-    /// The backbone.
+    /// The backbone: `builtin`, a path or a URI.
     pub model: String,
-    /// What it computes with.
+    /// What the backbone computes with.
     pub precision: Precision,
     /// What the model's file does not say.
     pub preprocessing: PreprocessingOptions,
-    /// How many components.
-    pub keep: Keep,
+    /// How many components are fitted; without effect where `pin_pca` is set.
+    pub components: Components,
     /// The PCA to project on, in place of one that is fitted.
     pub pin_pca: Option<String>,
-    /// Worker threads.
+    /// Worker threads: 1 to 1024.
     pub threads: usize,
-    /// When to give up.
+    /// Images that may be rejected before the run fails.
     pub max_rejects: MaxRejects,
 }
 
@@ -41,10 +41,10 @@ impl Job {
         let output = options
             .output
             .ok_or_else(|| Error::Usage("no output; say where the results go with --output DIR".into()))?;
-        let keep = match (options.components, options.variance, &options.pin_pca) {
-            (None, None, _) => Keep::Default,
-            (Some(k), None, None) => Keep::Components(k.get()),
-            (None, Some(share), None) => Keep::Variance(share.into()),
+        let components = match (options.components, options.variance, &options.pin_pca) {
+            (None, None, _) => Components::Default,
+            (Some(k), None, None) => Components::Count(k.get()),
+            (None, Some(share), None) => Components::Variance(share.into()),
             _ => {
                 return Err(Error::Usage(
                     "more than one of components, variance and pin_pca is set; keep one of them".into(),
@@ -58,7 +58,7 @@ impl Job {
             model: options.model.unwrap_or_else(|| model::DEFAULT.into()),
             precision: options.precision.unwrap_or_default(),
             preprocessing,
-            keep,
+            components,
             pin_pca: options.pin_pca,
             threads: options.threads.map_or_else(cores, NonZeroUsize::get).min(1024),
             max_rejects: options.max_rejects.unwrap_or(MaxRejects::Share(0.01)),
@@ -79,7 +79,7 @@ mod tests {
             ..Default::default()
         };
         let job = Job::new(options.clone(), Default::default()).unwrap();
-        assert_eq!(job.keep, Keep::Components(8));
+        assert_eq!(job.components, Components::Count(8));
         assert!(job.input.is_some());
         let both = JobOptions { variance: Some(0.5.try_into().unwrap()), ..options };
         assert!(matches!(Job::new(both, Default::default()), Err(Error::Usage(_))));

@@ -80,7 +80,7 @@ fn announce(run: &Run, name: &str, model: Option<&Model>) {
         output: run.job.output.to_string(),
         model: name.to_owned(),
         engine: model.map(|m| m.backbone.engine().to_owned()),
-        not_fast: model.and_then(|m| m.not_fast.clone()),
+        not_fast: model.and_then(|m| m.why_general.clone()),
         threads: run.slots(),
     });
 }

@@ -94,7 +94,7 @@ pub struct ModelRecord {
 
 impl ModelRecord {
     /// Whether it gives the same features as another, but for the last bits: an engine adds up in its own order.
-    pub fn makes_what(&self, other: &ModelRecord) -> bool {
+    pub fn same_features_as(&self, other: &ModelRecord) -> bool {
         (&self.sha256, self.features, &self.preprocessing)
             == (&other.sha256, other.features, &other.preprocessing)
     }

@@ -20,9 +20,9 @@ use crate::util::caught;
 /// What is known of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Its path and tag at the time.
+    /// See [`Entry::path`](super::entry::Entry::path).
     pub path: String,
-    /// See [`super::entry::Entry::tag`].
+    /// See [`Entry::tag`](super::entry::Entry::tag): what it was when the image was read.
     pub tag: String,
     /// Its features, or why it has none.
     pub outcome: Result<Vec<f32>, Reject>,
@@ -40,7 +40,7 @@ pub struct Reject {
 /// Counts of a part, kept in its footer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Images.
+    /// Rows: images with features, and images without.
     pub rows: u64,
     /// Of these, without features.
     pub rejected: u64,
@@ -49,7 +49,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts.
+    /// Counts rows.
     pub fn of(rows: &[Row]) -> Self {
         let rejects = || rows.iter().filter_map(|r| r.outcome.as_ref().err());
         Summary {

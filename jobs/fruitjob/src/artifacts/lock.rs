@@ -8,8 +8,11 @@ use fruitjob_interface::layout;
 use crate::error::{Error, Result};
 use crate::storage::Location;
 
-/// Takes the lock of a directory: the kernel gives it back however we end. An object store has none; who runs
-/// jobs there keeps them apart.
+/// Takes the lock of a directory; it is held until the file is dropped, and released by the kernel however the process ends.
+/// `None` for an object store, which has no lock: whoever runs jobs there keeps them apart.
+///
+/// # Errors
+/// [`Error::Locked`] when another run holds it.
 pub(crate) fn lock(output: &Location) -> Result<Option<File>> {
     let Location::Local(dir) = output else { return Ok(None) };
     let failed = |e| Error::io(&format!("cannot write to {}", dir.display()), e);

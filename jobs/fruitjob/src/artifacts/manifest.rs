@@ -19,11 +19,11 @@ use crate::storage::parquet::{self, Footer, Span, Writer};
 use crate::storage::{Object, Output, Upload};
 use crate::util::caught;
 
-/// The images of a run.
+/// The listing of a run: which images there are, and which partitions they are cut into.
 pub struct Manifest {
-    /// Where they are.
+    /// The input, as it was named.
     pub input: String,
-    /// How many they are.
+    /// Images of all partitions together.
     pub images: u64,
     /// Runs of consecutive images, in order.
     pub partitions: Vec<Partition>,
@@ -34,11 +34,11 @@ pub struct Manifest {
 /// A run of consecutive images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// How many.
+    /// Number of images.
     pub images: u64,
-    /// Their sizes together.
+    /// Their sizes together, in bytes.
     pub bytes: u64,
-    /// Hash of its entries: paths and tags.
+    /// Hash of its entries (paths, tags and problems), 32 hexadecimal digits.
     pub key: String,
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Ha
     let origin = place.get(&format!("{folder}/{ORIGIN}"))?.ok_or_else(|| unknown(pin, output))?;
     let origin: ModelRecord = serde_json::from_slice(&origin)
         .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(&folder))))?;
-    if !origin.makes_what(model) {
+    if !origin.same_features_as(model) {
         return Err(Error::Usage(format!(
             "the PCA {pin} was fitted on features of model {} ({}), and this run's are of {} ({}): its vectors would \
              mean nothing; name that model, or leave out --pin-pca",

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 /// What a job needs of the process that it runs in.
 #[derive(Clone)]
 pub struct Context {
-    /// Serves the object store.
+    /// Serves the object store; never blocked on from inside.
     pub runtime: Handle,
-    /// Hears the events.
+    /// Is told every event.
     pub observer: Arc<dyn Observer>,
     /// Number of the signal that asked us to stop, or 0.
     interrupted: Arc<AtomicI32>,

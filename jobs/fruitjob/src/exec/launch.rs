@@ -44,63 +44,69 @@ pub fn launch(options: &SparkOptions, job: &[String], context: &Context) -> Resu
         .spawn()
         .map_err(|e| Error::io(&format!("cannot start {}", submit.display()), e))?;
     let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    let said = Arc::new(Mutex::new(Said::default()));
-    let hear = |from: Box<dyn Read + Send>| {
-        let said = said.clone();
+    let transcript = Arc::new(Mutex::new(Transcript::default()));
+    let pass_on = |from: Box<dyn Read + Send>| {
+        let transcript = transcript.clone();
         std::thread::spawn(move || {
             let mut from = BufReader::new(from);
             let mut line = Vec::new();
             while from.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                said.lock().expect("no panic holds it").hear(&line);
+                transcript.lock().expect("no panic holds it").pass_on(&line);
                 line.clear();
             }
         })
     };
-    let readers = [hear(Box::new(out)), hear(Box::new(err))];
+    let readers = [pass_on(Box::new(out)), pass_on(Box::new(err))];
     let status = wait(&mut child, context)?;
     for reader in readers {
         let _ = reader.join();
     }
     context.check()?;
-    let said = said.lock().expect("no panic holds it");
-    if said.all {
+    let transcript = transcript.lock().expect("no panic holds it");
+    if transcript.is_complete {
         return Ok(status);
     }
     Err(Error::Failed(format!(
         "Spark ended (exit status {status}) before the job could say how it went; its last words: {}; \
          what was done is kept, and the same command goes on from here",
-        said.last_words.join(" | ")
+        transcript.last_words.join(" | ")
     )))
 }
 
-/// What came from spark-submit.
+/// What spark-submit has printed, as far as it matters at the end.
 #[derive(Default)]
-struct Said {
+struct Transcript {
     /// The job's last event was among it.
-    all: bool,
+    is_complete: bool,
+    /// The last few lines that may say what went wrong.
     last_words: Vec<String>,
 }
 
-impl Said {
+impl Transcript {
     /// Passes a line on: events to stdout, all else to stderr. Spark mixes what its drivers print on either.
-    fn hear(&mut self, line: &[u8]) {
+    fn pass_on(&mut self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end();
         match serde_json::from_str::<Event>(text) {
             Ok(event) => {
-                self.all |= matches!(event, Event::Finished { .. } | Event::Failed { .. });
+                self.is_complete |= matches!(event, Event::Finished { .. } | Event::Failed { .. });
                 let mut out = std::io::stdout().lock();
                 let _ = out.write_all(line).and_then(|()| out.flush());
             }
             Err(_) => {
                 let _ = std::io::stderr().write_all(line);
-                // Spark logs what goes well, too, and where in its code what does not.
-                if !text.contains(" INFO ") && !text.starts_with(char::is_whitespace) && !text.is_empty() {
-                    self.last_words.push(text.to_owned());
-                    let surplus = self.last_words.len().saturating_sub(5);
-                    self.last_words.drain(..surplus);
-                }
+                self.remember(text);
             }
+        }
+    }
+
+    /// Keeps a line, if it may be a last word.
+    fn remember(&mut self, text: &str) {
+        // Spark logs what goes well, too, and where in its code what does not.
+        if !text.contains(" INFO ") && !text.starts_with(char::is_whitespace) && !text.is_empty() {
+            self.last_words.push(text.to_owned());
+            let surplus = self.last_words.len().saturating_sub(5);
+            self.last_words.drain(..surplus);
         }
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
-/// A share of a stage.
+/// A share of a stage, as a plain value.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
 pub enum Task {
@@ -30,14 +30,14 @@ pub enum Task {
     },
     /// Add up the moments of some consecutive partitions' features.
     Sum {
-        /// Its place among these tasks.
+        /// The leaf of the tree of moments, from 0.
         node: usize,
     },
     /// Merge the moments of some consecutive nodes of the level below.
     Merge {
-        /// Of the tree; 0 is that of [`Task::Sum`].
+        /// Level of the tree, from 1; 0 is that of [`Task::Sum`].
         level: usize,
-        /// Its place in the level.
+        /// Place in the level, from 0.
         node: usize,
         /// How many nodes the level below has.
         below: usize,
@@ -49,7 +49,7 @@ pub enum Task {
     },
 }
 
-/// What a task reports.
+/// What a task reports; what does not concern it is 0 or empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Images of the partition, or rows of the part or under the node.
@@ -60,26 +60,26 @@ pub struct Done {
     pub rejected: u64,
     /// Bytes of images read.
     pub bytes: u64,
-    /// SHA-256 of the part written.
+    /// SHA-256 of the part written, in hexadecimal.
     pub sha256: String,
 }
 
 /// Tasks of a stage, and what is known of them.
 pub struct Batch {
-    /// The stage.
+    /// The stage that they are of, for messages.
     pub stage: Stage,
     /// Units of the stage's progress that they will bring.
     pub units: u64,
-    /// The tasks.
+    /// The tasks, in the order in which their results are wanted.
     pub tasks: Vec<Task>,
-    /// How long each will take, more or less, in seconds; all 0 where the engine does not [ask](Engine::asks).
+    /// How long each will take, more or less, in seconds; all 0 where the engine does not [want to know](Engine::wants_costs).
     pub seconds: Vec<f64>,
 }
 
 /// Runs one task in this process.
 pub type Execute<'a> = &'a (dyn Fn(&Task) -> Result<Done> + Sync);
 
-/// Something that runs tasks: threads here; executors elsewhere.
+/// Something that runs tasks: threads of this process, or executors elsewhere.
 pub trait Engine: Send {
     /// Runs all tasks and returns their results in the order of the tasks; or the first error, with no task
     /// running any more. Tasks that run in this process are run by `execute`, several at once, and count for themselves;
@@ -96,7 +96,7 @@ pub trait Engine: Send {
     fn slots(&self) -> usize;
 
     /// Whether it wants to know how long tasks take.
-    fn asks(&self) -> bool {
+    fn wants_costs(&self) -> bool {
         false
     }
 

@@ -22,33 +22,33 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Units done.
+    /// Adds units that are done.
     pub fn done(&self, n: u64) {
         self.done.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Units that needed no work.
+    /// Adds units that are done and needed no work.
     pub fn cached(&self, n: u64) {
         self.cached.fetch_add(n, Ordering::Relaxed);
         self.done(n);
     }
 
-    /// Units done that were rejected.
+    /// Adds units that were rejected; they have to be counted as done, too.
     pub fn rejected(&self, n: u64) {
         self.rejected.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// One more image that cannot be read; returns how many there are.
+    /// Adds an image that cannot be read; returns how many there are by now.
     pub fn unreadable(&self) -> u64 {
         self.unreadable.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Bytes read.
+    /// Adds bytes that were read.
     pub fn read(&self, n: u64) {
         self.bytes.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Units done.
+    /// Units done so far.
     pub fn so_far(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }

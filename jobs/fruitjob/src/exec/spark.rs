@@ -6,8 +6,8 @@
 //! engine; and, on executors, `fruitjob task`, which reads tasks and prints their results
 //! (`stages::serve`). The lines between them are described in `spark.py`.
 //!
-//! Whatever is killed, what it had started ends too: coordinator and tasks watch the pipe that their parent holds, the driver
-//! its launcher's process.
+//! Each process monitors its parent and exits with it, so killing any one of them leaves no orphans: coordinator and tasks
+//! watch the pipe that their parent holds, the driver its launcher's process.
 
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{self, Receiver};
@@ -75,7 +75,7 @@ impl Outcome {
 pub struct Spark {
     answers: Receiver<Answer>,
     task_seconds: f64,
-    /// What there is to tell of it.
+    /// How the job is spread, so far.
     pub record: SparkRecord,
 }
 
@@ -115,7 +115,7 @@ impl Engine for Spark {
         self.record.slots
     }
 
-    fn asks(&self) -> bool {
+    fn wants_costs(&self) -> bool {
         true
     }
 

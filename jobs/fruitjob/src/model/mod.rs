@@ -26,16 +26,16 @@ pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
 
 /// A backbone, ready to run.
 pub struct Model {
-    /// What the user called it.
+    /// As the user named it, without what a URI may hold of secrets.
     pub name: String,
     /// SHA-256 of the ONNX file, in hexadecimal.
     pub sha256: String,
-    /// From pixels to its input.
+    /// How pixels become its input.
     pub preprocessing: Preprocessing,
     /// The compiled graph.
     pub backbone: Arc<dyn Backbone>,
-    /// Why the general engine runs it; `None` when the fast one does.
-    pub not_fast: Option<String>,
+    /// Why the general engine runs it; `None` when our own kernels do.
+    pub why_general: Option<String>,
     proto: ModelProto,
 }
 
@@ -56,7 +56,7 @@ impl Model {
             recognise::recognise(proto)
                 .and_then(|network| kernels::compile(&network, preprocessing, precision))
         })?;
-        match (&model.not_fast, precision) {
+        match (&model.why_general, precision) {
             (Some(why), Precision::Int8) => Err(Error::Usage(format!(
                 "model {}: --precision int8 is not possible for it ({why}); leave it out",
                 model.name
@@ -88,11 +88,11 @@ impl Model {
         };
         let proto = graph::parse(&bytes).map_err(&explain)?;
         let preprocessing = options::resolve(&proto, options).map_err(&explain)?;
-        let (backbone, not_fast): (Arc<dyn Backbone>, _) = match fast(&proto, &preprocessing) {
+        let (backbone, why_general): (Arc<dyn Backbone>, _) = match fast(&proto, &preprocessing) {
             Ok(fast) => (Arc::new(fast), None),
             Err(why) => (Arc::new(general::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
-        Ok(Model { name: shown, sha256: hex_sha256(&bytes), preprocessing, backbone, not_fast, proto })
+        Ok(Model { name: shown, sha256: hex_sha256(&bytes), preprocessing, backbone, why_general, proto })
     }
 
     /// The key of this model's features in the cache: whatever changes a feature changes it.
@@ -117,7 +117,7 @@ impl Model {
         }
     }
 
-    /// The ONNX graph.
+    /// The ONNX graph, as it was read.
     pub(crate) fn proto(&self) -> &ModelProto {
         &self.proto
     }
@@ -163,7 +163,7 @@ mod tests {
     fn the_model_inside_runs_on_kernels_of_our_own() {
         let model = load(DEFAULT, Default::default()).unwrap();
         assert_eq!((model.preprocessing.size, model.preprocessing.resize), ([96, 96], 100));
-        assert_eq!(model.not_fast, None);
+        assert_eq!(model.why_general, None);
         assert!(model.backbone.engine().starts_with("mobilenet-"));
         let first = features(&model);
         assert!(first.iter().any(|x| *x != first[0]));
@@ -199,7 +199,7 @@ mod tests {
         std::fs::write(&path, proto.encode_to_vec()).unwrap();
         let model = load(path.to_str().unwrap(), Default::default()).unwrap();
         assert_eq!(model.backbone.engine(), "rten");
-        let why = model.not_fast.as_deref().unwrap();
+        let why = model.why_general.as_deref().unwrap();
         assert!(why.contains("Sigmoid"), "{why}");
         assert!(features(&model).iter().all(|x| x.is_finite()));
     }

@@ -6,27 +6,25 @@ pub(crate) mod npy;
 pub(crate) mod project;
 
 use moments::Moments;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::util::hex_sha256;
 
-/// Components kept when nothing is said.
+/// Components that are kept where no number is given.
 pub const DEFAULT_COMPONENTS: usize = 64;
 
-/// How many components are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Keep {
+/// How many components a PCA keeps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Components {
     /// [`DEFAULT_COMPONENTS`], or as many as the images allow.
     Default,
     /// This many; an error when the images allow fewer.
-    Components(usize),
+    Count(usize),
     /// As few as explain more than this share of the variance, as in scikit-learn.
     Variance(f64),
 }
 
-/// A fitted PCA.
+/// A fitted PCA: where features of `d` elements are projected on `k` components.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pca {
     /// Mean of the features: `d` elements.
@@ -39,7 +37,7 @@ pub struct Pca {
 }
 
 impl Pca {
-    /// `k`.
+    /// The number of components, `k`.
     pub fn components_len(&self) -> usize {
         self.components.len() / self.mean.len()
     }
@@ -59,7 +57,7 @@ impl Pca {
     ///
     /// # Errors
     /// [`Error::Failed`] when there are too few images, or all are the same.
-    pub fn fit(moments: &Moments, keep: Keep) -> Result<Self> {
+    pub fn fit(moments: &Moments, wanted: Components) -> Result<Self> {
         let (n, d) = (moments.count as usize, moments.mean.len());
         if n < 2 {
             return Err(Error::Failed(format!(
@@ -68,7 +66,7 @@ impl Pca {
             )));
         }
         let most = d.min(n - 1);
-        if let Keep::Components(k) = keep
+        if let Components::Count(k) = wanted
             && k > most
         {
             return Err(Error::Failed(format!(
@@ -90,10 +88,10 @@ impl Pca {
             .ok_or_else(|| Error::Failed("the eigenvalues did not converge".into()))?;
         // They rise.
         let spectrum: Vec<f64> = eigen.values.iter().rev().map(|value| value.max(0.0)).collect();
-        let k = match keep {
-            Keep::Default => DEFAULT_COMPONENTS.min(most),
-            Keep::Components(k) => k,
-            Keep::Variance(share) => {
+        let k = match wanted {
+            Components::Default => DEFAULT_COMPONENTS.min(most),
+            Components::Count(k) => k,
+            Components::Variance(share) => {
                 let total: f64 = spectrum.iter().sum();
                 let mut sum = 0.0;
                 let needed = spectrum.iter().position(|v| {
@@ -149,7 +147,7 @@ mod tests {
 
     #[test]
     fn finds_the_axes_of_a_plane() {
-        let pca = Pca::fit(&plane(), Keep::Components(2)).unwrap();
+        let pca = Pca::fit(&plane(), Components::Count(2)).unwrap();
         // The largest element of (4, -3) / 5 is its first: signs are fixed by it.
         for (got, want) in pca.components.iter().zip([0.6, 0.8, 0.0, 0.8, -0.6, 0.0]) {
             assert!((got - want).abs() < 2e-2, "{:?}", pca.components);
@@ -161,19 +159,19 @@ mod tests {
 
     #[test]
     fn share_of_variance_keeps_as_few_as_exceed_it() {
-        assert_eq!(Pca::fit(&plane(), Keep::Variance(0.95)).unwrap().components_len(), 1);
-        assert_eq!(Pca::fit(&plane(), Keep::Variance(0.99999)).unwrap().components_len(), 2);
-        assert_eq!(Pca::fit(&plane(), Keep::Default).unwrap().components_len(), 3);
+        assert_eq!(Pca::fit(&plane(), Components::Variance(0.95)).unwrap().components_len(), 1);
+        assert_eq!(Pca::fit(&plane(), Components::Variance(0.99999)).unwrap().components_len(), 2);
+        assert_eq!(Pca::fit(&plane(), Components::Default).unwrap().components_len(), 3);
     }
 
     #[test]
     fn too_few_or_equal_images_are_explained() {
         let message = |m: &Moments, keep| Pca::fit(m, keep).unwrap_err().to_string();
-        assert!(message(&Moments::empty(3), Keep::Default).contains("none"));
-        assert!(message(&moments(&[[1.0, 2.0, 3.0]]), Keep::Default).contains("at least two"));
+        assert!(message(&Moments::empty(3), Components::Default).contains("none"));
+        assert!(message(&moments(&[[1.0, 2.0, 3.0]]), Components::Default).contains("at least two"));
         let two = moments(&[[1.0, 2.0, 3.0], [2.0, 2.0, 3.0]]);
-        assert!(message(&two, Keep::Components(2)).contains("--components 1"));
+        assert!(message(&two, Components::Count(2)).contains("--components 1"));
         let same = moments(&[[0.1, 0.2, 0.3]; 33]);
-        assert!(message(&same, Keep::Default).contains("the same"));
+        assert!(message(&same, Components::Default).contains("the same"));
     }
 }

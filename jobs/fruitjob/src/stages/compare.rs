@@ -80,7 +80,7 @@ pub(crate) fn fitted(
     moments: &Moments,
 ) -> Result<Option<Drift>> {
     match published::record(output)?.and_then(|run| run.model) {
-        Some(before) if before.makes_what(model) => {
+        Some(before) if before.same_features_as(model) => {
             Ok(Some(drift(&pcas::load(output, layout::PUBLISHED_MODEL)?, pca, moments)))
         }
         _ => Ok(None),

@@ -36,7 +36,8 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     let old = Old::find(run, &model.key())?;
     let task =
         |partition: usize| Task::Featurize { partition, reuse: old.overlapping(manifest.span(partition)) };
-    let seconds = if run.asks() { estimate(run, &old.kept)? } else { vec![0.0; manifest.partitions.len()] };
+    let seconds =
+        if run.wants_costs() { estimate(run, &old.kept)? } else { vec![0.0; manifest.partitions.len()] };
     let tasks = (0..manifest.partitions.len()).map(task).collect();
     let done = run.map(Batch { stage: Stage::Featurize, units: total, tasks, seconds })?;
     let sum = |count: fn(&Done) -> u64| done.iter().map(count).sum::<u64>();

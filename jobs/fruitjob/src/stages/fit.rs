@@ -49,14 +49,14 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     run.context.check()?;
     let pinned = run.pinned()?;
     let is_pinned = pinned.is_some();
-    let pca = pinned.map_or_else(|| Pca::fit(&moments, run.job.keep), Ok)?;
+    let pca = pinned.map_or_else(|| Pca::fit(&moments, run.job.components), Ok)?;
     run.context.check()?;
     pcas::write(&run.output, layout::STAGED_MODEL, &pca)?;
     run.output.put(&format!("{}/model.onnx", layout::STAGED_MODEL), fuse(&model, &pca))?;
     moments::clear(&run.output)?;
     if let (Some(_), Some(model)) = (&run.record.since, &run.record.model) {
         let drift = compare::fitted(&run.output, model, &pca, &moments);
-        let drift = run.if_told(drift)?.flatten();
+        let drift = run.or_warn(drift)?.flatten();
         run.record.since.iter_mut().for_each(|since| since.pca = drift.clone());
     }
     let ratio = if is_pinned { pca.explains(&moments) } else { pca.explained_variance_ratio() };

@@ -21,7 +21,7 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 /// What was found besides images, and how.
 #[derive(Debug, Default)]
 struct Listed {
-    /// What a person should know.
+    /// What a person should know of what was left out.
     pub warnings: Vec<String>,
     /// Whether the images came in the order of their paths. Where they did not, they have to be listed again,
     /// [`Order::Sorted`].
@@ -61,7 +61,7 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     listed.warnings.into_iter().for_each(|warning| run.warn(warning));
     let manifest = run.reload_manifest()?;
     let since = compare::listed(&run.output, &manifest);
-    run.record.since = run.if_told(since)?.flatten();
+    run.record.since = run.or_warn(since)?.flatten();
     let images = &run.record.images;
     Ok(format!(
         "{} of {}, {:.1} MB, in {}",
@@ -88,7 +88,7 @@ fn write_manifest(run: &mut Run, input: &Input, order: Order) -> Result<Listed> 
     let listed = list(input, &run.job.output, &run.context, order, add);
     match &listed {
         Ok(listed) if listed.in_order => manifest.finish()?,
-        // Nobody shall take it for a listing, should we end before there is one.
+        // Cut short, it must not be taken for a listing.
         _ => manifest.abandon(),
     };
     let listed = listed?;

@@ -74,7 +74,7 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
         .collect();
     if run.record.since.is_some() {
         let labels = compare::labelled(&run.output, &run.record.labels);
-        let labels = run.if_told(labels)?.unwrap_or_default();
+        let labels = run.or_warn(labels)?.unwrap_or_default();
         run.record.since.iter_mut().for_each(|since| since.labels = labels.clone());
     }
     let labels: Vec<&String> = found.keys().collect();

@@ -17,18 +17,15 @@ use crate::model::Model;
 use crate::pca::Pca;
 use crate::storage::{Input, Output};
 
-/// Does one task.
+/// The function that does a task: [`stages::execute`](super::execute).
 pub(crate) type Execute = fn(&Worker, &Task) -> Result<Done>;
 
-/// A run.
+/// A run: what was asked for, what it works with, and how far it is.
 pub(crate) struct Run {
-    /// What was asked for.
     pub job: Job,
-    /// Where the results go.
     pub output: Output,
-    /// The process.
     pub context: Context,
-    /// What has been done.
+    /// What has been done; each stage fills in its part.
     pub record: RunRecord,
     /// Of the stage that is running.
     pub counters: Arc<Counters>,
@@ -62,7 +59,10 @@ impl Run {
         }
     }
 
-    /// The input, opened.
+    /// Opens the input.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when none is named, or it is not there.
     pub fn input(&self) -> Result<Input> {
         let location = self
             .job
@@ -72,7 +72,10 @@ impl Run {
         Input::open(location)
     }
 
-    /// The listing that the list stage left.
+    /// The listing that the list stage left; read once.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none, or it is of another input.
     pub fn manifest(&mut self) -> Result<Arc<Manifest>> {
         if self.manifest.is_none() {
             let manifest = Manifest::load(&self.output)?;
@@ -95,7 +98,7 @@ impl Run {
         self.manifest()
     }
 
-    /// The backbone, compiled.
+    /// The backbone; compiled once.
     pub fn model(&mut self) -> Result<Arc<Model>> {
         if self.model.is_none() {
             let job = &self.job;
@@ -125,8 +128,8 @@ impl Run {
     }
 
     /// Whether the engine wants to know how long tasks take.
-    pub fn asks(&self) -> bool {
-        self.engine.asks()
+    pub fn wants_costs(&self) -> bool {
+        self.engine.wants_costs()
     }
 
     /// What there is to tell of Spark, if it runs the tasks.
@@ -134,13 +137,13 @@ impl Run {
         self.engine.spark()
     }
 
-    /// Runs tasks.
+    /// Has tasks done by the engine; their results in the order of the tasks.
     pub fn map(&mut self, batch: Batch) -> Result<Vec<Done>> {
         let (worker, execute) = (self.worker()?, self.execute);
         self.engine.map(&|task| execute(&worker, task), &self.context, &self.counters, batch)
     }
 
-    /// What tasks work with, here.
+    /// What tasks work with in this process.
     pub fn worker(&mut self) -> Result<Worker> {
         Ok(Worker {
             input: self.job.input.is_some().then(|| self.input()).transpose()?,
@@ -166,10 +169,11 @@ impl Run {
         self.ticker = None;
     }
 
-    /// What could be found out about the last results; where it could not, a warning. A run does not fail for them.
-    pub fn if_told<T>(&mut self, told: Result<T>) -> Result<Option<T>> {
-        match told {
-            Ok(told) => Ok(Some(told)),
+    /// The outcome of a comparison with the last results; where it failed, a warning and `None`, for a run does not fail for
+    /// what came before it. Only an interruption stays an error.
+    pub fn or_warn<T>(&mut self, compared: Result<T>) -> Result<Option<T>> {
+        match compared {
+            Ok(compared) => Ok(Some(compared)),
             Err(error @ Error::Interrupted(_)) => Err(error),
             Err(error) => {
                 self.warn(format!("what changed since the last results cannot be told: {error}"));
@@ -178,7 +182,7 @@ impl Run {
         }
     }
 
-    /// Tells a person something.
+    /// Warns a person, now and in the record.
     pub fn warn(&mut self, message: String) {
         self.context.observer.event(&Event::Warning { message: message.clone() });
         self.record.warnings.push(message);

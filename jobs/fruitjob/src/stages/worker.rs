@@ -25,7 +25,7 @@ pub(crate) struct Worker {
     pub context: Context,
     /// Of the stage that is running.
     pub counters: Arc<Counters>,
-    /// When to give up.
+    /// Images that may be unreadable before the job gives up.
     pub max_rejects: MaxRejects,
     /// Read when it is first needed.
     pub pca: OnceLock<Arc<Pca>>,

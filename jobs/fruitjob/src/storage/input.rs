@@ -62,7 +62,7 @@ impl Input {
         Ok(Input { location: location.clone(), source })
     }
 
-    /// Where this is.
+    /// The place that was opened.
     pub(crate) fn location(&self) -> &Location {
         &self.location
     }

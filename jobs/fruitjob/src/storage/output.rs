@@ -49,7 +49,7 @@ impl Output {
         Ok(Output { location: location.clone(), store, runtime })
     }
 
-    /// Where this is.
+    /// The place that was opened.
     pub fn location(&self) -> &Location {
         &self.location
     }
@@ -160,7 +160,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Adds bytes.
+    /// Appends bytes.
     pub fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.runtime
             .block_on(self.upload.put(bytes))
@@ -186,7 +186,7 @@ pub struct Object {
     output: Output,
     key: Key,
     path: String,
-    /// Its size in bytes.
+    /// Size in bytes when it was opened.
     pub len: u64,
 }
 
@@ -197,7 +197,7 @@ impl std::fmt::Display for Object {
 }
 
 impl Object {
-    /// Some of its bytes.
+    /// The bytes at these offsets; an error where the object ends before.
     pub fn range(&self, range: Range<u64>) -> Result<Bytes> {
         self.output
             .runtime
