@@ -66,3 +66,44 @@ fn find_io<'a>(err: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Err
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    #[test]
+    fn a_store_s_error_says_who_has_to_act() {
+        let path = || "fruits/a.jpg".to_owned();
+        let source = || "403 Forbidden".to_owned().into();
+        let denied = [
+            generic("Error performing list request: 403 Forbidden: AccessDenied"),
+            object_store::Error::PermissionDenied { path: path(), source: source() },
+            object_store::Error::Unauthenticated { path: path(), source: source() },
+        ];
+        for error in denied {
+            let error = store("cannot read a", error);
+            assert!(matches!(error, Error::Denied(_)), "{error:?}");
+            assert!(
+                error.to_string().starts_with("cannot read a: ") && error.to_string().contains("credentials"),
+                "{error}"
+            );
+        }
+        let missing = store("x", object_store::Error::NotFound { path: path(), source: source() });
+        assert!(matches!(&missing, Error::Failed(text) if text == "x: not found"), "{missing:?}");
+        let bucket = store("x", generic("404: <Error><Code>NoSuchBucket</Code></Error>"));
+        assert!(matches!(&bucket, Error::Usage(text) if text.contains("no such bucket")), "{bucket:?}");
+        assert!(matches!(store("x", generic("500")), Error::Failed(_)));
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_all_else_is_one_line() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let wrapped = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(full) };
+        assert!(explain_store(&wrapped).contains("no space left"), "{}", explain_store(&wrapped));
+        assert!(!explain_store(&generic("two\nlines")).contains('\n'));
+    }
+}

@@ -84,4 +84,16 @@ mod tests {
         let both = JobOptions { variance: Some(0.5.try_into().unwrap()), ..options };
         assert!(matches!(Job::new(both, Default::default()), Err(Error::Usage(_))));
     }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let options =
+            JobOptions { output: Some("o".into()), threads: NonZeroUsize::new(5000), ..Default::default() };
+        let job = Job::new(options, Default::default()).unwrap();
+        assert_eq!((job.model.as_str(), job.precision, job.threads), ("builtin", Precision::F32, 1024));
+        assert_eq!((job.components, job.max_rejects), (Components::Default, MaxRejects::Share(0.01)));
+        assert!(job.input.is_none() && job.pin_pca.is_none());
+        let nowhere = Job::new(JobOptions::default(), Default::default());
+        assert!(matches!(nowhere, Err(Error::Usage(text)) if text.contains("--output")));
+    }
 }

@@ -109,3 +109,133 @@ fn run_stage(run: &mut Run, stage: Stage) -> Result<()> {
     run.context.observer.event(&Event::StageFinished { stage, seconds, message });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use fruitjob_interface::{JobOptions, Observer};
+
+    use super::*;
+    use crate::error::Error;
+    use crate::samples;
+
+    /// Keeps the events.
+    #[derive(Default)]
+    struct Events(Mutex<Vec<Event>>);
+
+    impl Observer for Events {
+        fn event(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
+        }
+    }
+
+    struct Place {
+        folder: tempfile::TempDir,
+        runtime: tokio::runtime::Runtime,
+        events: Arc<Events>,
+    }
+
+    impl Place {
+        /// A folder with a few pictures of fruit in `in`.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            samples::draw(&folder.path().join("in"), 3, 4, 1, false, &|| Ok(())).unwrap();
+            Place { folder, runtime: crate::util::runtime().unwrap(), events: Arc::default() }
+        }
+
+        fn job(&self, output: &str, threads: usize) -> Job {
+            let path = |name: &str| Some(self.folder.path().join(name).to_str().unwrap().to_owned());
+            let options = JobOptions {
+                input: path("in"),
+                output: path(output),
+                threads: NonZeroUsize::new(threads),
+                ..Default::default()
+            };
+            Job::new(options, Default::default()).unwrap()
+        }
+
+        fn context(&self) -> Context {
+            Context::new(self.runtime.handle().clone(), self.events.clone())
+        }
+
+        fn read(&self, name: &str) -> Vec<u8> {
+            std::fs::read(self.folder.path().join(name)).unwrap()
+        }
+    }
+
+    const RESULTS: [&str; 5] = [
+        "results/part-00000.parquet",
+        "rejects.parquet",
+        "manifest.parquet",
+        "model/components.npy",
+        "model/model.onnx",
+    ];
+
+    #[test]
+    fn results_are_the_same_bytes_in_one_run_or_stage_by_stage_on_one_thread_or_three() {
+        let place = Place::new();
+        let whole = run(place.job("whole", 1), place.context()).unwrap();
+        assert_eq!((whole.images.listed, whole.images.featurized, whole.images.results), (12, 12, 12));
+        for stage in Stage::ALL {
+            run_one(stage, place.job("staged", 3), place.context()).unwrap();
+        }
+        for name in RESULTS {
+            assert_eq!(place.read(&format!("whole/{name}")), place.read(&format!("staged/{name}")), "{name}");
+        }
+        assert!(!Path::new(&place.folder.path().join("whole/.fruitjob/staging/run.json")).exists());
+        let events = place.events.0.lock().unwrap();
+        let finished = events.iter().filter(|event| matches!(event, Event::Finished { .. })).count();
+        assert_eq!(finished, 6);
+        let first_stages: Vec<Stage> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::StageFinished { stage, .. } => Some(*stage),
+                _ => None,
+            })
+            .take(5)
+            .collect();
+        assert_eq!(first_stages, Stage::ALL);
+    }
+
+    #[test]
+    fn a_second_run_finds_its_features_and_says_what_changed() {
+        let place = Place::new();
+        let first = run(place.job("out", 2), place.context()).unwrap();
+        assert!(first.since.is_none());
+        std::fs::remove_file(place.folder.path().join("in/Apple 1/0_100.jpg")).unwrap();
+        let second = run(place.job("out", 2), place.context()).unwrap();
+        assert_eq!((second.images.featurized, second.images.cached), (0, 11));
+        let since = second.since.unwrap();
+        assert_eq!((since.new, since.changed, since.removed, since.listed), (0, 0, 1, 12));
+        assert_eq!(
+            (since.labels[0].label.as_str(), since.labels[0].before, since.labels[0].now),
+            ("Apple 1", 4, 3)
+        );
+        assert!(since.pca.is_some_and(|drift| !drift.same));
+    }
+
+    #[test]
+    fn a_stage_without_what_it_works_on_names_the_one_to_run() {
+        let place = Place::new();
+        let next = |stage| match run_one(stage, place.job("out", 1), place.context()) {
+            Err(Error::Usage(message)) => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(next(Stage::Featurize).contains("'fruitjob list'"));
+        run_one(Stage::List, place.job("out", 1), place.context()).unwrap();
+        assert!(next(Stage::Fit).contains("'fruitjob featurize'"));
+        assert!(next(Stage::Report).contains("'fruitjob project'"));
+    }
+
+    #[test]
+    fn a_run_without_an_input_does_nothing() {
+        let place = Place::new();
+        let job = Job { input: None, ..place.job("out", 1) };
+        let error = run(job, place.context()).unwrap_err();
+        assert!(matches!(error, Error::Usage(_)) && error.to_string().contains("--input"), "{error}");
+        assert!(place.events.0.lock().unwrap().is_empty());
+    }
+}

@@ -29,3 +29,58 @@ pub fn prune(location: &Location, since: i64, trial: bool, context: &Context) ->
     }
     Ok(garbage)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fruitjob_interface::event::JsonLines;
+    use fruitjob_interface::layout;
+    use fruitjob_interface::record::RunRecord;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::storage::testing::{Scratch, model_record};
+
+    fn prune_all(scratch: &Scratch, trial: bool) -> Result<Vec<Garbage>> {
+        let context = Context::new(scratch.runtime.handle().clone(), Arc::new(JsonLines));
+        prune(scratch.output.location(), i64::MAX, trial, &context)
+    }
+
+    /// An output that keeps features of two models, and a lock file, which every look at it leaves.
+    fn scratch() -> Scratch {
+        let scratch = Scratch::new();
+        for model in ["key", "old"] {
+            scratch.output.put(&layout::features(model, "part"), "features").unwrap();
+        }
+        scratch
+    }
+
+    #[test]
+    fn where_nothing_is_published_all_may_be_of_use() {
+        let scratch = scratch();
+        assert!(prune_all(&scratch, false).unwrap().is_empty());
+        assert!(scratch.output.get(&layout::features("old", "part")).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_the_published_results_do_not_need_goes_unless_it_is_a_trial() {
+        let scratch = scratch();
+        let run = RunRecord { model: Some(model_record("one")), ..Default::default() };
+        scratch.output.put(layout::PUBLISHED_RECORD, serde_json::to_vec(&run).unwrap()).unwrap();
+        scratch.output.put(layout::SUCCESS, "").unwrap();
+        let is_there = |model: &str| scratch.output.get(&layout::features(model, "part")).unwrap().is_some();
+        for trial in [true, false] {
+            assert_eq!(prune_all(&scratch, trial).unwrap()[0].objects, [layout::features("old", "part")]);
+            assert_eq!((is_there("key"), is_there("old")), (true, trial));
+        }
+        assert!(prune_all(&scratch, false).unwrap().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_deleted_under_a_run() {
+        let scratch = scratch();
+        let _run = lock::lock(scratch.output.location()).unwrap();
+        assert!(matches!(prune_all(&scratch, false), Err(Error::Locked(_))));
+    }
+}

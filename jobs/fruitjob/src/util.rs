@@ -70,4 +70,12 @@ mod tests {
             Err("index out of bounds: the len is 0 but the index is 0".into())
         );
     }
+
+    #[test]
+    fn hashes_and_times_are_written_as_others_write_them() {
+        assert_eq!(hex_sha256(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        let now = now();
+        assert!(now.len() == "2026-11-27T06:09:02Z".len() && now.ends_with('Z'), "{now}");
+        assert!(chrono::DateTime::parse_from_rfc3339(&now).is_ok(), "{now}");
+    }
 }

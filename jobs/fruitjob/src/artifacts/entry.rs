@@ -25,3 +25,17 @@ pub(crate) fn share(last: &mut Arc<str>, label: &str) -> Arc<str> {
     }
     last.clone()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_held_once_while_it_stays_the_same() {
+        let mut last = Arc::from("");
+        let first = share(&mut last, "Apple");
+        assert!(Arc::ptr_eq(&first, &share(&mut last, "Apple")));
+        let other = share(&mut last, "Pear");
+        assert_eq!((&*first, &*other, &*last), ("Apple", "Pear", "Pear"));
+    }
+}

@@ -202,6 +202,7 @@ fn decode_vectors(bytes: Bytes) -> parquet::Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::testing::Scratch;
 
     #[test]
     fn a_part_is_read_as_it_was_written() {
@@ -227,5 +228,73 @@ mod tests {
         assert_eq!(decode_vectors(bytes.clone().into()).unwrap(), [1.0, -0.0, f32::MIN_POSITIVE]);
         assert_eq!(decode(bytes.into()).unwrap(), rows);
         assert_eq!(Summary::of(&rows), Summary { rows: 3, rejected: 2, retry: 1 });
+    }
+
+    fn row(path: &str, outcome: Result<Vec<f32>, Reject>) -> Row {
+        Row { path: path.into(), tag: "t".into(), outcome }
+    }
+
+    #[test]
+    fn keys_and_spans_tell_where_to_look_for_an_image() {
+        let scratch = Scratch::new();
+        let output = &scratch.output;
+        let rows = ["a/1.jpg", "b/2.jpg", "c/3.jpg"].map(|path| row(path, Ok(vec![1.0, 2.0])));
+        save(output, "model", "one", &rows).unwrap();
+        save(output, "model", "two", &rows[1..2]).unwrap();
+        save(output, "other", "three", &rows).unwrap();
+        output.put(".fruitjob/features/model/notes.txt", "").unwrap();
+        assert_eq!(keys(output, "model").unwrap(), ["one", "two"]);
+        assert_eq!(span(output, "model", "one").unwrap(), Some(Some((b"a/1.jpg".into(), b"c/3.jpg".into()))));
+        assert_eq!(span(output, "model", "two").unwrap(), Some(Some((b"b/2.jpg".into(), b"b/2.jpg".into()))));
+        output.put(&layout::features("model", "bad"), "no Parquet").unwrap();
+        assert_eq!(span(output, "model", "bad").unwrap(), None);
+        assert_eq!(span(output, "model", "none").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_computed_and_what_is_damaged_is_deleted() {
+        let scratch = Scratch::new();
+        let error = load(&scratch.output, "model", "key").unwrap_err();
+        assert!(
+            matches!(error, Error::Usage(_)) && error.to_string().contains("'fruitjob featurize'"),
+            "{error}"
+        );
+        let whole = encode(&[row("a", Ok(vec![1.0; 4]))]).unwrap();
+        for length in [0, 3, whole.len() / 2, whole.len() - 1] {
+            scratch.output.put(&layout::features("model", "key"), whole[..length].to_vec()).unwrap();
+            assert_eq!(summary(&scratch.output, "model", "key").unwrap(), None);
+            for error in [
+                load(&scratch.output, "model", "key").unwrap_err(),
+                load_vectors(&scratch.output, "model", "key").unwrap_err(),
+            ] {
+                let text = error.to_string();
+                assert!(
+                    matches!(error, Error::Failed(_)) && text.contains("delete it and run again"),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn features_that_no_partition_uses_are_deleted() {
+        let scratch = Scratch::new();
+        for (model, key) in [("model", "used"), ("model", "unused"), ("other", "unused")] {
+            save(&scratch.output, model, key, &[row("a", Ok(vec![1.0]))]).unwrap();
+        }
+        delete_unused(&scratch.output, "model", &HashSet::from(["used"])).unwrap();
+        let left = [layout::features("model", "used"), layout::features("other", "unused")];
+        assert_eq!(scratch.names(), left);
+    }
+
+    #[test]
+    fn a_summary_is_read_without_the_rows() {
+        let scratch = Scratch::new();
+        let reject = |retry| Err(Reject { reason: "why".into(), retry });
+        let rows = [row("a", Ok(vec![1.0])), row("b", reject(false)), row("c", reject(true))];
+        save(&scratch.output, "model", "key", &rows).unwrap();
+        let counts = Summary { rows: 3, rejected: 2, retry: 1 };
+        assert_eq!(summary(&scratch.output, "model", "key").unwrap(), Some(counts));
+        assert_eq!(load(&scratch.output, "model", "key").unwrap(), rows);
     }
 }

@@ -42,3 +42,45 @@ fn sweep(dir: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(folder: &tempfile::TempDir) -> Location {
+        Location::Local(folder.path().to_owned())
+    }
+
+    #[test]
+    fn one_run_writes_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = lock(&at(&folder)).unwrap();
+        assert!(first.is_some());
+        let refused = lock(&at(&folder)).unwrap_err();
+        assert!(matches!(refused, Error::Locked(_)), "{refused:?}");
+        assert!(refused.to_string().contains(folder.path().to_str().unwrap()), "{refused}");
+        drop(first);
+        assert!(lock(&at(&folder)).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_object_store_has_no_lock() {
+        assert!(lock(&Location::parse("s3://bucket/out").unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_half_written_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        };
+        let stay = [".fruitjob/run.json", ".fruitjob/pca/a#b", "results/part-00000.parquet#1"];
+        let go = [".fruitjob/run.json#1", ".fruitjob/features/m/k.parquet#27"];
+        stay.iter().chain(&go).for_each(|name| write(name));
+        let _lock = lock(&at(&folder)).unwrap();
+        assert!(stay.iter().all(|name| folder.path().join(name).exists()));
+        assert!(go.iter().all(|name| !folder.path().join(name).exists()));
+    }
+}

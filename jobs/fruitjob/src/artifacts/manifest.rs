@@ -225,6 +225,7 @@ impl ManifestWriter {
 mod tests {
     use super::*;
     use crate::storage::Location;
+    use crate::storage::testing::Scratch;
 
     fn entry(i: usize) -> Entry {
         let problem = i.is_multiple_of(1000).then(|| "empty file".to_owned());
@@ -261,6 +262,57 @@ mod tests {
                 read.extend(part);
             }
             assert_eq!(read, entries);
+        }
+    }
+
+    fn keys(entries: &[Entry]) -> Vec<Partition> {
+        let scratch = Scratch::new();
+        let mut writer = ManifestWriter::new(&scratch.output, "s3://fruits").unwrap();
+        entries.iter().cloned().for_each(|e| writer.add(e).unwrap());
+        writer.finish().unwrap();
+        Manifest::load(&scratch.output).unwrap().partitions
+    }
+
+    #[test]
+    fn a_partition_s_key_is_that_of_its_paths_tags_and_problems() {
+        let entries: Vec<Entry> = (1..20).map(entry).collect();
+        let before = keys(&entries);
+        assert_eq!(before, keys(&entries));
+        let changed = |change: fn(&mut Entry)| {
+            let mut entries = entries.clone();
+            change(&mut entries[7]);
+            keys(&entries)[0].key != before[0].key
+        };
+        assert!(changed(|e| e.path.push('x')) && changed(|e| e.tag.push('x')));
+        assert!(changed(|e| e.problem = Some("empty file".into())));
+        assert!(!changed(|e| e.label = "Pear".into()) && !changed(|e| e.size += 1));
+        // What ends one text does not begin the next.
+        let moved = |path: &str, tag: &str| keys(&[Entry { path: path.into(), tag: tag.into(), ..entry(1) }]);
+        assert_ne!(moved("a", "bc")[0].key, moved("ab", "c")[0].key);
+    }
+
+    #[test]
+    fn keys_are_read_beside_the_number_of_rows() {
+        let partition = Partition { images: 3, bytes: 12, key: "ab".into() };
+        assert_eq!(Partition::parse(3, "ab:12"), Some(partition));
+        for (rows, text) in [(3, "ab"), (3, "ab:"), (3, "ab:-1"), (3, "ab:x"), (-1, "ab:12")] {
+            assert_eq!(Partition::parse(rows, text), None, "{rows} {text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_is_missing_or_damaged_sends_to_the_list_stage() {
+        let scratch = Scratch::new();
+        let missing = Manifest::load(&scratch.output).err().unwrap();
+        assert!(
+            matches!(missing, Error::Usage(_)) && missing.to_string().contains("'fruitjob list'"),
+            "{missing}"
+        );
+        for bytes in [&b"PAR1"[..], b"no Parquet at all, and longer than a footer"] {
+            scratch.output.put(layout::MANIFEST, bytes.to_vec()).unwrap();
+            let error = Manifest::load(&scratch.output).err().unwrap();
+            let text = error.to_string();
+            assert!(matches!(error, Error::Failed(_)) && text.contains("'fruitjob list' again"), "{text}");
         }
     }
 }

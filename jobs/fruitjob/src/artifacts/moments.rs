@@ -36,3 +36,41 @@ pub(crate) fn clear(output: &Output) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pca::moments::Sum;
+    use crate::storage::testing::Scratch;
+
+    fn moments(vectors: &[f32]) -> Moments {
+        let mut sum = Sum::new(2);
+        sum.add(vectors);
+        sum.finish()
+    }
+
+    #[test]
+    fn nodes_of_a_level_are_folded_from_the_first_to_the_last() {
+        let scratch = Scratch::new();
+        let nodes = [moments(&[0.1, 0.7]), moments(&[333.3, 3.3, 0.3, 0.1]), moments(&[7.7, 0.9])];
+        for (i, node) in nodes.iter().enumerate() {
+            save(&scratch.output, 1, i, node).unwrap();
+        }
+        save(&scratch.output, 0, 0, &moments(&[9.0, 9.0])).unwrap();
+        let whole = nodes[0].clone().merge(&nodes[1]).merge(&nodes[2]);
+        let backwards = nodes[2].clone().merge(&nodes[1]).merge(&nodes[0]);
+        assert_ne!(whole, backwards, "the last bits tell the order");
+        assert_eq!(merged(&scratch.output, 1, 0..3, 2).unwrap(), whole);
+        assert_eq!(merged(&scratch.output, 1, 2..3, 2).unwrap(), nodes[2]);
+        clear(&scratch.output).unwrap();
+        assert!(scratch.names().is_empty());
+    }
+
+    #[test]
+    fn a_node_that_is_missing_or_another_model_s_is_told() {
+        let scratch = Scratch::new();
+        save(&scratch.output, 0, 0, &moments(&[1.0, 2.0])).unwrap();
+        assert!(matches!(merged(&scratch.output, 0, 0..2, 2), Err(Error::Usage(_))));
+        assert!(matches!(merged(&scratch.output, 0, 0..1, 3), Err(Error::Failed(_))));
+    }
+}

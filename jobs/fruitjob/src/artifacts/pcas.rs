@@ -117,3 +117,124 @@ fn kept(output: &Output) -> Result<BTreeSet<String>> {
     let names = output.list(layout::PCAS)?;
     Ok(names.iter().filter_map(|n| Some(n.strip_prefix(&below)?.split_once('/')?.0.to_owned())).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use fruitjob_interface::record::PcaRecord;
+
+    use super::*;
+    use crate::storage::testing::{Scratch, model_record};
+
+    fn pca() -> Pca {
+        Pca { mean: vec![1.0, -2.5], components: vec![0.6, 0.8], spectrum: vec![3.0, 1.0] }
+    }
+
+    /// The record of a run with this PCA, on features of a model.
+    fn record(pca: &Pca, sha256: &str) -> RunRecord {
+        let pca = PcaRecord {
+            id: pca.id(),
+            pinned: false,
+            components: 1,
+            features: 2,
+            images: 9,
+            explained_variance_ratio: vec![0.75],
+            total_variance: 4.0,
+        };
+        RunRecord { pca: Some(pca), model: Some(model_record(sha256)), ..Default::default() }
+    }
+
+    /// An output that keeps [`pca`], fitted on features of the model `one`.
+    fn kept() -> Scratch {
+        let scratch = Scratch::new();
+        write(&scratch.output, layout::STAGED_MODEL, &pca()).unwrap();
+        save(&scratch.output, &record(&pca(), "one")).unwrap();
+        scratch
+    }
+
+    fn find_in(scratch: &Scratch, pin: &str, model: &str) -> Result<Pca> {
+        find(pin, &scratch.output, &model_record(model), scratch.runtime.handle())
+    }
+
+    #[test]
+    fn what_is_written_is_loaded_bit_for_bit() {
+        let scratch = Scratch::new();
+        write(&scratch.output, "some/where", &pca()).unwrap();
+        assert_eq!(load(&scratch.output, "some/where").unwrap(), pca());
+        let missing = load(&scratch.output, "elsewhere").unwrap_err();
+        assert!(
+            matches!(missing, Error::Usage(_)) && missing.to_string().contains("fruitjob fit"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn arrays_that_do_not_fit_together_are_damage() {
+        let scratch = Scratch::new();
+        let output = &scratch.output;
+        for (name, data, shape) in [
+            ("components", vec![1.0, 2.0, 3.0], vec![1, 3]),
+            ("spectrum", vec![1.0], vec![1]),
+            ("mean", vec![], vec![0]),
+        ] {
+            write(output, "pca", &pca()).unwrap();
+            output.put(&format!("pca/{name}.npy"), npy::write(&data, &shape)).unwrap();
+            let error = load(output, "pca").unwrap_err();
+            assert!(matches!(error, Error::Failed(_)), "{name}: {error}");
+        }
+        write(output, "pca", &pca()).unwrap();
+        output.put("pca/mean.npy", "no array").unwrap();
+        let error = load(output, "pca").unwrap_err().to_string();
+        assert!(error.contains("mean.npy is damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_pca_is_found_by_its_id_and_by_where_its_results_are() {
+        let scratch = kept();
+        assert_eq!(find_in(&scratch, &pca().id(), "one").unwrap(), pca());
+        let place = scratch.folder.path().to_str().unwrap();
+        let run = serde_json::to_vec(&record(&pca(), "one")).unwrap();
+        scratch.output.put(layout::PUBLISHED_RECORD, run).unwrap();
+        let elsewhere = Scratch::new();
+        assert_eq!(find_in(&elsewhere, place, "one").unwrap(), pca());
+        let folder = format!("{place}/{}", layout::pca(&pca().id()));
+        assert_eq!(find_in(&elsewhere, &folder, "one").unwrap(), pca());
+    }
+
+    #[test]
+    fn a_pca_that_is_not_there_is_told_beside_those_that_are() {
+        let scratch = kept();
+        let error = find_in(&scratch, "nosuch", "one").unwrap_err();
+        assert!(matches!(error, Error::Usage(_)), "{error:?}");
+        assert!(error.to_string().contains("'nosuch'") && error.to_string().contains(&pca().id()), "{error}");
+        let error = find_in(&Scratch::new(), "nosuch", "one").unwrap_err().to_string();
+        assert!(error.contains("there is none yet"), "{error}");
+        assert!(!scratch.folder.path().join("nosuch").exists() && !Path::new("nosuch").exists());
+    }
+
+    #[test]
+    fn another_model_s_pca_is_refused() {
+        let error = find_in(&kept(), &pca().id(), "two").unwrap_err();
+        assert!(matches!(error, Error::Usage(_)), "{error:?}");
+        assert!(error.to_string().contains("one.onnx") && error.to_string().contains("two.onnx"), "{error}");
+    }
+
+    #[test]
+    fn one_whose_saving_was_cut_short_is_saved_again_and_a_whole_one_is_left() {
+        let scratch = kept();
+        let folder = layout::pca(&pca().id());
+        let mean = format!("{folder}/mean.npy");
+        let saved = scratch.output.get(&mean).unwrap();
+        scratch.output.put(&mean, "cut off").unwrap();
+        save(&scratch.output, &record(&pca(), "one")).unwrap();
+        assert_eq!(
+            scratch.output.get(&mean).unwrap().unwrap(),
+            "cut off",
+            "its origin says that it is whole"
+        );
+        scratch.output.delete(&format!("{folder}/{ORIGIN}")).unwrap();
+        save(&scratch.output, &record(&pca(), "one")).unwrap();
+        assert_eq!(scratch.output.get(&mean).unwrap(), saved);
+    }
+}

@@ -23,3 +23,35 @@ pub(crate) fn save(output: &Output, record: &RunRecord) -> Result<Vec<u8>> {
     output.put(layout::RECORD, json.clone())?;
     Ok(json)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::storage::testing::Scratch;
+
+    #[test]
+    fn a_stage_finds_what_the_one_before_left() {
+        let scratch = Scratch::new();
+        let record = RunRecord { input: "s3://fruits".into(), threads: 3, ..Default::default() };
+        let json = save(&scratch.output, &record).unwrap();
+        assert_eq!(scratch.output.get(layout::RECORD).unwrap().unwrap(), json);
+        let loaded = load(&scratch.output).unwrap();
+        assert_eq!((loaded.input.as_str(), loaded.threads), ("s3://fruits", 3));
+    }
+
+    #[test]
+    fn without_a_record_the_list_stage_is_to_be_run() {
+        let scratch = Scratch::new();
+        for damaged in [false, true] {
+            if damaged {
+                scratch.output.put(layout::RECORD, "{").unwrap();
+            }
+            let error = load(&scratch.output).unwrap_err();
+            assert!(
+                matches!(error, Error::Usage(_)) && error.to_string().contains("'fruitjob list'"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -35,3 +35,30 @@ pub(crate) fn first(output: &Output, at_most: usize) -> Result<Vec<[String; 2]>>
     });
     Ok(rows.take(at_most).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::testing::Scratch;
+
+    #[test]
+    fn the_first_rows_are_read_as_they_were_written() {
+        let scratch = Scratch::new();
+        assert!(first(&scratch.output, 9).unwrap().is_empty());
+        let paths: Vec<String> = (0..200).map(|i| format!("a/{i}.jpg")).collect();
+        let reasons: Vec<String> = (0..200).map(|i| format!("reason {}", i % 3)).collect();
+        save(&scratch.output, &paths, &reasons).unwrap();
+        let rows = first(&scratch.output, 100).unwrap();
+        assert_eq!(rows.len(), 100);
+        assert_eq!(rows[98], ["a/98.jpg", "reason 2"]);
+        assert_eq!(first(&scratch.output, 1000).unwrap().len(), 200);
+    }
+
+    #[test]
+    fn a_damaged_table_is_told() {
+        let scratch = Scratch::new();
+        scratch.output.put(layout::STAGED_REJECTS, "no Parquet").unwrap();
+        let error = first(&scratch.output, 9).unwrap_err();
+        assert!(matches!(error, Error::Failed(_)) && error.to_string().contains("damaged"), "{error:?}");
+    }
+}

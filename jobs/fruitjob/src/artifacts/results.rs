@@ -73,3 +73,56 @@ pub(crate) fn read(output: &Output, part: &str, mut row: impl FnMut(&str, &str, 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::testing::Scratch;
+
+    fn entry(path: &str, label: &str) -> Entry {
+        Entry { path: path.into(), label: label.into(), size: 1, tag: "t".into(), problem: None }
+    }
+
+    #[test]
+    fn a_part_is_read_row_by_row_as_it_was_written() {
+        let scratch = Scratch::new();
+        let images: Vec<Entry> = (0..150).map(|i| entry(&format!("{i}.jpg"), "Apple")).collect();
+        let vectors: Vec<f32> = (0..450).map(|i| i as f32).collect();
+        let sha256 = save(&scratch.output, 7, &images.iter().collect::<Vec<_>>(), &vectors, 3).unwrap();
+        let file = scratch.output.get(".fruitjob/staging/results/part-00007.parquet").unwrap().unwrap();
+        assert_eq!(sha256, hex_sha256(&file));
+        let mut read = Vec::new();
+        results_of(&scratch, &layout::part(7), &mut read);
+        assert_eq!(read.len(), 150);
+        assert_eq!(read[149], ("149.jpg".to_owned(), "Apple".to_owned(), vec![447.0, 448.0, 449.0]));
+    }
+
+    fn results_of(scratch: &Scratch, part: &str, all: &mut Vec<(String, String, Vec<f32>)>) {
+        read(&scratch.output, part, |path, label, vector| {
+            all.push((path.to_owned(), label.to_owned(), vector.to_vec()));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_partition_of_rejects_has_a_part_without_rows() {
+        let scratch = Scratch::new();
+        save(&scratch.output, 0, &[], &[], 3).unwrap();
+        let mut rows = Vec::new();
+        results_of(&scratch, &layout::part(0), &mut rows);
+        assert!(rows.is_empty());
+    }
+
+    #[test]
+    fn a_part_that_is_missing_or_damaged_is_told() {
+        let scratch = Scratch::new();
+        let error = read(&scratch.output, "part-00000.parquet", |_, _, _| {}).unwrap_err();
+        assert!(
+            matches!(error, Error::Usage(_)) && error.to_string().contains("'fruitjob project'"),
+            "{error}"
+        );
+        scratch.output.put(&staged("part-00000.parquet"), "no Parquet").unwrap();
+        let error = read(&scratch.output, "part-00000.parquet", |_, _, _| {}).unwrap_err();
+        assert!(matches!(error, Error::Failed(_)), "{error}");
+    }
+}

@@ -52,3 +52,24 @@ impl Context {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fruitjob_interface::event::JsonLines;
+
+    use super::*;
+
+    #[test]
+    fn after_a_signal_the_job_stops_and_says_by_which() {
+        let runtime = crate::util::runtime().unwrap();
+        let context = Context::new(runtime.handle().clone(), Arc::new(JsonLines));
+        let elsewhere = context.clone();
+        assert!(context.check().is_ok());
+        context.interrupted.store(15, Ordering::Relaxed);
+        for context in [context, elsewhere] {
+            let stopped = context.check().unwrap_err();
+            assert!(matches!(stopped, Error::Interrupted(15)), "{stopped:?}");
+            assert_eq!(stopped.exit_code(), 143);
+        }
+    }
+}

@@ -152,3 +152,22 @@ fn wait(child: &mut Child, context: &Context) -> Result<i32> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_the_last_five_lines_that_may_say_what_went_wrong() {
+        let mut transcript = Transcript::default();
+        transcript.remember("24/05/01 10:00:00 INFO SparkContext: Running Spark");
+        transcript.remember("\tat org.apache.spark.deploy.SparkSubmit.main(SparkSubmit.scala)");
+        transcript.remember("");
+        assert!(transcript.last_words.is_empty());
+        for i in 0..7 {
+            transcript.remember(&format!("line {i}"));
+        }
+        assert_eq!(transcript.last_words, ["line 2", "line 3", "line 4", "line 5", "line 6"]);
+        assert!(!transcript.is_complete);
+    }
+}

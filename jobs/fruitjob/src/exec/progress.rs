@@ -102,3 +102,54 @@ impl Drop for Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn what_needed_no_work_is_done_too() {
+        let counters = Counters::default();
+        counters.done(2);
+        counters.cached(3);
+        counters.rejected(1);
+        assert_eq!(counters.so_far(), 5);
+        counters.at(4);
+        assert_eq!(counters.so_far(), 4);
+        assert_eq!([counters.unreadable(), counters.unreadable()], [1, 2]);
+    }
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<Event>>);
+
+    impl Observer for Heard {
+        fn event(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
+        }
+    }
+
+    #[test]
+    fn the_last_report_is_of_the_end() {
+        let (heard, counters) = (Arc::new(Heard::default()), Arc::new(Counters::default()));
+        let ticker = Ticker::start(Stage::Featurize, Some(9), counters.clone(), heard.clone());
+        counters.cached(7);
+        counters.done(2);
+        counters.rejected(1);
+        counters.read(1000);
+        drop(ticker);
+        let events = heard.0.lock().unwrap();
+        let Some(Event::Progress {
+            stage: Stage::Featurize,
+            done: 9,
+            total: Some(9),
+            cached: 7,
+            rejected: 1,
+            bytes: 1000,
+        }) = events.last()
+        else {
+            panic!("{events:?}")
+        };
+    }
+}

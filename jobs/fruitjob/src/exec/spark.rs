@@ -265,4 +265,69 @@ mod tests {
         assert_eq!(chunks(&[0.0; 7], 20.0, 4).iter().sum::<usize>(), 7);
         assert!(chunks(&[], 20.0, 4).is_empty());
     }
+
+    fn line(outcome: &Outcome) -> String {
+        serde_json::to_string(outcome).unwrap()
+    }
+
+    #[test]
+    fn tasks_and_requests_are_written_as_older_executables_read_them() {
+        let tasks = [
+            Task::Featurize { partition: 3, reuse: vec!["ab".into()] },
+            Task::Sum { node: 1 },
+            Task::Merge { level: 1, node: 2, below: 70 },
+            Task::Project { partition: 0 },
+        ];
+        let text = [
+            r#"[{"stage":"featurize","partition":3,"reuse":["ab"]},{"stage":"sum","node":1},"#,
+            r#"{"stage":"merge","level":1,"node":2,"below":70},{"stage":"project","partition":0}]"#,
+        ]
+        .concat();
+        assert_eq!(serde_json::to_string(&tasks).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Vec<Task>>(&text).unwrap().len(), 4);
+        let request =
+            Request::Map { stage: "fit", description: "fit: 1 task".into(), tasks: vec!["[]".into()] };
+        assert_eq!(
+            serde_json::to_string(&request).unwrap(),
+            r#"{"map":{"stage":"fit","description":"fit: 1 task","tasks":["[]"]}}"#
+        );
+    }
+
+    #[test]
+    fn the_driver_s_answers_are_understood() {
+        let answer = |text: &str| serde_json::from_str::<Answer>(text).unwrap();
+        assert!(matches!(answer(r#"{"slots": 8}"#), Answer::Slots(8)));
+        assert!(matches!(
+            answer(r#"{"progress": {"done": 3, "failed": 1}}"#),
+            Answer::Progress { done: 3, failed: 1 }
+        ));
+        assert!(
+            matches!(answer(r#"{"results": ["a", "b"]}"#), Answer::Results(lines) if lines == ["a", "b"])
+        );
+        assert!(matches!(answer(r#"{"error": "oh"}"#), Answer::Error(text) if text == "oh"));
+    }
+
+    #[test]
+    fn results_are_put_together_from_those_of_the_chunks() {
+        let done = |rows| Done { rows, ..Default::default() };
+        let lines = [line(&Outcome::Done(vec![done(1), done(2)])), line(&Outcome::Done(vec![done(3)]))];
+        let rows: Vec<u64> = results(&lines, &[2, 1]).unwrap().iter().map(|d| d.rows).collect();
+        assert_eq!(rows, [1, 2, 3]);
+        for (lines, lengths) in [(&lines[..], &[1, 2][..]), (&lines[..1], &[2, 1]), (&["{".to_owned()], &[1])]
+        {
+            assert!(matches!(results(lines, lengths), Err(Error::Bug(_))), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_fail_again_anywhere_is_an_outcome_and_all_else_another_attempt() {
+        let usage = line(&Outcome::of(Err(Error::Usage("u".into()))).unwrap());
+        assert_eq!(usage, r#"{"usage":"u"}"#);
+        assert!(matches!(results(&[usage], &[1]), Err(Error::Usage(text)) if text == "u"));
+        let denied = line(&Outcome::of(Err(Error::Denied("d".into()))).unwrap());
+        assert!(matches!(results(&[denied], &[1]), Err(Error::Denied(text)) if text == "d"));
+        for error in [Error::Failed("f".into()), Error::Bug("b".into()), Error::Interrupted(15)] {
+            assert!(Outcome::of(Err(error)).is_err());
+        }
+    }
 }

@@ -51,3 +51,78 @@ impl Engine for Threads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use fruitjob_interface::{Event, Observer, Stage};
+
+    use super::*;
+    use crate::exec::Task;
+
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn event(&self, _: &Event) {}
+    }
+
+    /// Runs so many tasks on so many threads.
+    fn map(threads: usize, tasks: usize, execute: Execute) -> Result<Vec<Done>> {
+        let runtime = crate::util::runtime().unwrap();
+        let context = Context::new(runtime.handle().clone(), Arc::new(Deaf));
+        let batch = Batch {
+            stage: Stage::Project,
+            units: tasks as u64,
+            tasks: (0..tasks).map(|partition| Task::Project { partition }).collect(),
+            seconds: vec![0.0; tasks],
+        };
+        Threads(threads).map(execute, &context, &Counters::default(), batch)
+    }
+
+    fn index(task: &Task) -> usize {
+        match task {
+            Task::Project { partition } => *partition,
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_tasks() {
+        let execute = |task: &Task| {
+            let i = index(task);
+            // The first ones take longest.
+            std::thread::sleep(Duration::from_millis(if i < 3 { 20 } else { 0 }));
+            Ok(Done { rows: i as u64, ..Default::default() })
+        };
+        for threads in [1, 4, 64] {
+            let rows: Vec<u64> = map(threads, 12, &execute).unwrap().iter().map(|done| done.rows).collect();
+            assert_eq!(rows, (0..12).collect::<Vec<_>>());
+        }
+        assert!(map(4, 0, &execute).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_error_is_the_end_of_all() {
+        let begun = AtomicUsize::new(0);
+        let execute = |task: &Task| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            match index(task) {
+                2 => Err(Error::Denied("no".into())),
+                _ => Ok(Done::default()),
+            }
+        };
+        assert!(matches!(map(1, 100, &execute), Err(Error::Denied(_))));
+        assert_eq!(begun.into_inner(), 3);
+    }
+
+    #[test]
+    fn a_task_that_panics_is_a_bug_and_not_the_end_of_the_process() {
+        let execute = |task: &Task| {
+            // Quietly: not by `panic!`, which prints.
+            if index(task) == 1 { std::panic::resume_unwind(Box::new("oh")) } else { Ok(Done::default()) }
+        };
+        assert!(matches!(map(2, 3, &execute), Err(Error::Bug(_))));
+    }
+}

@@ -113,3 +113,84 @@ fn channels(flag: &str, option: &Option<Vec<f32>>, metadata: &Metadata) -> Resul
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::{property, value};
+    use super::super::onnx::GraphProto;
+    use super::*;
+
+    /// A model with this input and metadata.
+    fn proto(shape: &[Result<usize, &str>], metadata: &[(&str, &str)]) -> ModelProto {
+        let graph = GraphProto { input: vec![value("image", shape)], ..Default::default() };
+        let metadata_props = metadata.iter().map(|(key, text)| property(key, *text)).collect();
+        ModelProto { graph: Some(graph), metadata_props, ..Default::default() }
+    }
+
+    /// Planes of any size.
+    const PLANES: [Result<usize, &str>; 4] = [Err("N"), Ok(3), Err("H"), Err("W")];
+    const NORMALISED: [(&str, &str); 2] = [("mean", "127.5"), ("std", "1, 2,3")];
+
+    fn with(metadata: &[(&str, &str)], options: &PreprocessingOptions) -> Result<Preprocessing, String> {
+        resolve(&proto(&PLANES, &[&NORMALISED, metadata].concat()), options)
+    }
+
+    fn none() -> PreprocessingOptions {
+        PreprocessingOptions::default()
+    }
+
+    #[test]
+    fn the_shape_of_the_input_says_layout_and_size() {
+        let of = |shape: &[Result<usize, &str>]| {
+            resolve(&proto(shape, &NORMALISED), &none()).map(|p| (p.layout, p.size, p.resize))
+        };
+        assert_eq!(of(&[Ok(1), Ok(3), Ok(96), Ok(64)]), Ok((Layout::Nchw, [96, 64], 64)));
+        assert_eq!(of(&[Err("N"), Ok(96), Ok(64), Ok(3)]), Ok((Layout::Nhwc, [96, 64], 64)));
+        assert!(of(&[Err("N"), Ok(1), Ok(96), Ok(96)]).unwrap_err().contains("--layout"));
+        assert!(of(&[Err("N"), Ok(3), Ok(96)]).unwrap_err().contains("3 axes"));
+        assert!(of(&PLANES).unwrap_err().contains("--input-size"));
+        assert!(of(&[Err("N"), Ok(3), Ok(4096), Ok(4096)]).unwrap_err().contains("1 to 2048"));
+    }
+
+    #[test]
+    fn options_overrule_metadata_and_metadata_the_shape() {
+        let metadata = [("input_size", "96"), ("resize", "100"), ("color", "bgr"), ("layout", "nchw")];
+        let stated = with(&metadata, &none()).unwrap();
+        assert_eq!((stated.size, stated.resize, stated.color), ([96, 96], 100, Color::Bgr));
+        assert_eq!((stated.mean, stated.std), ([127.5; 3], [1.0, 2.0, 3.0]));
+        let options = PreprocessingOptions {
+            resize: Some(96),
+            mean: Some(vec![0.0]),
+            color: Some(Color::Rgb),
+            ..none()
+        };
+        let overruled = with(&metadata, &options).unwrap();
+        assert_eq!((overruled.resize, overruled.color), (96, Color::Rgb));
+        assert_eq!((overruled.mean, overruled.std), ([0.0; 3], [1.0, 2.0, 3.0]));
+    }
+
+    #[test]
+    fn another_size_takes_the_margin_along() {
+        let options = PreprocessingOptions { input_size: Some(192), ..none() };
+        let twice = with(&[("input_size", "96"), ("resize", "100")], &options).unwrap();
+        assert_eq!((twice.size, twice.resize), ([192, 192], 200));
+        // Where the model states no size of its own, there is no proportion.
+        assert_eq!(with(&[("resize", "200")], &options).unwrap().resize, 200);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let why =
+            |metadata: &[(&str, &str)], options: PreprocessingOptions| with(metadata, &options).unwrap_err();
+        let size = PreprocessingOptions { input_size: Some(96), ..none() };
+        assert!(why(&[("resize", "90")], size.clone()).contains("--resize"));
+        assert!(why(&[("std", "0")], size.clone()).contains("std must be above 0"));
+        assert!(why(&[("std", "-1")], size.clone()).contains("std must be above 0"));
+        assert!(why(&[("mean", "inf")], size.clone()).contains("normalisation of mean"));
+        assert!(why(&[("mean", "1,2")], size.clone()).contains("not 2"));
+        assert!(why(&[("mean", "one")], size).contains("--mean is missing"));
+        let fixed = proto(&[Err("N"), Ok(3), Ok(64), Ok(64)], &NORMALISED);
+        let size = PreprocessingOptions { input_size: Some(96), ..none() };
+        assert!(resolve(&fixed, &size).unwrap_err().contains("64 pixels wide or high, not 96"));
+    }
+}

@@ -77,4 +77,30 @@ mod tests {
         let shifted = drift(&pca([1.0, 0.0, 0.0], &[X]), &pca([0.0; 3], &[X]), &moments());
         assert!((shifted.vectors_moved.unwrap() - (3.0f64 / 16.0).sqrt()).abs() < 1e-12, "{shifted:?}");
     }
+
+    #[test]
+    fn a_component_that_turns_is_as_far_as_the_sine_of_its_angle() {
+        for angle in [1e-3f64, 0.5, 1.5] {
+            let turned = pca([0.0; 3], &[[angle.cos(), angle.sin(), 0.0]]);
+            let there = drift(&pca([0.0; 3], &[X]), &turned, &moments());
+            assert!((there.subspace_distance - angle.sin()).abs() < 1e-9, "{angle}: {there:?}");
+            let back = drift(&turned, &pca([0.0; 3], &[X]), &moments());
+            assert!((there.subspace_distance - back.subspace_distance).abs() < 1e-12, "{there:?} {back:?}");
+        }
+    }
+
+    #[test]
+    fn components_that_change_places_move_vectors_within_the_same_space() {
+        let swapped = drift(&pca([0.0; 3], &[X, Y]), &pca([0.0; 3], &[Y, X]), &moments());
+        assert!(!swapped.same && swapped.subspace_distance < 1e-7, "{swapped:?}");
+        // Each image's vector was (x, y) and is (y, x): the difference is |x - y| sqrt(2), x and y being independent.
+        assert!((swapped.vectors_moved.unwrap() - 2f64.sqrt()).abs() < 1e-12, "{swapped:?}");
+    }
+
+    #[test]
+    fn how_far_vectors_of_no_length_moved_is_not_told() {
+        let still = Moments { count: 2, mean: vec![0.0; 3], cross: vec![0.0; 6] };
+        let drift = drift(&pca([0.0; 3], &[X]), &pca([0.0; 3], &[Y]), &still);
+        assert_eq!((drift.subspace_distance, drift.vectors_moved), (1.0, None));
+    }
 }

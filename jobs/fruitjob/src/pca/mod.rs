@@ -174,4 +174,47 @@ mod tests {
         let same = moments(&[[0.1, 0.2, 0.3]; 33]);
         assert!(message(&same, Components::Default).contains("the same"));
     }
+
+    #[test]
+    fn components_are_unit_vectors_at_right_angles_with_fixed_signs() {
+        let pca = Pca::fit(&plane(), Components::Count(3)).unwrap();
+        let rows: Vec<&[f64]> = pca.components.chunks_exact(3).collect();
+        for (i, a) in rows.iter().enumerate() {
+            for (j, b) in rows.iter().enumerate() {
+                let dot: f64 = a.iter().zip(*b).map(|(x, y)| x * y).sum();
+                assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-12, "{i} {j}: {dot}");
+            }
+            let largest = a.iter().copied().max_by(|x, y| x.abs().total_cmp(&y.abs())).unwrap();
+            assert!(largest > 0.0, "{a:?}");
+        }
+    }
+
+    #[test]
+    fn a_pca_explains_the_images_that_it_was_fitted_on_as_its_spectrum_says() {
+        let (moments, pca) = (plane(), Pca::fit(&plane(), Components::Count(2)).unwrap());
+        for (a, b) in pca.explains(&moments).iter().zip(pca.explained_variance_ratio()) {
+            assert!((a - b).abs() < 1e-12, "{a} {b}");
+        }
+        // Of images that vary along z alone, it explains nothing.
+        let other = self::moments(&[[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]);
+        assert!(pca.explains(&other).iter().all(|share| share.abs() < 1e-12));
+    }
+
+    #[test]
+    fn an_id_names_every_number() {
+        let pca = Pca { mean: vec![0.0, 1.0], components: vec![1.0, 0.0], spectrum: vec![2.0, 1.0] };
+        let id = pca.id();
+        assert!(id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        assert_eq!(id, pca.clone().id());
+        let changed = |change: fn(&mut Pca)| {
+            let mut other = pca.clone();
+            change(&mut other);
+            other.id() != id
+        };
+        assert!(
+            changed(|p| p.mean[0] = -0.0)
+                && changed(|p| p.components[1] = 1e-300)
+                && changed(|p| p.spectrum[1] = 0.5)
+        );
+    }
 }

@@ -32,4 +32,26 @@ mod tests {
         assert_eq!(project(&pca, &rows), [1.0, 0.0, 0.0, 1.4]);
         assert!(project(&pca, &[]).is_empty());
     }
+
+    #[test]
+    fn blocks_are_projected_as_their_rows_are() {
+        let (d, n) = (5, 2 * BLOCK + 3);
+        let pca = Pca {
+            mean: (0..d).map(|i| i as f64 / 3.0).collect(),
+            components: (0..2 * d).map(|i| ((i * 7) % 11) as f64 - 5.0).collect(),
+            spectrum: vec![1.0; d],
+        };
+        let rows: Vec<Vec<f32>> =
+            (0..n).map(|r| (0..d).map(|c| ((r * 31 + c * 17) % 97) as f32).collect()).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let all = project(&pca, &rows);
+        assert_eq!(all.len(), 2 * n);
+        for (row, vector) in rows.iter().zip(all.chunks_exact(2)) {
+            for (got, axis) in vector.iter().zip(pca.components.chunks_exact(d)) {
+                let want: f64 =
+                    axis.iter().zip(*row).zip(&pca.mean).map(|((a, x), m)| a * (f64::from(*x) - m)).sum();
+                assert!((f64::from(*got) - want).abs() <= 1e-6 * (1.0 + want.abs()), "{got} {want}");
+            }
+        }
+    }
 }

@@ -272,3 +272,21 @@ impl<'a> Featurizer<'a> {
         Ok(if finite { Ok(vector) } else { Err("the model gives values that are not finite".into()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_of_earlier_listings_are_looked_for_where_paths_overlap() {
+        let span = |first: &str, last: &str| Some((first.into(), last.into()));
+        let parts = [("abc", span("a", "c")), ("def", span("d", "f")), ("unknown", None)];
+        let parts = parts.map(|(key, span)| (key.to_owned(), span)).into();
+        let old = Old { kept: HashSet::new(), parts };
+        assert_eq!(old.overlapping(span("b", "b")), ["abc", "unknown"]);
+        assert_eq!(old.overlapping(span("c", "d")), ["abc", "def", "unknown"]);
+        assert_eq!(old.overlapping(span("g", "z")), ["unknown"]);
+        assert_eq!(old.overlapping(span("A", "Z")), ["unknown"]);
+        assert_eq!(old.overlapping(None), ["abc", "def", "unknown"]);
+    }
+}

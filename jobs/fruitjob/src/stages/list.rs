@@ -301,4 +301,43 @@ mod tests {
         assert!(!list(Order::Found).1.in_order);
         assert!(list(Order::Sorted).0.is_sorted_by(|a, b| a.path < b.path));
     }
+
+    #[test]
+    fn hidden_files_and_what_lies_below_the_output_are_told_from_their_neighbours() {
+        assert!(hidden(".git/a.jpg") && hidden("a/.thumbs/b.jpg") && hidden("a/._b.jpg"));
+        assert!(!hidden("a.b/c.jpg") && !hidden("a/b..jpg"));
+        assert!(is_below("out/a.jpg", "out") && is_below("out/deep/a.jpg", "out"));
+        assert!(!is_below("out.jpg", "out") && !is_below("outer/a.jpg", "out") && !is_below("out", "out"));
+    }
+
+    #[test]
+    fn an_extension_is_that_of_the_name_in_lower_case() {
+        let cases = [("a/b.JPG", "jpg"), ("a.b/c", ""), ("a.tar.Gz", "gz"), ("a.", ""), ("Ä.PNG", "png")];
+        for (path, want) in cases {
+            assert_eq!(extension(path), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_was_passed_over_is_told_most_frequent_first() {
+        let files = [("txt", 2), ("", 9), ("webp", 5), ("gif", 5), ("csv", 1)];
+        let counted: BTreeMap<String, u64> = files.map(|(e, n)| (e.to_owned(), n)).into();
+        assert_eq!(counts(&counted), "9 without extension, 5 .gif, 5 .webp, 2 .txt, …");
+        assert_eq!(counts(&[("txt".to_owned(), 1)].into()), "1 .txt");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, size) in [("largest.jpg", MAX_FILE_BYTES), ("larger.jpg", MAX_FILE_BYTES + 1)] {
+            // Sparse: it takes no space.
+            fs::File::create(dir.path().join(name)).unwrap().set_len(size).unwrap();
+        }
+        let (entries, _) = list_dir(dir.path(), "/nowhere", Order::Found).unwrap();
+        let problems: Vec<_> = entries.iter().map(|e| (e.path.as_str(), e.problem.as_deref())).collect();
+        assert_eq!(
+            problems,
+            [("larger.jpg", Some("file of 64 MB; the limit is 64 MB")), ("largest.jpg", None)]
+        );
+    }
 }

@@ -96,3 +96,51 @@ fn hopeless(limit: MaxRejects, unreadable: u64, listed: u64, last: &str, error: 
         _ => Error::Failed(message),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_counted_most_frequent_first() {
+        let reasons = ["b", "c", "a", "c", "b", "d"].map(str::to_owned);
+        let want = [("b", 2), ("c", 2), ("a", 1), ("d", 1)].map(|(reason, n)| (reason.to_owned(), n));
+        assert_eq!(by_frequency(&reasons), want);
+        assert!(by_frequency(&[]).is_empty());
+    }
+
+    #[test]
+    fn too_many_rejects_are_an_error_that_names_the_three_most_frequent_reasons() {
+        let reasons = [("a", 5), ("b", 3), ("c", 2), ("d", 1)].map(|(reason, n)| (reason.to_owned(), n));
+        let at = |limit, rejected| too_many(limit, rejected, 100, &reasons, "out/rejects.parquet");
+        assert!(at(MaxRejects::Count(11), 11).is_none() && at(MaxRejects::Share(0.11), 11).is_none());
+        let Some(Error::Failed(message)) = at(MaxRejects::Share(0.1), 11) else { panic!() };
+        assert!(
+            message.starts_with(
+                "11 of 100 images were rejected, more than the 10% allowed: 5 x a, 3 x b, 2 x c; "
+            ),
+            "{message}"
+        );
+        assert!(message.contains("out/rejects.parquet") && message.contains("--max-rejects"), "{message}");
+        assert!(!message.contains("1 x d"), "{message}");
+        assert!(at(MaxRejects::Count(10), 11).is_some());
+    }
+
+    #[test]
+    fn a_store_that_denies_is_denied_and_one_that_fails_has_failed() {
+        let limit = MaxRejects::Share(0.01);
+        let give_up = |n, error: Error| hopeless(limit, n, 2000, "s3://fruits/a.jpg", &error);
+        assert!(give_up(20, Error::Denied("permission denied".into())).is_none());
+        let Some(Error::Denied(message)) = give_up(21, Error::Denied("permission denied".into())) else {
+            panic!()
+        };
+        assert!(
+            message.starts_with(
+                "21 unreadable images of 2,000 so far, the last one s3://fruits/a.jpg; permission denied; "
+            ),
+            "{message}"
+        );
+        assert!(message.contains("the 1% allowed by --max-rejects"), "{message}");
+        assert!(matches!(give_up(21, Error::Failed("not found".into())), Some(Error::Failed(_))));
+    }
+}

@@ -204,3 +204,37 @@ fn thumbnails(run: &mut Run, found: &BTreeMap<String, LabelFound>) -> Result<BTr
     }
     Ok(thumbnails)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_spaced_evenly_and_no_more_than_the_page_takes() {
+        let points = |rows: u64| -> Vec<u64> { (0..rows).filter(|row| is_point(*row, rows)).collect() };
+        assert_eq!(points(0).len(), 0);
+        assert_eq!(points(1000), (0..1000).collect::<Vec<_>>());
+        assert_eq!(points(MAX_POINTS).len() as u64, MAX_POINTS);
+        let rows = 10 * MAX_POINTS + 7;
+        let some = points(rows);
+        assert_eq!(some.len() as u64, MAX_POINTS);
+        assert!(some.windows(2).all(|pair| (10..=11).contains(&(pair[1] - pair[0]))));
+    }
+
+    #[test]
+    fn the_same_images_of_a_label_are_shown_whatever_the_order() {
+        let paths: Vec<String> = (0..50).map(|i| format!("Apple/{i}.jpg")).collect();
+        let shown = |paths: &mut dyn Iterator<Item = &String>| {
+            let mut found = LabelFound::default();
+            paths.for_each(|path| found.add(path));
+            assert_eq!(found.count, 50);
+            found.shown.into_iter().map(|(_, path)| path).collect::<Vec<_>>()
+        };
+        let forwards = shown(&mut paths.iter());
+        assert_eq!(forwards, shown(&mut paths.iter().rev()));
+        assert_eq!(forwards.len(), PER_LABEL);
+        let mut by_hash = paths.clone();
+        by_hash.sort_by_key(|path| partition::hash(path));
+        assert_eq!(forwards, by_hash[..PER_LABEL]);
+    }
+}

@@ -211,3 +211,97 @@ impl Iterator for ReadAhead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::util::runtime;
+
+    fn object(path: &str, e_tag: Option<&str>) -> ObjectMeta {
+        ObjectMeta {
+            location: Key::parse(path).unwrap(),
+            last_modified: chrono::DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(),
+            size: 3,
+            e_tag: e_tag.map(str::to_owned),
+            version: None,
+        }
+    }
+
+    #[test]
+    fn objects_below_a_prefix_are_told_from_their_neighbours() {
+        let path =
+            |prefix: &str, path: &str| below(&Key::from(prefix), object(path, None)).map(|found| found.path);
+        assert_eq!(path("", "a/b.jpg").as_deref(), Some("a/b.jpg"));
+        assert_eq!(path("data", "data/a/b.jpg").as_deref(), Some("a/b.jpg"));
+        assert_eq!(path("data", "data-old/b.jpg"), None);
+        assert_eq!(path("data", "data"), None);
+    }
+
+    #[test]
+    fn an_object_s_tag_is_its_etag_or_when_it_was_written() {
+        let tag = |e_tag| below(&Key::from(""), object("a.jpg", e_tag)).unwrap().tag;
+        assert_eq!(tag(Some("\"ab\"")), "\"ab\"");
+        assert_eq!(tag(None), "1700000000000001");
+    }
+
+    #[test]
+    fn a_place_that_is_no_directory_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| Input::open(&Location::Local(folder.path().join(name))).err().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = open("file");
+        assert!(matches!(error, Error::Usage(_)) && error.to_string().contains("is a file"), "{error}");
+        let error = open("nowhere");
+        assert!(matches!(error, Error::Usage(_)) && error.to_string().ends_with("not found"), "{error}");
+    }
+
+    /// A directory and a store with the same hundred files, of which every seventh is missing.
+    fn places(folder: &std::path::Path, runtime: &Handle) -> [Input; 2] {
+        let store = InMemory::new();
+        for i in (0..100).filter(|i| i % 7 != 0) {
+            std::fs::write(folder.join(i.to_string()), format!("image {i}")).unwrap();
+            let key = Key::from(format!("in/{i}"));
+            runtime.block_on(store.put(&key, format!("image {i}").into())).unwrap();
+        }
+        let location = Location::Local(folder.to_owned());
+        [Source::Directory(folder.to_owned()), Source::Store(Arc::new(store), Key::from("in"))]
+            .map(|source| Input { location: location.clone(), source })
+    }
+
+    #[test]
+    fn images_are_read_in_order_and_one_that_is_missing_does_not_end_it() {
+        let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime().unwrap());
+        for input in places(folder.path(), runtime.handle()) {
+            let paths = (0..100).map(|i| i.to_string()).collect();
+            let read: Vec<_> = input.read_ahead(paths, 8, runtime.handle()).collect();
+            assert_eq!(read.len(), 100);
+            for (i, image) in read.into_iter().enumerate() {
+                match image {
+                    Ok(bytes) => assert_eq!(bytes, format!("image {i}")),
+                    Err(error) => {
+                        assert!(i % 7 == 0 && error.to_string().contains("not found"), "{i}: {error}")
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_and_a_store_list_the_same() {
+        let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime().unwrap());
+        let [directory, store] = places(folder.path(), runtime.handle()).map(|input| {
+            let mut listed = Vec::new();
+            let mut found = |object: ListedObject| {
+                listed.push((object.path, object.size));
+                Ok(())
+            };
+            assert!(input.list(runtime.handle(), &mut found).unwrap().is_empty());
+            listed.sort();
+            listed
+        });
+        assert_eq!(directory.len(), 85);
+        assert_eq!(directory, store);
+    }
+}

@@ -6,6 +6,8 @@ mod input;
 mod output;
 pub(crate) mod parquet;
 mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 mod walk;
 
 pub use fruitjob_interface::location::Location;

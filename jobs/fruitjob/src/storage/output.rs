@@ -205,3 +205,72 @@ impl Object {
             .map_err(|e| error::store(&format!("cannot read {}", self.path), e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::testing::Scratch;
+
+    #[test]
+    fn objects_are_put_read_copied_moved_and_deleted() {
+        let scratch = Scratch::new();
+        let output = &scratch.output;
+        assert_eq!(output.get("a/b").unwrap(), None);
+        output.put("a/b", "one").unwrap();
+        output.put("a/b", "two").unwrap();
+        output.put("a-b", "").unwrap();
+        output.copy("a/b", "c").unwrap();
+        output.rename("c", "a/d").unwrap();
+        assert_eq!(output.list("a").unwrap(), ["a/b", "a/d"]);
+        assert_eq!(output.get("a/d").unwrap().unwrap(), "two");
+        output.delete("a/b").unwrap();
+        output.delete("a/b").unwrap();
+        assert_eq!(output.list("a").unwrap(), ["a/d"]);
+        assert!(output.list("nowhere").unwrap().is_empty());
+        let stored = output.stored("a").unwrap();
+        assert_eq!((stored[0].name.as_str(), stored[0].bytes), ("a/d", 3));
+    }
+
+    #[test]
+    fn an_upload_is_there_once_it_is_finished_and_not_before() {
+        let scratch = Scratch::new();
+        let output = &scratch.output;
+        output.put("large", "before").unwrap();
+        let part = Bytes::from(vec![7; UPLOAD_PART]);
+        let begin = || {
+            let mut upload = output.writer("large");
+            upload.write(part.clone()).unwrap();
+            upload.write(part.slice(..5)).unwrap();
+            upload
+        };
+        let upload = begin();
+        assert_eq!(output.get("large").unwrap().unwrap(), "before");
+        upload.abandon();
+        assert_eq!(output.get("large").unwrap().unwrap(), "before");
+        begin().finish().unwrap();
+        assert_eq!(output.get("large").unwrap().unwrap().len(), UPLOAD_PART + 5);
+    }
+
+    #[test]
+    fn parts_of_an_object_are_read() {
+        let scratch = Scratch::new();
+        assert!(scratch.output.open_object("a").unwrap().is_none());
+        scratch.output.put("a", "0123456789").unwrap();
+        let object = scratch.output.open_object("a").unwrap().unwrap();
+        assert_eq!(object.len, 10);
+        assert_eq!(object.range(3..6).unwrap(), "345");
+        assert!(object.range(20..30).is_err());
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_made_is_told() {
+        let scratch = Scratch::new();
+        scratch.output.put("file", "").unwrap();
+        let location = Location::Local(scratch.folder.path().join("file/out"));
+        let error = Output::open(&location, scratch.runtime.handle().clone()).err().unwrap();
+        assert!(
+            matches!(error, Error::Usage(_)) && error.to_string().contains("cannot make the directory"),
+            "{error}"
+        );
+    }
+}
