@@ -150,7 +150,7 @@ impl Fruit {
                 let (x, y) = (dx * cos + dy * sin, dy * cos - dx * sin);
                 let grain: f32 = rng.random_range(-1.0..1.0);
                 let color = match self.height(x, y, turn) {
-                    Some(z) => self.shade(x, y, z, turn, light, grain).map(|c| c * exposure),
+                    Some(z) => self.shade([x, y, z], turn, light, grain).map(|c| c * exposure),
                     None if self.stem && x.abs() < 0.05 && (-1.25..-0.7).contains(&y) => [0.35, 0.25, 0.12],
                     None => [1.0 - 0.008 * grain.abs(); 3],
                 };
@@ -160,8 +160,9 @@ impl Fruit {
         pixels
     }
 
-    /// Colour of the skin at a point, under a light from above.
-    fn shade(&self, x: f32, y: f32, z: f32, turn: f32, light: f32, grain: f32) -> [f32; 3] {
+    /// Colour of the skin at a point of the unit sphere, under a light from above: RGB, about 0 to 1.
+    fn shade(&self, point: [f32; 3], turn: f32, light: f32, grain: f32) -> [f32; 3] {
+        let [x, y, z] = point;
         let (longitude, latitude) = (x.atan2(z) + turn, y.clamp(-1.0, 1.0).asin());
         let blush = (((longitude.sin() + y) / 2.0 - self.blush_edge) * 4.0).clamp(0.0, 1.0);
         let mut hsv: [f32; 3] =
@@ -177,11 +178,10 @@ impl Fruit {
         }
         hsv[2] *= 1.0 + self.rough * grain;
         // Lambert, with the sky's share, and a highlight.
-        let normal = [x, y, z];
         let towards = [light, -0.6, 0.7];
         let length = |v: [f32; 3]| v.iter().map(|c| c * c).sum::<f32>().sqrt().max(1e-6);
-        let dot: f32 = normal.iter().zip(towards).map(|(n, t)| n * t).sum();
-        let facing = (dot / (length(normal) * length(towards))).max(0.0);
+        let dot: f32 = point.iter().zip(towards).map(|(n, t)| n * t).sum();
+        let facing = (dot / (length(point) * length(towards))).max(0.0);
         let shade = 0.45 + 0.6 * facing;
         let shine = self.gloss * facing.powi(24);
         rgb(hsv).map(|c| c * shade + shine)
