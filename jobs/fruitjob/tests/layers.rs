@@ -27,6 +27,43 @@ const INTERFACE: Layers = &[
     &["lib"],
 ];
 
+const FRUITCTL: Layers = &[
+    &["error", "clock", "hash", "instances"],
+    &["cancel", "wait", "bundle"],
+    &["config"],
+    &["ssh", "aws", "cli"],
+    &["cost"],
+    &["stack"],
+    &["logs"],
+    &["explain"],
+    &["run"],
+    &["ui"],
+    &["app"],
+    &["commands"],
+    &["lib", "main"],
+];
+
+#[test]
+fn fruitctl_is_in_layers() {
+    check("../../src", FRUITCTL);
+}
+
+/// What two commands need lies to the left of them.
+#[test]
+fn no_command_imports_another() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
+    for file in sources(&root.join("commands")) {
+        let module = module(file.strip_prefix(&root).expect("found below it"));
+        // The folder's own file calls them all.
+        if module.len() > 1 {
+            let text = std::fs::read_to_string(&file).expect("readable");
+            let others = names(&text, &module).into_iter().filter(|named| named.path[0] == "commands");
+            let lines: Vec<_> = others.map(|named| (named.line, named.path)).collect();
+            assert!(lines.is_empty(), "{}: {lines:?}", file.display());
+        }
+    }
+}
+
 #[test]
 fn fruitjob_is_in_layers() {
     check("src", FRUITJOB);
