@@ -77,6 +77,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
     Ok(())
 }
 
+/// Looks at everything; where there are no credentials or no project, no further.
 async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut note = |check, verdict| findings.push(Finding { check, verdict });
@@ -129,11 +130,29 @@ async fn examine(config: &Config) -> Vec<Finding> {
             Err(error) => error.into(),
         },
     );
+    examine_network(config, &aws, &mut note).await;
+    examine_cluster(config, &aws, &mut note).await;
+    note(
+        "bootstrap actions",
+        match bootstrap::read(&config.cluster.bootstrap, &bucket.name, &aws.region) {
+            Ok(scripts) => good(scripts.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ")),
+            Err(error) => error.into(),
+        },
+    );
+    findings
+}
+
+/// Who hears what a check came to.
+type Note<'a> = &'a mut dyn FnMut(&'static str, Verdict);
+
+/// Subnets, and who may come in.
+async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
+    let Ok(names) = Names::new(config, aws) else { return };
     // Looked up one by one, to find both faults at once.
     let without = |ssh_cidr| crate::config::NetworkConfig { ssh_cidr, ..config.network.clone() };
     note(
         "subnets",
-        match network::Spec::resolve(&names, &without(SshCidr::Closed), &aws).await {
+        match network::Spec::resolve(&names, &without(SshCidr::Closed), aws).await {
             Ok(network) => {
                 let list: Vec<_> = network.subnets.iter().map(|s| format!("{} ({})", s.id, s.zone)).collect();
                 let text = format!("{} of {}", list.join(", "), network.vpc());
@@ -171,79 +190,74 @@ async fn examine(config: &Config) -> Vec<Finding> {
             Err(error) => asked(error),
         },
     );
-    match cluster::Spec::new(&config.cluster) {
-        Err(error) => note("cluster", error.into()),
-        Ok(spec) => {
-            let release = aws.has_release(&spec.release).await;
-            let known = matches!(release, Ok(true));
-            note(
-                "release",
-                match release {
-                    Ok(true) => good(spec.release.clone()),
-                    Ok(false) => Verdict::Bad {
-                        what: format!("{} is no release that {} has", spec.release, aws.region),
-                        cure: "set release under [cluster] to one of: aws emr list-release-labels".into(),
-                    },
-                    Err(error) => asked(error),
-                },
-            );
-            if known {
-                let wanted: Vec<&String> = spec.workforce.iter().flat_map(|w| &w.types).collect();
-                note(
-                    "instance types",
-                    match aws.supported_types(&spec.release).await {
-                        Ok(supported) => match wanted.iter().find(|kind| !supported.contains(kind)) {
-                            None => good("supported by the release in this region"),
-                            Some(kind) => Verdict::Bad {
-                                what: format!(
-                                    "{} does not support {kind} in {}{}",
-                                    spec.release,
-                                    aws.region,
-                                    near(kind, &supported)
-                                ),
-                                cure: format!(
-                                    "choose from: aws emr list-supported-instance-types --release-label {}",
-                                    spec.release
-                                ),
-                            },
-                        },
-                        Err(error) => asked(error),
-                    },
-                );
-            }
-            note(
-                "quotas",
-                Verdict::Unknown {
-                    what: format!(
-                        "not read; this cluster needs {} vCPUs on demand and {} of Spot: \
-                         https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
-                        all_vcpus(&spec.workforce, false),
-                        all_vcpus(&spec.workforce, true)
-                    ),
-                },
-            );
-            let prices = Prices::new(&config.prices);
-            let estimate = prices.cluster(&aws.region, &spec.workforce, spec.root_gb);
-            note(
-                "prices",
-                if estimate.unknown.is_empty() {
-                    good(format!("{}; the table is {} days old", estimate.text(), prices.age_days()))
-                } else {
-                    Verdict::Unknown {
-                        what: format!("no price of {}: set it under [prices]", estimate.unknown.join(", ")),
-                    }
-                },
-            );
-        }
-    }
+}
+
+/// The release, its instance types, quotas and prices.
+async fn examine_cluster(config: &Config, aws: &Aws, note: Note<'_>) {
+    let spec = match cluster::Spec::new(&config.cluster) {
+        Ok(spec) => spec,
+        Err(error) => return note("cluster", error.into()),
+    };
+    let release = aws.has_release(&spec.release).await;
+    let known = matches!(release, Ok(true));
     note(
-        "bootstrap actions",
-        match bootstrap::read(&config.cluster.bootstrap, &bucket.name, &aws.region) {
-            Ok(scripts) => good(scripts.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ")),
-            Err(error) => error.into(),
+        "release",
+        match release {
+            Ok(true) => good(spec.release.clone()),
+            Ok(false) => Verdict::Bad {
+                what: format!("{} is no release that {} has", spec.release, aws.region),
+                cure: "set release under [cluster] to one of: aws emr list-release-labels".into(),
+            },
+            Err(error) => asked(error),
         },
     );
-    findings
+    if known {
+        let wanted: Vec<&String> = spec.workforce.iter().flat_map(|w| &w.types).collect();
+        note(
+            "instance types",
+            match aws.supported_types(&spec.release).await {
+                Ok(supported) => match wanted.iter().find(|kind| !supported.contains(kind)) {
+                    None => good("supported by the release in this region"),
+                    Some(kind) => Verdict::Bad {
+                        what: format!(
+                            "{} does not support {kind} in {}{}",
+                            spec.release,
+                            aws.region,
+                            near(kind, &supported)
+                        ),
+                        cure: format!(
+                            "choose from: aws emr list-supported-instance-types --release-label {}",
+                            spec.release
+                        ),
+                    },
+                },
+                Err(error) => asked(error),
+            },
+        );
+    }
+    note(
+        "quotas",
+        Verdict::Unknown {
+            what: format!(
+                "not read; this cluster needs {} vCPUs on demand and {} of Spot: \
+                 https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
+                all_vcpus(&spec.workforce, false),
+                all_vcpus(&spec.workforce, true)
+            ),
+        },
+    );
+    let prices = Prices::new(&config.prices);
+    let estimate = prices.cluster(&aws.region, &spec.workforce, spec.root_gb);
+    note(
+        "prices",
+        if estimate.unknown.is_empty() {
+            good(format!("{}; the table is {} days old", estimate.text(), prices.age_days()))
+        } else {
+            Verdict::Unknown {
+                what: format!("no price of {}: set it under [prices]", estimate.unknown.join(", ")),
+            }
+        },
+    );
 }
 
 /// Virtual CPUs of all instances on demand, or of Spot; of several types, of the largest.

@@ -1,13 +1,14 @@
 //! `fruitctl upload`: images of this machine to the bucket, as far as they are new or have changed.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use tokio::task::JoinSet;
 
 use crate::app;
+use crate::aws::Aws;
 use crate::aws::s3_uri::S3Uri;
 use crate::cli::{Cli, UploadArgs};
 use crate::error::{Error, Kind, Result};
@@ -50,29 +51,7 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
                 .collect(),
             false => HashMap::new(),
         };
-        let (mut files, mut same) = (Vec::new(), 0u64);
-        for entry in walkdir::WalkDir::new(&args.dir).follow_links(true).sort_by_file_name() {
-            let entry =
-                entry.map_err(|e| Error::usage(format!("cannot read {}: {e}", args.dir.display())))?;
-            if !entry.file_type().is_file() || entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let meta = entry
-                .metadata()
-                .map_err(|e| Error::usage(format!("cannot read {}: {e}", entry.path().display())))?;
-            let below =
-                entry.path().strip_prefix(&args.dir).unwrap_or(entry.path()).to_string_lossy().into_owned();
-            let key = format!("{prefix}{below}");
-            let modified = meta
-                .modified()
-                .ok()
-                .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
-                .map_or(0, |d| d.as_secs() as i64);
-            match there.get(&key) {
-                Some((bytes, written)) if *bytes == meta.len() && *written >= modified => same += 1,
-                _ => files.push(File { path: entry.into_path(), key, bytes: meta.len() }),
-            }
-        }
+        let (files, same) = compare(&args.dir, &prefix, &there)?;
         if files.is_empty() && same == 0 {
             return Err(Error::usage(format!("there is no file in {}", args.dir.display()))
                 .help("fruitctl samples fruits (draws some)"));
@@ -90,33 +69,7 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
             return Ok(());
         }
         let bar = ui::progress::bar(count, "upload", "files");
-        let mut running = JoinSet::new();
-        let mut waiting = files.into_iter();
-        let (bucket, aws) = (Arc::new(bucket), aws.clone());
-        loop {
-            while running.len() < AT_ONCE
-                && let Some(file) = waiting.next()
-            {
-                let (aws, bucket) = (aws.clone(), bucket.clone());
-                running.spawn(async move {
-                    match aws.upload_file(&bucket, &file.key, &file.path).await {
-                        Ok(uploaded) => uploaded.map_err(Error::from),
-                        Err(io) => Err(Error::new(
-                            Kind::Failed,
-                            format!("cannot read {}: {io}", file.path.display()),
-                        )),
-                    }
-                });
-            }
-            match running.join_next().await {
-                None => break,
-                Some(Ok(result)) => result.map_err(|e| {
-                    e.leftover("what was uploaded so far").help("the same command: it goes on")
-                })?,
-                Some(Err(panicked)) => return Err(Error::new(Kind::Bug, panicked.to_string())),
-            }
-            bar.inc(1);
-        }
+        send(files, &bucket, &aws, &|| bar.inc(1)).await?;
         bar.finish_and_clear();
         if args.cloud.json {
             ui::json(&serde_json::json!({ "uploaded": count, "bytes": bytes, "unchanged": same, "to": to }));
@@ -128,4 +81,61 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Which files of a folder are not there yet as they are here, and how many are. `there`: key -> bytes, and when it was
+/// written.
+fn compare(dir: &Path, prefix: &str, there: &HashMap<String, (u64, i64)>) -> Result<(Vec<File>, u64)> {
+    let (mut files, mut same) = (Vec::new(), 0u64);
+    for entry in walkdir::WalkDir::new(dir).follow_links(true).sort_by_file_name() {
+        let entry = entry.map_err(|e| Error::usage(format!("cannot read {}: {e}", dir.display())))?;
+        if !entry.file_type().is_file() || entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let meta = entry
+            .metadata()
+            .map_err(|e| Error::usage(format!("cannot read {}: {e}", entry.path().display())))?;
+        let below = entry.path().strip_prefix(dir).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let key = format!("{prefix}{below}");
+        let modified = meta
+            .modified()
+            .ok()
+            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |d| d.as_secs() as i64);
+        match there.get(&key) {
+            Some((bytes, written)) if *bytes == meta.len() && *written >= modified => same += 1,
+            _ => files.push(File { path: entry.into_path(), key, bytes: meta.len() }),
+        }
+    }
+    Ok((files, same))
+}
+
+/// Uploads files, several at once; `sent` is told of each.
+async fn send(files: Vec<File>, bucket: &str, aws: &Arc<Aws>, sent: &(dyn Fn() + Sync)) -> Result<()> {
+    let mut running = JoinSet::new();
+    let mut waiting = files.into_iter();
+    let (bucket, aws) = (Arc::new(bucket.to_owned()), aws.clone());
+    loop {
+        while running.len() < AT_ONCE
+            && let Some(file) = waiting.next()
+        {
+            let (aws, bucket) = (aws.clone(), bucket.clone());
+            running.spawn(async move {
+                match aws.upload_file(&bucket, &file.key, &file.path).await {
+                    Ok(uploaded) => uploaded.map_err(Error::from),
+                    Err(io) => {
+                        Err(Error::new(Kind::Failed, format!("cannot read {}: {io}", file.path.display())))
+                    }
+                }
+            });
+        }
+        match running.join_next().await {
+            None => break,
+            Some(Ok(result)) => result
+                .map_err(|e| e.leftover("what was uploaded so far").help("the same command: it goes on"))?,
+            Some(Err(panicked)) => return Err(Error::new(Kind::Bug, panicked.to_string())),
+        }
+        sent();
+    }
+    Ok(())
 }

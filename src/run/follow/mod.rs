@@ -73,7 +73,10 @@ impl Watch<'_> {
         let mut waited = 0.0;
         let mut tried_ssh = self.no_ssh;
         let result = loop {
-            let (cluster, step) = self.look().await?;
+            let (cluster, step) = match self.look().await {
+                Ok(seen) => seen,
+                Err(error) => break Err(error),
+            };
             debug!(
                 cluster = self.cluster,
                 step = self.step,
@@ -82,27 +85,8 @@ impl Watch<'_> {
                 "look"
             );
             (self.state)(cluster.status.state, step.state);
-            if !step.has_ended() {
-                if clock::now() >= self.deadline {
-                    break Err(Error::new(
-                        Kind::TimedOut,
-                        format!(
-                            "step {} is still {} at its deadline (--max-duration)",
-                            self.step,
-                            step.state.name()
-                        ),
-                    ));
-                }
-                if let Some(most) = self.max_cost {
-                    let (dollars, _) =
-                        self.prices.so_far(&self.aws.region, &self.aws.instances(self.cluster).await?, 0);
-                    if dollars >= most {
-                        break Err(Error::new(
-                            Kind::TimedOut,
-                            format!("the run has cost ${dollars:.2}, and may cost ${most:.2} (--max-cost)"),
-                        ));
-                    }
-                }
+            if let Err(error) = self.check_limits(&step).await {
+                break Err(error);
             }
             if !tried_ssh && step.started.is_some() && cluster.primary_dns.is_some() {
                 tried_ssh = true;
@@ -112,17 +96,7 @@ impl Watch<'_> {
                 }
             }
             if step.has_ended() || !cluster.status.is_usable() {
-                for feed in &mut feeds {
-                    match &feed.source {
-                        Source::Ssh(control) if cluster.status.is_usable() => {
-                            control.ending.store(true, Ordering::SeqCst)
-                        }
-                        // The node goes away: what it still had is in the bucket, or soon will be.
-                        Source::Ssh(control) => control.stop.store(true, Ordering::SeqCst),
-                        Source::None => feed.source = Source::Bucket,
-                        Source::Bucket | Source::Done => {}
-                    }
-                }
+                bring_to_an_end(&mut feeds, cluster.status.is_usable());
             }
             // Between two looks, hear what the tails say; at the end, no longer than they have something to say.
             self.hear(&mut feeds, &mut hears, sink, &mut told, &step).await;
@@ -149,6 +123,30 @@ impl Watch<'_> {
             feed.finish(sink);
         }
         result
+    }
+
+    /// Whether the step may go on.
+    ///
+    /// # Errors
+    /// [`Kind::TimedOut`] at its deadline, and when it has cost what it may.
+    async fn check_limits(&self, step: &Step) -> Result<()> {
+        if step.has_ended() {
+            return Ok(());
+        }
+        let too_long = |why: String| Err(Error::new(Kind::TimedOut, why));
+        if clock::now() >= self.deadline {
+            let state = step.state.name();
+            return too_long(format!("step {} is still {state} at its deadline (--max-duration)", self.step));
+        }
+        if let Some(most) = self.max_cost {
+            let instances = self.aws.instances(self.cluster).await?;
+            let (dollars, _) = self.prices.so_far(&self.aws.region, &instances, 0);
+            if dollars >= most {
+                let why = format!("the run has cost ${dollars:.2}, and may cost ${most:.2} (--max-cost)");
+                return too_long(why);
+            }
+        }
+        Ok(())
     }
 
     /// Cluster and step as they are. A network that is away for a moment is no reason to stop watching.
@@ -293,5 +291,18 @@ impl Watch<'_> {
         };
         let ended = step.ended.unwrap_or(i64::MAX);
         objects.len() == 2 && objects.iter().all(|object| object.modified >= ended - 1)
+    }
+}
+
+/// The step or the node is at its end: tails take what is there yet, if the node is, and all else is in the bucket.
+fn bring_to_an_end(feeds: &mut [Feed; 2], node_is_there: bool) {
+    for feed in feeds {
+        match &feed.source {
+            Source::Ssh(control) if node_is_there => control.ending.store(true, Ordering::SeqCst),
+            // The node goes away: what it still had is in the bucket, or soon will be.
+            Source::Ssh(control) => control.stop.store(true, Ordering::SeqCst),
+            Source::None => feed.source = Source::Bucket,
+            Source::Bucket | Source::Done => {}
+        }
     }
 }

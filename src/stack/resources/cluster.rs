@@ -205,6 +205,33 @@ enum Update {
 /// Updates, and what only a new cluster can have.
 fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Update, String)>, Vec<String>) {
     let (want, have) = (wanted.cluster, &found.cluster);
+    let mut new = replacements(wanted, groups, found);
+    let (mut updates, others) = compare_instances(wanted, found);
+    new.extend(others);
+    let minutes = |seconds: Option<i64>| seconds.map_or("never".into(), |s| format!("after {} min", s / 60));
+    if found.knows(Setting::Idle) && have.idle_seconds != want.idle_seconds {
+        updates.push((
+            Update::Idle,
+            format!("end when idle {} -> {}", minutes(have.idle_seconds), minutes(want.idle_seconds)),
+        ));
+    }
+    if found.knows(Setting::Scaling) && have.scaling != want.scaling {
+        let bounds = |s: Option<(i32, i32)>| s.map_or("none".into(), |(min, max)| format!("{min}-{max}"));
+        updates.push((
+            Update::Scaling,
+            format!("managed scaling {} -> {}", bounds(have.scaling), bounds(want.scaling)),
+        ));
+    }
+    if have.protected != want.protected {
+        let text = if want.protected { "on" } else { "off" };
+        updates.push((Update::Protection, format!("termination protection {text}")));
+    }
+    (updates, new)
+}
+
+/// What only a new cluster can have, of all but its instances.
+fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<String> {
+    let (want, have) = (wanted.cluster, &found.cluster);
     let mut new = Vec::new();
     let mut differ = |what: &str, have: &dyn std::fmt::Display, want: &dyn std::fmt::Display| {
         let (have, want) = (have.to_string(), want.to_string());
@@ -256,10 +283,16 @@ fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Upd
     if have.configurations != want.configurations {
         new.push("configurations".into());
     }
-    let mut updates = Vec::new();
+    new
+}
+
+/// The same of its instances, by role. Where EMR scales it, it chooses their number.
+fn compare_instances(wanted: &Wanted<'_>, found: &Existing) -> (Vec<(Update, String)>, Vec<String>) {
+    let (mut updates, mut new) = (Vec::new(), Vec::new());
+    let fixed = wanted.cluster.scaling.is_none();
     for role in [Role::Primary, Role::Core, Role::Task] {
         let side = |all: &[Workforce]| all.iter().find(|w| w.role == role).cloned();
-        let (have, want) = (side(&have.workforce), side(&want.workforce));
+        let (have, want) = (side(&found.cluster.workforce), side(&wanted.cluster.workforce));
         let name = role.name();
         match (have, want) {
             (Some(have), Some(want)) => {
@@ -279,7 +312,7 @@ fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Upd
                         have.ebs_gb.unwrap_or(0),
                         want.ebs_gb.unwrap_or(0)
                     ));
-                } else if have.count != want.count && wanted.cluster.scaling.is_none() {
+                } else if have.count != want.count && fixed {
                     let reason = format!("{name} nodes {} -> {}", have.count, want.count);
                     updates.push((Update::Resize(want), reason));
                 }
@@ -289,7 +322,7 @@ fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Upd
                 updates.push((Update::Resize(want), reason));
             }
             (Some(have), None) if role == Role::Task => {
-                if have.count > 0 && wanted.cluster.scaling.is_none() {
+                if have.count > 0 && fixed {
                     let reason = format!("{name} nodes {} -> 0", have.count);
                     updates.push((Update::Resize(Workforce { count: 0, ..have }), reason));
                 }
@@ -297,24 +330,6 @@ fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Upd
             (None, None) => {}
             (have, _) => new.push(format!("{} {name} nodes", if have.is_some() { "no" } else { "with" })),
         }
-    }
-    let minutes = |seconds: Option<i64>| seconds.map_or("never".into(), |s| format!("after {} min", s / 60));
-    if found.knows(Setting::Idle) && have.idle_seconds != want.idle_seconds {
-        updates.push((
-            Update::Idle,
-            format!("end when idle {} -> {}", minutes(have.idle_seconds), minutes(want.idle_seconds)),
-        ));
-    }
-    if found.knows(Setting::Scaling) && have.scaling != want.scaling {
-        let bounds = |s: Option<(i32, i32)>| s.map_or("none".into(), |(min, max)| format!("{min}-{max}"));
-        updates.push((
-            Update::Scaling,
-            format!("managed scaling {} -> {}", bounds(have.scaling), bounds(want.scaling)),
-        ));
-    }
-    if have.protected != want.protected {
-        let text = if want.protected { "on" } else { "off" };
-        updates.push((Update::Protection, format!("termination protection {text}")));
     }
     (updates, new)
 }
