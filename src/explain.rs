@@ -25,7 +25,7 @@ pub async fn ended(found: &Existing, aws: &Aws) -> Error {
             match last_lines(&format!("{place}/stderr.gz"), aws).await {
                 Some(lines) => {
                     message += &format!("; the end of its stderr:\n{lines}");
-                    next = format!("mend the script, then: fruitctl up; all of its output: {place}/");
+                    next = format!("fix the script, then: fruitctl up; all of its output: {place}/");
                 }
                 None => {
                     next = format!(
@@ -63,7 +63,7 @@ pub async fn step(
         return Error::new(Kind::Failed, format!("{what} was cancelled")).help("fruitctl run");
     }
     let all = stderr.join("\n");
-    let (text, code) = said.clone().unwrap_or_else(|| (String::new(), 1));
+    let text = said.as_ref().map(|(text, _)| text.clone()).unwrap_or_default();
     let (cause, next) = cause(&format!("{text}\n{all}"));
     let mut message = format!("{what} failed");
     if !cause.is_empty() {
@@ -78,18 +78,22 @@ pub async fn step(
     } else if !step.failure.is_empty() {
         message += &format!(": {}", step.failure);
     }
-    let kind = match code {
-        2 => Kind::Usage,
-        4 => Kind::Denied,
-        8 => Kind::Locked,
-        124 => Kind::TimedOut,
-        _ if all.contains("as --max-duration allows") => Kind::TimedOut,
-        _ => Kind::Failed,
-    };
-    Error::new(kind, message).help(format!("{next}; all that it said: {logs}/"))
+    let late = all.contains("as --max-duration allows");
+    Error::new(kind(said.map(|(_, code)| code), late), message)
+        .help(format!("{next}; all that it said: {logs}/"))
 }
 
-/// The probable cause of what a step said, and the cure.
+/// Who has to act on a step's failure: what the job said, by its exit code. A signal stopped it on the node, not here:
+/// when its time was over, or somebody did.
+fn kind(code: Option<i32>, late: bool) -> Kind {
+    match code.and_then(Kind::of_exit_code) {
+        Some(Kind::Interrupted(_)) | None if late => Kind::TimedOut,
+        Some(Kind::Interrupted(_)) | None => Kind::Failed,
+        Some(kind) => kind,
+    }
+}
+
+/// The probable cause of what a step said, and the remedy.
 fn cause(said: &str) -> (&'static str, &'static str) {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if has(&["ended by signal 9", "Cannot allocate memory", "out of memory"]) {
@@ -102,7 +106,7 @@ fn cause(said: &str) -> (&'static str, &'static str) {
     } else if has(&["permission denied", "AccessDenied", "Access Denied", "(403)"]) {
         (
             "the nodes' role may not do that",
-            "see whether input and output are those under [job], then: fruitctl up (it mends the role)",
+            "check input and output under [job], then run fruitctl up to update the role",
         )
     } else if has(&["NoSuchBucket", "no image below"]) {
         (
@@ -119,7 +123,7 @@ fn cause(said: &str) -> (&'static str, &'static str) {
             "find out by whom, delete jobs/ in the bucket, then: fruitctl run",
         )
     } else {
-        ("", "mend that, then the same command: it goes on from there")
+        ("", "fix that, then the same command: it continues from there")
     }
 }
 
@@ -192,7 +196,7 @@ fn advice(status: &Status) -> &'static str {
         _ if status.message.contains("vCPU") || status.message.contains("MaxSpotInstanceCountExceeded") => {
             "use fewer or smaller nodes, or ask for a higher quota: https://console.aws.amazon.com/servicequotas/home"
         }
-        ("VALIDATION_ERROR", _) => "fruitctl doctor, mend what it finds, then: fruitctl up",
+        ("VALIDATION_ERROR", _) => "fruitctl doctor, fix what it finds, then: fruitctl up",
         ("BOOTSTRAP_FAILURE", _) if status.message.contains("timed out") => {
             "fruitctl up (one launch in a hundred fails like this)"
         }
@@ -226,6 +230,15 @@ mod tests {
             Some(("i-1".into(), 3))
         );
         assert_eq!(bootstrap_action(&Status { message: "odd".into(), ..text }), None);
+    }
+
+    #[test]
+    fn an_exit_code_of_the_job_is_ours() {
+        for kind_of in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Interrupted(_))) {
+            assert_eq!(kind(Some(kind_of.exit_code()), false), kind_of);
+        }
+        assert_eq!([Some(137), Some(143), Some(101), None].map(|code| kind(code, false)), [Kind::Failed; 4]);
+        assert_eq!([Some(143), None].map(|code| kind(code, true)), [Kind::TimedOut; 2]);
     }
 
     #[test]

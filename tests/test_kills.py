@@ -73,14 +73,14 @@ def test_up_killed_anywhere(aws, tmp_path, say, up_calls, mode):
     project, struck, cases = fresh(aws, tmp_path), 0, 0
     for call, nth in up_calls:
         both = LONG or not READS.match(call)
-        for cure in ("up", "down") if both else ("up",) if mode == "kill_before" else ("down",):
+        for remedy in ("up", "down") if both else ("up",) if mode == "kill_before" else ("down",):
             struck += project.killed(mode, call, nth, "up")
             cases += 1
-            if cure == "up":
+            if remedy == "up":
                 project.run("up")
                 project.check_complete()
             project.run("down", "--purge-bucket")
-            assert project.exists() == {}, f"{mode} {call} {nth}, then {cure}"
+            assert project.exists() == {}, f"{mode} {call} {nth}, then {remedy}"
     say(f"{mode}: {len(up_calls)} calls, {cases} cases, {struck} struck, leftovers 0")
     assert struck == cases
 

@@ -23,7 +23,7 @@ def circle(aws, project):
     script = "[[cluster.bootstrap]]\nscript = \"mine.sh\"\n"
     (project.folder / "mine.sh").write_text("#!/bin/sh\n")
     project.configure("")
-    # A run whose step is cancelled while it waits for its cluster, for it is too dear from the first.
+    # A run whose step is cancelled while it waits for its cluster, for it is over its cost limit from the first.
     (project.folder / "job").write_text("#!/bin/sh\n")
     run = ["run", "--executable", project.folder / "job", "--keep"]
     pace, aws.emr.pace["start"] = aws.emr.pace["start"], 1e6

@@ -206,12 +206,12 @@ def test_a_poison_chunk_fails_the_run_and_keeps_the_rest(cluster, aws, expected,
     assert "results/_SUCCESS" not in run.objects()
     (stage,) = cluster.stages("featurize")
     assert stage["status"] == "FAILED" and "this chunk is poison" in stage["failureReason"]
-    # Cured, what is missing is computed, and no more.
+    # Fixed, what is missing is computed, and no more.
     kept = len([name for name in run.objects() if name.startswith(".fruitjob/features/")])
     assert kept > 0
-    cured = Run(cluster, aws, tmp_path, "chunk", **ONE_EXECUTOR).start()
-    cured.end()
-    images = cured.check(expected)["images"]
+    fixed = Run(cluster, aws, tmp_path, "chunk", **ONE_EXECUTOR).start()
+    fixed.end()
+    images = fixed.check(expected)["images"]
     assert 0 < images["featurized"] < CLASSES * EACH and images["cached"] > 0
 
 

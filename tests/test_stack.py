@@ -337,7 +337,7 @@ def test_mistakes_are_told_with_their_cure(aws, tmp_path, mistake):
     done = project.run("up", code=5 if mistake in ("release", "type") else 2)
     assert what in done.stderr and cure in done.stderr, done.stderr
     doctor = project.run("doctor", code=2).stdout
-    assert re.search(r"^no ", doctor, re.M) and "cure:" in doctor
+    assert re.search(r"^no ", doctor, re.M) and "remedy:" in doctor
     project.run("down", "--purge-bucket")
     assert project.exists() == {}
 
@@ -380,10 +380,10 @@ def test_a_failed_bootstrap_action_is_explained(tmp_path_factory, tmp_path):
         message = project.run("up", "--wait", code=6).stderr
         assert re.search(r"bootstrap action 3 'bad.sh' failed on node i-[0-9a-f]+; the end of its stderr:", message), message
         assert "    line 40\n    no such package: --with care\n" in message and "line 20" not in message
-        assert "left behind: no cluster" in message and "next: mend the script" in message
+        assert "left behind: no cluster" in message and "next: fix the script" in message
         status = project.run("status").stdout
         assert "the last cluster failed" in status and "no such package" in status
-        # Mended, it comes up; with its own log beside the other's.
+        # Fixed, it comes up; with its own log beside the other's.
         (project.folder / "bad.sh").write_text("#!/bin/bash\nexit 0\n")
         project.run("up", "--wait")
         project.check_complete()

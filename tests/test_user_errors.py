@@ -1,4 +1,4 @@
-"""Ten mistakes that people make: what docs/troubleshooting.md quotes is what they see, with the exit code and the cure."""
+"""Ten mistakes that people make: what docs/troubleshooting.md quotes is what they see, with the exit code and the remedy."""
 
 import re
 

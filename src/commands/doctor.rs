@@ -1,4 +1,4 @@
-//! `fruitctl doctor`: everything that would make `up` fail, in one list, each with its cure.
+//! `fruitctl doctor`: everything that would make `up` fail, in one list, each with its remedy.
 
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
                 Verdict::Good { what } => ("ok", GOOD, what.clone()),
                 Verdict::Unknown { what } => ("??", WARN, what.clone()),
                 Verdict::Bad { what, cure } => {
-                    ("no", BAD, format!("{what}\n{:27}{DIM}cure:{DIM:#} {cure}", ""))
+                    ("no", BAD, format!("{what}\n{:27}{DIM}remedy:{DIM:#} {cure}", ""))
                 }
             };
             ui::say(&format!("{colour}{mark}{colour:#}  {:<22} {text}", finding.check));
@@ -72,7 +72,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
     let bad = findings.iter().filter(|f| matches!(f.verdict, Verdict::Bad { .. })).count();
     if bad > 0 {
         return Err(Error::new(Kind::Usage, format!("{bad} of {} checks failed", findings.len()))
-            .help("mend them, then: fruitctl doctor"));
+            .help("fix them, then: fruitctl doctor"));
     }
     Ok(())
 }

@@ -78,7 +78,7 @@ pub async fn apply(
     for result in [bucket, service_role, node_role, key_pair, network, security] {
         result.map_err(|e| {
             e.leftover("what else was planned is done, but for the cluster")
-                .help("mend that, then: fruitctl up")
+                .help("fix that, then: fruitctl up")
         })?;
     }
     if part == Part::ButCluster {

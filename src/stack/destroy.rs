@@ -142,7 +142,7 @@ pub async fn destroy(
         }
     }
     if let Some(failure) = failure {
-        return Err(failure.help("mend that, then: fruitctl down"));
+        return Err(failure.help("fix that, then: fruitctl down"));
     }
     let left = inventory(names, bucket, aws).await?;
     let left = if keep { left.but_bucket() } else { left }.lines();

@@ -63,6 +63,14 @@ impl Kind {
             Kind::Interrupted(signal) => 128 + signal,
         }
     }
+
+    /// The kind that has this exit code; none of a code that is nobody's.
+    pub fn of_exit_code(code: i32) -> Option<Kind> {
+        match code {
+            129..=192 => Some(Kind::Interrupted(code - 128)),
+            _ => Kind::ALL.into_iter().find(|kind| kind.exit_code() == code),
+        }
+    }
 }
 
 /// A failed job. Messages are lower-case fragments, rendered once, at the edge, behind `error: `.
@@ -132,4 +140,18 @@ pub fn explain_io(err: &io::Error) -> String {
 /// Whether it is for want of space.
 pub fn is_full(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_leads_back_to_its_kind() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_exit_code(kind.exit_code()), Some(kind));
+        }
+        assert_eq!(Kind::of_exit_code(137), Some(Kind::Interrupted(9)));
+        assert_eq!([0, 10, 101, 124, 128, 255, -1].map(Kind::of_exit_code), [None; 7]);
+    }
 }

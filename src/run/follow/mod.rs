@@ -46,7 +46,7 @@ pub struct Watch<'a> {
     pub no_ssh: bool,
     /// Seconds since 1970 after which it is too late.
     pub deadline: i64,
-    /// Dollars after which it is too dear.
+    /// Dollars that it may cost.
     pub max_cost: Option<f64>,
     /// Prices.
     pub prices: &'a Prices,
@@ -65,7 +65,7 @@ pub struct Ended {
 }
 
 impl Watch<'_> {
-    /// Watches until the step has ended and all that it said is here, or until it is too late or too dear.
+    /// Watches until the step has ended and all that it said is here, or until it is over its time or its cost limit.
     pub async fn run(&self, sink: Sink<'_>) -> Result<Ended> {
         let (said, mut hears) = unbounded_channel::<(usize, Said)>();
         let mut feeds = [Feed::new(Stream::Out), Feed::new(Stream::Err)];

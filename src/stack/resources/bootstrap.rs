@@ -35,7 +35,7 @@ pub fn read(configured: &[BootstrapConfig], bucket: &str, region: &str) -> Resul
     let configured = configured.iter().map(|config| {
         let content = std::fs::read(&config.script).map_err(|e| {
             Error::usage(format!("cannot read the bootstrap action {}: {}", config.script, explain_io(&e)))
-                .help("mend script under [[cluster.bootstrap]] in fruitctl.toml; paths are relative to it")
+                .help("correct script under [[cluster.bootstrap]] in fruitctl.toml; paths are relative to it")
         })?;
         if !content.starts_with(b"#!") {
             return Err(Error::usage(format!(

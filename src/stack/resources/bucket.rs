@@ -125,7 +125,7 @@ fn is_ours(rule: &str) -> bool {
     rule.starts_with("fruitctl-")
 }
 
-/// What is wrong, each with its reason; in the order in which it is mended: what protects first.
+/// What is wrong, each with its reason; in the order in which it is fixed: what protects first.
 fn wrong(spec: &BucketSettings, seen: &BucketSettings) -> Vec<(Setting, String)> {
     let mut wrong = Vec::new();
     let mut note = |setting, reason: &str| wrong.push((setting, reason.to_owned()));

@@ -52,7 +52,7 @@ impl Spec {
 
     /// As configured.
     pub fn new(config: &ClusterConfig) -> Result<Spec> {
-        let wrong = |what: String| Err(Error::usage(what).help("mend [cluster] in fruitctl.toml"));
+        let wrong = |what: String| Err(Error::usage(what).help("correct [cluster] in fruitctl.toml"));
         let version = config
             .release
             .strip_prefix("emr-")

@@ -55,7 +55,7 @@ async fn subnets(config: &NetworkConfig, aws: &Aws) -> Result<Vec<Subnet>> {
     let subnets = aws.subnets(&config.subnets).await.map_err(|error| {
         if error.code.starts_with("InvalidSubnet") {
             Error::usage(format!("no such subnet in {}: {}", aws.region, error.message)).help(
-                "mend subnets under [network] in fruitctl.toml: they have to be in the configured region",
+                "correct subnets under [network] in fruitctl.toml: they have to be in the configured region",
             )
         } else {
             error.into()

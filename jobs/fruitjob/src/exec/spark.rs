@@ -227,7 +227,7 @@ fn chunks(costs: &[f64], wanted: f64, slots: usize) -> Vec<usize> {
 /// starts. This process ends when whoever wanted them does.
 ///
 /// # Errors
-/// What another attempt, perhaps elsewhere, may cure.
+/// What another attempt, perhaps elsewhere, may fix.
 pub(crate) fn serve(execute: impl FnOnce(&[Task]) -> Result<Vec<Done>>) -> Result<()> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(|e| Error::io("cannot read the task", e))?;

@@ -64,7 +64,7 @@ fn too_many(
     let reasons: Vec<String> = reasons.iter().take(3).map(|(reason, n)| format!("{n} x {reason}")).collect();
     Some(Error::Failed(format!(
         "{rejected} of {listed} images were rejected, more than the {limit} allowed: {}; \
-         each is listed in {table}; mend or remove them, or raise --max-rejects; features are kept",
+         each is listed in {table}; fix or remove them, or raise --max-rejects; features are kept",
         reasons.join(", "),
     )))
 }

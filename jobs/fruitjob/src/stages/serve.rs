@@ -10,7 +10,7 @@ use crate::job::Job;
 /// Does the tasks that stdin holds, on what the job's list stage left, and prints their results.
 ///
 /// # Errors
-/// What another attempt, perhaps elsewhere, may cure.
+/// What another attempt, perhaps elsewhere, may fix.
 pub fn serve_task(job: &Job, context: Context) -> Result<()> {
     spark::serve(|tasks| {
         let worker = Worker::open(job, context)?;
