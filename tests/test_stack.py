@@ -332,10 +332,10 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told_with_their_cure(aws, tmp_path, mistake):
-    more, what, cure = MISTAKES[mistake]
+    more, what, remedy = MISTAKES[mistake]
     project = Project(aws, tmp_path, f"no-{mistake}", more=more)
     done = project.run("up", code=5 if mistake in ("release", "type") else 2)
-    assert what in done.stderr and cure in done.stderr, done.stderr
+    assert what in done.stderr and remedy in done.stderr, done.stderr
     doctor = project.run("doctor", code=2).stdout
     assert re.search(r"^no ", doctor, re.M) and "remedy:" in doctor
     project.run("down", "--purge-bucket")
@@ -347,7 +347,7 @@ def test_doctor_lists_all_at_once(aws, tmp_path):
     project.env["FRUITCTL_CHECKIP_URL"] = "http://127.0.0.1:9/"
     findings = {f["check"]: f for f in json.loads(project.run("doctor", "--json", code=2).stdout)}
     assert {check for check, f in findings.items() if f["verdict"] == "bad"} == {"release", "subnets", "node role", "SSH"}
-    assert all(f["cure"] for f in findings.values() if f["verdict"] == "bad")
+    assert all(f["remedy"] for f in findings.values() if f["verdict"] == "bad")
     well = Project(aws, tmp_path, "well")
     assert "no  " not in well.run("doctor").stdout
 

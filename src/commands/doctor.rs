@@ -27,7 +27,7 @@ struct Finding {
 enum Verdict {
     Good { what: String },
     Unknown { what: String },
-    Bad { what: String, cure: String },
+    Bad { what: String, remedy: String },
 }
 
 fn good(what: impl Into<String>) -> Verdict {
@@ -37,7 +37,7 @@ fn good(what: impl Into<String>) -> Verdict {
 /// What an error means to somebody who only asked.
 impl From<Error> for Verdict {
     fn from(error: Error) -> Verdict {
-        Verdict::Bad { what: error.message, cure: error.help.unwrap_or_default() }
+        Verdict::Bad { what: error.message, remedy: error.help.unwrap_or_default() }
     }
 }
 
@@ -62,8 +62,8 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
             let (mark, colour, text) = match &finding.verdict {
                 Verdict::Good { what } => ("ok", GOOD, what.clone()),
                 Verdict::Unknown { what } => ("??", WARN, what.clone()),
-                Verdict::Bad { what, cure } => {
-                    ("no", BAD, format!("{what}\n{:27}{DIM}remedy:{DIM:#} {cure}", ""))
+                Verdict::Bad { what, remedy } => {
+                    ("no", BAD, format!("{what}\n{:27}{DIM}remedy:{DIM:#} {remedy}", ""))
                 }
             };
             ui::say(&format!("{colour}{mark}{colour:#}  {:<22} {text}", finding.check));
@@ -159,7 +159,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
                 match network.subnets.iter().find(|subnet| subnet.free < 4 || !subnet.public) {
                     Some(subnet) if subnet.free < 4 => Verdict::Bad {
                         what: format!("{} has {} free addresses", subnet.id, subnet.free),
-                        cure: "name a larger subnet under [network]".into(),
+                        remedy: "name a larger subnet under [network]".into(),
                     },
                     Some(subnet) => Verdict::Unknown {
                         what: format!(
@@ -185,7 +185,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
             Ok(Some(_)) => good("on: EMR refuses clusters that are open to the world"),
             Ok(None) => Verdict::Bad {
                 what: format!("EMR's block public access is off in {}", aws.region),
-                cure: "aws emr put-block-public-access-configuration --block-public-access-configuration BlockPublicSecurityGroupRules=true".into(),
+                remedy: "aws emr put-block-public-access-configuration --block-public-access-configuration BlockPublicSecurityGroupRules=true".into(),
             },
             Err(error) => asked(error),
         },
@@ -206,7 +206,7 @@ async fn examine_cluster(config: &Config, aws: &Aws, note: Note<'_>) {
             Ok(true) => good(spec.release.clone()),
             Ok(false) => Verdict::Bad {
                 what: format!("{} is no release that {} has", spec.release, aws.region),
-                cure: "set release under [cluster] to one of: aws emr list-release-labels".into(),
+                remedy: "set release under [cluster] to one of: aws emr list-release-labels".into(),
             },
             Err(error) => asked(error),
         },
@@ -225,7 +225,7 @@ async fn examine_cluster(config: &Config, aws: &Aws, note: Note<'_>) {
                             aws.region,
                             near(kind, &supported)
                         ),
-                        cure: format!(
+                        remedy: format!(
                             "choose from: aws emr list-supported-instance-types --release-label {}",
                             spec.release
                         ),
