@@ -87,7 +87,8 @@ pub async fn step(
 /// when its time was over, or somebody did.
 fn kind(code: Option<i32>, late: bool) -> Kind {
     match code.and_then(Kind::of_exit_code) {
-        Some(Kind::Interrupted(_)) | None if late => Kind::TimedOut,
+        // What ended for want of time may have said something else of it first.
+        Some(Kind::Interrupted(_) | Kind::Failed | Kind::Bug) | None if late => Kind::TimedOut,
         Some(Kind::Interrupted(_)) | None => Kind::Failed,
         Some(kind) => kind,
     }
@@ -238,7 +239,8 @@ mod tests {
             assert_eq!(kind(Some(kind_of.exit_code()), false), kind_of);
         }
         assert_eq!([Some(137), Some(143), Some(101), None].map(|code| kind(code, false)), [Kind::Failed; 4]);
-        assert_eq!([Some(143), None].map(|code| kind(code, true)), [Kind::TimedOut; 2]);
+        assert_eq!([Some(143), Some(6), Some(1), None].map(|code| kind(code, true)), [Kind::TimedOut; 4]);
+        assert_eq!(kind(Some(4), true), Kind::Denied);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A call that did not work: AWS's code, status and message, and what they mean. Nowhere else is AWS's text looked at.
+//! A call that did not work: AWS's code, status and message, and what they mean. Apart from what is tried again (`retry`) and
+//! why clusters and steps end (`explain`), AWS's text is looked at nowhere else.
 
 use std::fmt;
 
@@ -160,10 +161,9 @@ struct Row {
 const RUN: &[&str] = &["elasticmapreduce:RunJobFlow"];
 
 /// EMR has two codes for nearly everything that it refuses; the rest is in its message.
-/// Sources: <https://docs.aws.amazon.com/emr/latest/APIReference/CommonErrors.html>; the messages of RunJobFlow as in
-/// terraform-provider-aws, internal/service/emr/cluster.go (what it tries again), of DescribeCluster, DescribeStep and
-/// DeleteSecurityConfiguration as in its find.go and security_configuration.go; of AddJobFlowSteps as in Yelp's mrjob,
-/// mrjob/emr.py.
+/// Sources: terraform-provider-aws, internal/service/emr: cluster.go for "Invalid InstanceProfile" and for the denied
+/// "Failed to authorize instance profile", managed_scaling_policy.go and instance_fleet.go for "may not be modified", under
+/// either code. The other rows are guesses, and without a source: what they miss is told in AWS's own words.
 const REASONS: &[Row] = &[
     Row {
         actions: &["elasticmapreduce:CreateSecurityConfiguration"],
@@ -186,6 +186,12 @@ const REASONS: &[Row] = &[
     Row {
         actions: &["elasticmapreduce:AddJobFlowSteps"],
         code: "ValidationException",
+        text: "may not be modified",
+        reason: Reason::ClusterEnding,
+    },
+    Row {
+        actions: &["elasticmapreduce:AddJobFlowSteps"],
+        code: "InvalidRequestException",
         text: "may not be modified",
         reason: Reason::ClusterEnding,
     },
@@ -261,7 +267,7 @@ mod tests {
             (
                 "elasticmapreduce:AddJobFlowSteps",
                 "ValidationException",
-                "A job flow that is shutting down, terminating, or finished may not be modified.",
+                "A job flow that is shutting down, terminated, or finished may not be modified.",
                 Some(Reason::ClusterEnding),
             ),
             (

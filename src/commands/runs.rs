@@ -26,7 +26,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
         for run in runs.iter().filter(|_| !args.json) {
             let colour = match run.state {
                 State::Done => GOOD,
-                State::Running => WARN,
+                State::Running | State::Unknown => WARN,
                 State::Failed | State::Stopped => BAD,
             };
             let images =

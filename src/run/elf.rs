@@ -15,8 +15,8 @@ pub fn arch(program: &[u8]) -> Option<Arch> {
     }
 }
 
-/// The newest version of glibc's symbols that is asked for. Only the names of versions are looked through; all of a file
-/// whose sections are not to be found.
+/// The newest version of glibc's symbols that is asked for. Only the strings of dynamic linking are looked through; all
+/// of a file whose sections are not to be found.
 pub fn glibc(program: &[u8]) -> (u32, u32) {
     const MARK: &[u8] = b"GLIBC_2.";
     let mut newest = (2, 0);

@@ -65,6 +65,9 @@ pub enum State {
     Failed,
     /// By a signal.
     Stopped,
+    /// As a later version says it.
+    #[serde(other)]
+    Unknown,
 }
 
 impl State {
@@ -75,6 +78,7 @@ impl State {
             State::Done => "done",
             State::Failed => "failed",
             State::Stopped => "stopped",
+            State::Unknown => "unknown",
         }
     }
 }
@@ -197,6 +201,8 @@ mod tests {
         let entry: Entry =
             serde_json::from_str(r#"{"version":1,"id":"a","state":"failed","step":""}"#).unwrap();
         assert_eq!((entry.state, entry.pca, entry.fingerprint), (State::Failed, None, None));
+        let entry: Entry = serde_json::from_str(r#"{"state":"paused"}"#).unwrap();
+        assert_eq!(entry.state, State::Unknown);
     }
 
     #[test]

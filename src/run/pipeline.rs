@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::Once;
 
-use fruitjob_interface::{Event, RunRecord};
+use fruitjob_interface::RunRecord;
 
 use super::engine::Choice;
 use super::finish::{Ending, dollars, verdict};
@@ -90,33 +90,32 @@ impl ClusterRun<'_> {
             bucket::create(&self.spec.bucket, self.aws).await?;
         }
         let output = lock::Name::output(self.request.job.output.as_deref().unwrap_or_default());
-        self.claim.hold(&output, Box::pin(self.stages(summary))).await
+        let mut request = self.request.clone();
+        if let Some(pin) = &request.job.pin_pca {
+            request.job.pin_pca = Some(history::pca(pin, &self.spec.bucket.name, self.aws).await?);
+        }
+        let run = ClusterRun { request: &request, ..*self };
+        self.claim.hold(&output, Box::pin(run.stages(summary))).await
     }
 
     async fn stages(&self, summary: &mut Summary) -> Result<Outcome> {
-        let mut request = self.request.clone();
-        if let Some(pin) = &request.job.pin_pca {
-            request.job.pin_pca =
-                Some(self.interruptible(history::pca(pin, &self.spec.bucket.name, self.aws)).await?);
-        }
-        let run = ClusterRun { request: &request, ..*self };
-        let fingerprint = match run.interruptible(run.check()).await? {
+        let fingerprint = match self.interruptible(self.check()).await? {
             Check::Unchanged(last) => return Ok(Outcome::Unchanged(last)),
             Check::Go(fingerprint) => fingerprint,
         };
-        let prepared = run.interruptible(run.prepare()).await?;
-        run.reporter.note(&format!("engine: {}", prepared.choice.why));
-        let prices = cost::prices(run.config, run.spec.cluster.workforce.iter(), run.aws).await;
-        let mut launch = run.begin(prepared, fingerprint, &summary.started).await?;
+        let prepared = self.prepare().await?;
+        self.reporter.note(&format!("engine: {}", prepared.choice.why));
+        let prices = cost::prices(self.config, self.spec.cluster.workforce.iter(), self.aws).await;
+        let mut launch = self.begin(prepared, fingerprint, &summary.started).await?;
         let transcript = Transcript::default();
         // Whatever happens from here on, the cluster is ended.
         let work = async {
-            run.launch(&mut launch).await?;
-            run.follow(&launch.entry, &prices, &transcript).await
+            self.launch(&mut launch).await?;
+            self.follow(&launch.entry, &prices, &transcript).await
         };
-        let followed = run.interruptible(work).await;
-        run.reporter.clear();
-        run.finish(launch, followed, &transcript, &prices, summary).await
+        let followed = self.interruptible(work).await;
+        self.reporter.clear();
+        self.finish(launch, followed, &transcript, &prices, summary).await
     }
 
     /// Work that a signal ends where it waits.
@@ -141,7 +140,7 @@ impl ClusterRun<'_> {
     /// Makes what a cluster needs, if something is missing, and, to be kept, a cluster; puts executable and model into
     /// the bucket.
     async fn prepare(&self) -> Result<Prepared> {
-        let choice = engine::choose(self.spec, self.request, self.aws).await?;
+        let choice = self.interruptible(engine::choose(self.spec, self.request, self.aws)).await?;
         let work = async {
             let (plan, _, observed) = Plan::make(self.config, self.spec, self.aws).await?;
             let standing = observed.clusters.iter().find(|c| cluster::is_standing(c)).map(|c| c.id.clone());
@@ -155,9 +154,10 @@ impl ClusterRun<'_> {
             }
             Ok(standing.or(made).filter(|_| !self.request.one_shot))
         };
+        // Not interruptible from outside: the lock is given back, and what was made is told.
         let standing = self.claim.hold_until_cancelled(&lock::Name::stack(), work).await?;
         self.reporter.state("shipping", "the executable and the model");
-        let shipped = ship(self.spec, self.request, self.aws).await?;
+        let shipped = self.interruptible(ship(self.spec, self.request, self.aws)).await?;
         self.reporter.done("shipping");
         Ok(Prepared { standing, shipped, choice })
     }
@@ -221,10 +221,7 @@ impl ClusterRun<'_> {
                     )
                 }
             },
-            warn: &|text| {
-                let warning = Event::Warning { message: text.to_owned() };
-                self.reporter.event(&warning, &serde_json::to_string(&warning).expect("an event is JSON"));
-            },
+            warn: &|text| self.reporter.warn(text),
         };
         watch.run(&|stream, line| transcript.hear(stream, line, self.reporter)).await
     }

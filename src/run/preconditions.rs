@@ -32,7 +32,8 @@ pub async fn look_for_input(request: &Request, spec: &Spec, aws: &Aws) -> Result
 /// [`Kind::Locked`].
 pub async fn no_other_run(names: &Names, bucket: &str, output: &str, aws: &Aws) -> Result<()> {
     for entry in history::all(bucket, aws).await? {
-        if entry.output != output || entry.state != history::State::Running {
+        if entry.output != output || !matches!(entry.state, history::State::Running | history::State::Unknown)
+        {
             continue;
         }
         let step = if entry.step.is_empty() {

@@ -22,6 +22,9 @@ pub trait Reporter: Sync {
     /// Something that should be known.
     fn note(&self, text: &str);
 
+    /// Something that is not as it should be, and does not stop the run.
+    fn warn(&self, text: &str);
+
     /// An event of the job, and the line of JSON that it came as.
     fn event(&self, event: &Event, line: &str);
 

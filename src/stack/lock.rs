@@ -191,7 +191,8 @@ impl Claim<'_> {
                 (self.note)(&format!("waiting for {} ('fruitctl {}')", holder.owner, holder.doing))
             });
         };
-        let lock = take(self.aws, self.bucket, name, self.doing, self.wait_seconds, &waiting).await?;
+        let take = take(self.aws, self.bucket, name, self.doing, self.wait_seconds, &waiting);
+        let lock = self.cancel.until(take).await?;
         let finishing = self.cancel.ends_by_itself();
         let result = work.await;
         lock.release().await;

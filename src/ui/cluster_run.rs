@@ -44,6 +44,10 @@ impl Reporter for ClusterRunReporter {
         note(text);
     }
 
+    fn warn(&self, text: &str) {
+        self.progress.event(&Event::Warning { message: text.to_owned() });
+    }
+
     fn event(&self, event: &Event, line: &str) {
         // The last event is ours: when the results have been checked, or the failure is explained.
         match event {

@@ -33,6 +33,15 @@ pub struct Feed {
     partial: Vec<u8>,
 }
 
+impl Drop for Feed {
+    /// Whoever watched is gone: its tail need not look for the node any more.
+    fn drop(&mut self) {
+        if let Source::Ssh(control) = &self.source {
+            control.stop.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
 impl Feed {
     /// One of which nothing has arrived.
     pub fn new(stream: Stream) -> Feed {

@@ -81,6 +81,7 @@ mod tests {
         fn change(&self, _: &Change, _: Result<(), &str>) {}
         fn clear(&self) {}
         fn note(&self, _: &str) {}
+        fn warn(&self, _: &str) {}
         fn event(&self, _: &Event, line: &str) {
             self.heard(&format!("event {line}"));
         }
