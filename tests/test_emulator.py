@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from conftest import soon
 from emulator import Emulator, Fault, node, validate
 
 TRUST = {service: json.dumps({"Version": "2012-10-17", "Statement": [
@@ -181,6 +182,37 @@ def test_steps_are_cancelled_and_end_clusters(aws):
     assert status["StateChangeReason"]["Code"] == "STEP_FAILURE"
     with pytest.raises(ClientError, match="may not be modified"):
         emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("true")])
+
+
+@NODES
+def test_a_cancelled_step_is_one_process(aws):
+    """Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-cancel-steps.html"""
+    emr = aws.client("emr")
+    cluster = emr.run_job_flow(**job_flow())["JobFlowId"]
+    wait(aws, cluster, "WAITING")
+    (asked,) = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("sh", "-c", "trap 'exit 3' TERM; sleep 61 & touch /tmp/up; wait")])["StepIds"]
+    primary = aws.emr.clusters[cluster].node
+
+    def children():
+        return [pid for pid in primary.running(b"sleep") if b"61" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    soon(primary.path("/tmp/up").exists)
+    emr.cancel_steps(ClusterId=cluster, StepIds=[asked])
+    assert wait_step(aws, cluster, asked)["State"] == "CANCELLED"
+    assert children(), "its child was signalled too"
+    emr.terminate_job_flows(JobFlowIds=[cluster])
+
+
+@NODES
+def test_the_script_runner_is_fetched_with_the_nodes_role(aws):
+    emr = aws.client("emr")
+    cluster = emr.run_job_flow(**job_flow())["JobFlowId"]
+    wait(aws, cluster, "WAITING")
+    jar = {"Jar": f"s3://{aws.region}.elasticmapreduce/libs/script-runner/script-runner.jar", "Args": ["s3://cluster/x.sh"]}
+    (runner,) = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step(HadoopJarStep=jar)])["StepIds"]
+    assert wait_step(aws, cluster, runner)["State"] == "FAILED"
+    assert "Forbidden" in aws.emr.clusters[cluster].node.path(f"/mnt/var/log/hadoop/steps/{runner}/controller").read_text()
+    emr.terminate_job_flows(JobFlowIds=[cluster])
 
 
 @NODES

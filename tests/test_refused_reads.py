@@ -4,6 +4,7 @@ import json
 
 import pytest
 from emulator import Emulator, Fault
+from emulator.emr import EmrError
 from stack import Project, settle
 
 OPTIONAL = ["GetAutoTerminationPolicy", "GetManagedScalingPolicy", "ListBootstrapActions"]
@@ -32,3 +33,30 @@ def test_optional_reads_stop_nothing(aws, tmp_path):
     project.run("down", "--purge-bucket")
     assert project.exists() == {}
     aws.faults.clear()
+
+
+def test_sweep_goes_on_past_what_it_cannot_read(aws, tmp_path):
+    projects = [Project(aws, tmp_path, name) for name in ("unseen", "undated", "late")]
+    for project in projects:
+        project.run("up", "--wait")
+    ids = [project.exists()["cluster"][0] for project in projects]
+    for cluster, deadline in zip(ids, ["2020-01-01T00:00:00Z", "soon", "2020-01-01T00:00:00Z"]):
+        aws.emr.clusters[cluster].tags["fruitctl:deadline"] = deadline
+    real = aws.emr.describe_cluster
+
+    def describe(params, region):
+        if params["ClusterId"] == ids[0]:
+            raise EmrError("User is not authorized to perform: elasticmapreduce:DescribeCluster", "AccessDeniedException")
+        return real(params, region)
+
+    aws.emr.describe_cluster = describe
+    try:
+        swept = projects[2].run("sweep", code=9)
+    finally:
+        del aws.emr.describe_cluster
+    assert f"terminated {ids[2]} of project late" in swept.stdout
+    assert f"elasticmapreduce:DescribeCluster on {ids[0]}" in swept.stderr and f"cluster {ids[0]} (fruitctl-unseen-" in swept.stderr
+    assert f"cluster {ids[1]} of project undated has no deadline that can be read ('soon')" in swept.stderr
+    for project in projects:
+        project.run("down", "--purge-bucket")
+    assert all(project.exists() == {} for project in projects)

@@ -31,13 +31,30 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
             if !listed.name.starts_with("fruitctl-") || listed.status.state == ClusterState::Terminating {
                 continue;
             }
-            let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
+            // One that cannot be looked at keeps nobody from the others.
+            let found = match aws.describe_cluster(&listed.id).await {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(error) => {
+                    let unseen = format!("cluster {} ({}) in {}, perhaps", listed.id, listed.name, aws.region);
+                    failure.get_or_insert(Error::from(error).leftover(unseen));
+                    continue;
+                }
+            };
             let tags = &found.cluster.tags;
-            let (Some(project), Some(deadline)) = (tags.get(PROJECT), tags.get(DEADLINE)) else { continue };
+            let Some(project) = tags.get(PROJECT) else { continue };
             if args.project.as_ref().is_some_and(|only| only != project) {
                 continue;
             }
-            if clock::parse(deadline).is_none_or(|deadline| deadline > clock::now()) {
+            let deadline = tags.get(DEADLINE).map_or("", String::as_str);
+            let Some(ends) = clock::parse(deadline) else {
+                ui::note(&format!(
+                    "cluster {} of project {project} has no deadline that can be read ('{deadline}'): it is left alone",
+                    found.id
+                ));
+                continue;
+            };
+            if ends > clock::now() {
                 continue;
             }
             let mut terminated = false;
@@ -52,7 +69,7 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
                 id: found.id,
                 name: found.cluster.name.clone(),
                 project: project.clone(),
-                deadline: deadline.clone(),
+                deadline: deadline.to_owned(),
                 state: found.status.state,
                 terminated,
             });

@@ -35,7 +35,7 @@ pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice>
     let alone = |why: String| Ok(Choice { spark: None, why: format!("the primary node alone: {why}") });
     let shape = Shape::of(cluster);
     let spread = |why: String| Choice {
-        spark: Some(shape.properties(&request.id)),
+        spark: Some(shape.properties(&request.id, &aws.region)),
         why: format!("Spark on {} slots: {why}", shape.slots()),
     };
     let has_spark = cluster.applications.iter().any(|name| name == "Spark");
@@ -114,7 +114,7 @@ impl Shape {
     /// One executor a node with all its vCPUs, little memory for Spark and the rest for the processes of the job, which
     /// live beside its heap. What is overtaken or lost is computed again: tasks can be run twice.
     /// Source: https://spark.apache.org/docs/3.5.6/configuration.html
-    fn properties(&self, run: &str) -> Vec<String> {
+    fn properties(&self, run: &str, region: &str) -> Vec<String> {
         let mut properties = vec![
             format!("spark.app.name=fruitctl run {run}"),
             format!("spark.executor.cores={}", self.cores),
@@ -126,6 +126,13 @@ impl Shape {
             "spark.speculation.quantile=0.9".into(),
             "spark.speculation.multiplier=2".into(),
         ];
+        // YARN starts executors with an environment of its own, not with the primary node's.
+        // Source: https://spark.apache.org/docs/3.5.6/running-on-yarn.html, and aws/sagemaker-spark-container#74.
+        for process in ["spark.executorEnv", "spark.yarn.appMasterEnv"] {
+            for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+                properties.push(format!("{process}.{name}={region}"));
+            }
+        }
         // EMR's default is dynamic allocation, which waits for tasks before it asks for executors.
         properties.extend(if self.scaled {
             vec![
@@ -164,7 +171,8 @@ mod tests {
         config.managed_scaling = Some(Scaling { min: 1, max: 10 });
         let scaled = shape(config);
         assert_eq!((scaled.executors, scaled.scaled), (10, true));
-        let properties = scaled.properties("x").join(" ");
+        let properties = scaled.properties("x", "eu-west-3").join(" ");
+        assert!(properties.contains("spark.executorEnv.AWS_REGION=eu-west-3"), "{properties}");
         assert!(properties.contains("maxExecutors=10") && !properties.contains("executor.instances"));
         let alone = shape(ClusterConfig { core: nodes(&["m6g.xlarge"], 0), ..Default::default() });
         assert_eq!((alone.slots(), alone.executors), (0, 0));

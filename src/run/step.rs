@@ -7,7 +7,7 @@ use fruitjob_interface::{EngineKind, JobOptions};
 
 use super::request::{Request, step_name};
 use super::ship::Shipped;
-use crate::aws::emr::{Step, StepSpec};
+use crate::aws::emr::{Step, StepSpec, step_words};
 use crate::aws::{Aws, Reason};
 use crate::error::{Error, Kind, Result};
 use crate::wait;
@@ -38,7 +38,7 @@ pub fn spec(
     args.extend(job.args());
     args.extend(request.preprocessing.args());
     args.extend(spark.into_iter().flatten().map(|property| format!("--spark-conf={property}")));
-    let length: usize = args.iter().map(String::len).sum::<usize>() + shipped.script.len();
+    let length: usize = step_words(&shipped.script, &args).iter().map(String::len).sum();
     if length > LONGEST {
         return Err(Error::usage(format!(
             "the step's arguments have {length} characters, and EMR takes {LONGEST}"

@@ -762,10 +762,13 @@ class Step:
         return True
 
     def kill(self, how):
+        """A signal to the step's process alone; of its own processes, only KILL reaches them.
+
+        Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-cancel-steps.html
+        """
         self.signal = how  # for a process that is not there yet
         if self.process and self.process.poll() is None:
-            # The process itself; those of its own that outlive it are its affair, as on a node.
-            os.killpg(self.process.pid, how)
+            self.cluster.node.signal(self.process.pid, how)
 
     def run(self):
         cluster, jar = self.cluster, self.spec["HadoopJarStep"]
@@ -787,6 +790,9 @@ class Step:
         try:
             controller(f"startExec 'hadoop jar {jar['Jar']} {' '.join(argv)}'")
             if jar["Jar"].endswith("script-runner.jar"):
+                # It lies in EMR's own bucket, and comes by the node's role.
+                # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-steps.html; that the role is the node's: guess.
+                cluster._fetch(jar["Jar"], f"{work}/script-runner.jar")
                 cluster._fetch(argv[0], f"{work}/script")
                 argv[0] = f"{work}/script"
             elif jar["Jar"] != "command-runner.jar":

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 # An own 127.x.y.z per node; by process, so that emulators beside each other do not meet.
@@ -159,6 +160,26 @@ class Node:
             except OSError:
                 pass
         return found
+
+    def signal(self, pid, how):
+        """Signals what `popen` started, which is the child of `pid`; KILL goes to that one's descendants as well."""
+        def children(parent):
+            try:
+                return [int(n) for n in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+            except OSError:
+                return []
+
+        # A moment after `popen` it may not be there yet; a second after, it has ended.
+        deadline = time.time() + 1
+        while not (found := children(pid)) and time.time() < deadline:
+            time.sleep(0.005)
+        for parent in found:
+            found += children(parent)
+        for target in found if how == signal.SIGKILL else found[:1]:
+            try:
+                os.kill(target, how)
+            except OSError:
+                pass
 
     def cut(self, for_good=False):
         """Breaks all SSH connections; for good, nobody listens any more."""

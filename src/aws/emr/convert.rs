@@ -9,11 +9,21 @@ use super::{
     BootstrapAction, Cluster, ClusterState, Detail, Existing, Status, Step, StepSpec, StepState, Workforce,
 };
 
-pub(super) fn step_config(step: &StepSpec, region: &str) -> t::StepConfig {
-    let args = std::iter::once(step.script.clone()).chain(step.args.clone()).collect();
+/// Fetches the script and becomes it: what signals the step's process signals the script.
+const FETCH: &str = r#"script=$(mktemp) && aws s3 cp --only-show-errors --region "$1" "$0" "$script" && exec bash "$script" "$@""#;
+
+/// All words of a step that runs `script` with `args`, of which the first is the region.
+pub fn step_words(script: &str, args: &[String]) -> Vec<String> {
+    let words = ["bash", "-c", FETCH, script].map(str::to_owned);
+    words.into_iter().chain(args.iter().cloned()).collect()
+}
+
+/// The jar that lies on every node; script-runner.jar lies in a bucket of EMR's, which nodes may not read by our role.
+/// Source: <https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html>.
+pub(super) fn step_config(step: &StepSpec) -> t::StepConfig {
     let jar = t::HadoopJarStepConfig::builder()
-        .jar(format!("s3://{region}.elasticmapreduce/libs/script-runner/script-runner.jar"))
-        .set_args(Some(args))
+        .jar("command-runner.jar")
+        .set_args(Some(step_words(&step.script, &step.args)))
         .build();
     let on_failure =
         if step.is_last { t::ActionOnFailure::TerminateCluster } else { t::ActionOnFailure::Continue };

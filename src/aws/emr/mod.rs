@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{ApiError, Aws, Reason, Tags, call};
 use convert::*;
+pub use convert::step_words;
 pub use state::{ClusterState, InstanceState, StepState};
 
 type Result<T> = std::result::Result<T, ApiError>;
@@ -353,7 +354,7 @@ impl Aws {
             .security_configuration(&cluster.security_configuration)
             .set_configurations(Some(configurations(&cluster.configurations)))
             .set_bootstrap_actions(Some(cluster.bootstrap.iter().map(bootstrap_action).collect()))
-            .set_steps(Some(cluster.steps.iter().map(|step| step_config(step, &self.region)).collect()))
+            .set_steps(Some(cluster.steps.iter().map(step_config).collect()))
             .set_auto_termination_policy(cluster.idle_seconds.map(idle_policy))
             .set_managed_scaling_policy(cluster.scaling.map(|bounds| scaling_policy(bounds, cluster.fleets)))
             .ebs_root_volume_size(cluster.root_gb)
@@ -603,7 +604,7 @@ impl Aws {
     /// Adds a step; its id. Asked for once only: where the answer is lost, look for its name among
     /// [`Aws::steps`] before asking again.
     pub async fn add_step(&self, cluster: &str, step: &StepSpec) -> Result<String> {
-        let config = step_config(step, &self.region);
+        let config = step_config(step);
         let add = call("elasticmapreduce:AddJobFlowSteps", cluster, || {
             self.emr.add_job_flow_steps().job_flow_id(cluster).steps(config.clone()).send()
         });
