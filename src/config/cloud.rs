@@ -1,7 +1,7 @@
 //! The sections of `fruitctl.toml` that say what exists in AWS.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -115,6 +115,16 @@ fn cidr(text: &str) -> Result<String, String> {
             "'{text}' opens port 22 to much of the internet; name a range of /{least} or longer"
         ));
     }
+    // Without the bits behind its length, as EC2 keeps it.
+    let address: IpAddr = match address {
+        IpAddr::V4(v4) => {
+            Ipv4Addr::from(u32::from(v4) & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).into()
+        }
+        IpAddr::V6(v6) => {
+            Ipv6Addr::from(u128::from(v6) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0))
+                .into()
+        }
+    };
     Ok(format!("{address}/{length}"))
 }
 
@@ -264,6 +274,9 @@ mod tests {
             ("203.0.113.7", "203.0.113.7/32"),
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("2001:db8::/32", "2001:db8::/32"),
+            ("203.0.113.7/24", "203.0.113.0/24"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("2001:DB8:0:1::7/64", "2001:db8:0:1::/64"),
         ] {
             assert_eq!(text.parse(), Ok(SshCidr::Cidr(cidr.into())));
         }
