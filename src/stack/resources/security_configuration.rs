@@ -4,7 +4,7 @@
 //! EMR does not tag these. Ours are known by their name, which ends in the hash of their content: what has such a
 //! name and other content is not ours.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::aws::Aws;
 use crate::error::Result;
@@ -40,9 +40,24 @@ fn name(names: &Names, json: &str) -> String {
     format!("{}{}", names.prefix(), &sha256(json.as_bytes())[..16])
 }
 
-/// Whether a security configuration of this name and content is this project's.
+/// Whether a security configuration of this name and content is this project's: the name is that of the content as EMR
+/// gives it, or as we wrote it, or it is the present one's, and the content holds all that this one says.
 fn is_ours(names: &Names, found: &str, json: &str) -> bool {
+    let Ok(content) = serde_json::from_str::<Value>(json) else { return false };
+    let spec = Spec::new(names);
     name(names, json) == found
+        || name(names, &content.to_string()) == found
+        || spec.name == found && serde_json::from_str(&spec.json).is_ok_and(|wanted| holds(&content, &wanted))
+}
+
+/// Whether all that is in `wanted` is in `content` too.
+fn holds(content: &Value, wanted: &Value) -> bool {
+    match (content, wanted) {
+        (Value::Object(content), Value::Object(wanted)) => {
+            wanted.iter().all(|(name, wanted)| content.get(name).is_some_and(|value| holds(value, wanted)))
+        }
+        _ => content == wanted,
+    }
 }
 
 /// Whether it is there. One that has its name has its content: the name says so.
@@ -91,7 +106,11 @@ mod tests {
         let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
         let spec = Spec::new(&names);
         assert!(is_ours(&names, &spec.name, &spec.json));
-        assert!(!is_ours(&names, &spec.name, "{}"));
+        assert!(!is_ours(&names, &spec.name, "{}") && !is_ours(&names, &spec.name, ""));
+        // EMR may write it otherwise, and say what holds where we say nothing.
+        let other = r#"{ "InstanceMetadataServiceConfiguration": { "MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1, "More": null } }"#;
+        assert!(is_ours(&names, &spec.name, other));
+        assert!(!is_ours(&names, &spec.name, &other.replace('2', "1")));
         assert!(!is_ours(&Names { project: "other".into(), ..names }, &spec.name, &spec.json));
     }
 }
