@@ -130,7 +130,7 @@ fn cause(said: &str) -> (&'static str, &'static str) {
 
 /// ` 'name'`, of the n-th bootstrap action.
 async fn action_name(id: &str, number: usize, aws: &Aws) -> String {
-    let actions = aws.bootstrap_actions(id).await.unwrap_or_default();
+    let actions = aws.bootstrap_actions(id).await.ok().flatten().unwrap_or_default();
     actions.get(number - 1).map(|action| format!(" '{}'", action.name)).unwrap_or_default()
 }
 

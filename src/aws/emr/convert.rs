@@ -6,7 +6,8 @@ use aws_sdk_emr::primitives::DateTime;
 use aws_sdk_emr::types as t;
 
 use super::{
-    BootstrapAction, Cluster, ClusterState, Detail, Existing, Status, Step, StepSpec, StepState, Workforce,
+    BootstrapAction, Cluster, ClusterState, Detail, Existing, Setting, Status, Step, StepSpec, StepState,
+    Unread, Workforce,
 };
 
 /// Fetches the script and becomes it: what signals the step's process signals the script.
@@ -72,7 +73,9 @@ pub(super) fn status(status: Option<t::ClusterStatus>) -> Status {
     }
 }
 
-pub(super) fn existing(c: t::Cluster) -> Existing {
+/// A cluster as DescribeCluster tells of it.
+pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
+    let unread = untold(&c).into_iter().map(Unread::untold).collect();
     let ec2 = c.ec2_instance_attributes.unwrap_or_else(|| t::Ec2InstanceAttributes::builder().build());
     // EMR writes s3n:// and adds a slash.
     let log_uri =
@@ -85,10 +88,10 @@ pub(super) fn existing(c: t::Cluster) -> Existing {
         (c.classification.unwrap_or_default(), properties)
     });
     Existing {
-        id: c.id.unwrap_or_default(),
+        id: id.to_owned(),
         status: status(c.status),
         primary_dns: c.master_public_dns_name,
-        unread: Vec::new(),
+        unread,
         cluster: Cluster {
             name: c.name.unwrap_or_default(),
             tags: c
@@ -125,6 +128,64 @@ pub(super) fn existing(c: t::Cluster) -> Existing {
             steps: Vec::new(),
         },
     }
+}
+
+/// Settings that every cluster of ours has, and of which this answer does not say how they are.
+fn untold(c: &t::Cluster) -> Vec<Setting> {
+    let ec2 = c.ec2_instance_attributes.as_ref();
+    let named = |a: &t::Application| a.name.is_some();
+    let whole = |c: &t::Configuration| c.classification.is_some() && c.properties.is_some();
+    let told = [
+        (Setting::Release, c.release_label.is_some()),
+        (Setting::Applications, c.applications.as_ref().is_some_and(|all| all.iter().all(named))),
+        (Setting::Logs, c.log_uri.is_some()),
+        (Setting::ServiceRole, c.service_role.is_some()),
+        (Setting::Profile, ec2.is_some_and(|e| e.iam_instance_profile.is_some())),
+        (Setting::Subnets, ec2.is_some_and(|e| e.ec2_subnet_id.is_some())),
+        (Setting::PrimaryGroup, ec2.is_some_and(|e| e.emr_managed_master_security_group.is_some())),
+        (Setting::WorkerGroup, ec2.is_some_and(|e| e.emr_managed_slave_security_group.is_some())),
+        (Setting::SecurityConfiguration, c.security_configuration.is_some()),
+        (Setting::Configurations, c.configurations.as_ref().is_some_and(|all| all.iter().all(whole))),
+        (Setting::Protection, c.termination_protected.is_some()),
+        (Setting::RootVolume, c.ebs_root_volume_size.is_some()),
+        (
+            Setting::Collection,
+            matches!(&c.instance_collection_type, Some(kind) if is_known(kind.as_str(), t::InstanceCollectionType::values())),
+        ),
+    ];
+    told.into_iter().filter(|(_, told)| !told).map(|(setting, _)| setting).collect()
+}
+
+fn is_known(value: &str, values: &[&str]) -> bool {
+    values.contains(&value)
+}
+
+/// Whether EMR says all of a group that matters.
+pub(super) fn is_told_of_group(group: &t::InstanceGroup) -> bool {
+    let kind = group.instance_group_type.as_ref();
+    kind.is_some_and(|kind| is_known(kind.as_str(), t::InstanceGroupType::values()))
+        && group.instance_type.is_some()
+        && group.market.is_some()
+        && group.requested_instance_count.is_some()
+}
+
+/// Whether EMR says all of a fleet that matters.
+pub(super) fn is_told_of_fleet(fleet: &t::InstanceFleet) -> bool {
+    let kind = fleet.instance_fleet_type.as_ref();
+    let types = fleet.instance_type_specifications.as_ref();
+    kind.is_some_and(|kind| is_known(kind.as_str(), t::InstanceFleetType::values()))
+        && types.is_some_and(|all| all.iter().all(|s| s.instance_type.is_some()))
+        && fleet.target_on_demand_capacity.is_some()
+        && fleet.target_spot_capacity.is_some()
+}
+
+/// `None`: EMR does not say all of it.
+pub(super) fn bootstrap_of(action: t::Command) -> Option<BootstrapAction> {
+    Some(BootstrapAction {
+        name: action.name.unwrap_or_default(),
+        path: action.script_path?,
+        args: action.args?,
+    })
 }
 
 pub(super) fn idle_policy(seconds: i64) -> t::AutoTerminationPolicy {

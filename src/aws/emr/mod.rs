@@ -189,7 +189,7 @@ pub struct Existing {
     pub primary_dns: Option<String>,
     /// What it is.
     pub cluster: Cluster,
-    /// What of it could not be read, and why. `cluster` says nothing about these.
+    /// What of it EMR did not tell, and why. `cluster` says nothing about these.
     pub unread: Vec<Unread>,
 }
 
@@ -200,10 +200,27 @@ impl Existing {
     }
 }
 
-/// Settings of a cluster that EMR tells by calls of their own, which some releases and regions do not know, and some
-/// policies do not allow.
+/// Settings of a cluster that EMR may not tell. Of its answers no member is required; and three settings have calls of
+/// their own, which some releases and regions do not know, and some policies do not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of Cluster's fields")]
 pub enum Setting {
+    Release,
+    Applications,
+    Logs,
+    ServiceRole,
+    Profile,
+    Subnets,
+    PrimaryGroup,
+    WorkerGroup,
+    SecurityConfiguration,
+    Configurations,
+    Protection,
+    RootVolume,
+    /// Fleets, or groups.
+    Collection,
+    /// ListInstanceFleets, ListInstanceGroups.
+    Workforce,
     /// ListBootstrapActions.
     Bootstrap,
     /// GetAutoTerminationPolicy.
@@ -216,6 +233,20 @@ impl Setting {
     /// As people say it.
     pub fn title(self) -> &'static str {
         match self {
+            Setting::Release => "release",
+            Setting::Applications => "applications",
+            Setting::Logs => "place of logs",
+            Setting::ServiceRole => "service role",
+            Setting::Profile => "node role",
+            Setting::Subnets => "subnet",
+            Setting::PrimaryGroup => "primary security group",
+            Setting::WorkerGroup => "worker security group",
+            Setting::SecurityConfiguration => "security configuration",
+            Setting::Configurations => "configurations",
+            Setting::Protection => "termination protection",
+            Setting::RootVolume => "root volume",
+            Setting::Collection => "kind of instance collection",
+            Setting::Workforce => "instances",
             Setting::Bootstrap => "bootstrap actions",
             Setting::Idle => "idle timeout",
             Setting::Scaling => "managed scaling",
@@ -223,13 +254,20 @@ impl Setting {
     }
 }
 
-/// A setting that could not be read.
+/// A setting that is not known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unread {
     /// Which one.
     pub setting: Setting,
-    /// Why.
-    pub error: ApiError,
+    /// Why; none, if EMR answered, and did not say.
+    pub error: Option<ApiError>,
+}
+
+impl Unread {
+    /// EMR answered, and did not say.
+    fn untold(setting: Setting) -> Unread {
+        Unread { setting, error: None }
+    }
 }
 
 /// A cluster's state.
@@ -308,7 +346,7 @@ fn optional<T>(read: Result<T>, setting: Setting, unread: &mut Vec<Unread>) -> R
         Ok(found) => Ok(Some(found)),
         Err(error) if error.is_credentials() => Err(error),
         Err(error) => {
-            unread.push(Unread { setting, error });
+            unread.push(Unread { setting, error: Some(error) });
             Ok(None)
         }
     }
@@ -408,20 +446,15 @@ impl Aws {
             Err(e) if e.reason() == Some(Reason::NotThere) => None,
             Err(e) => return Err(e),
         };
-        Ok(found.map(existing))
+        Ok(found.map(|cluster| existing(id, cluster)))
     }
 
-    /// A cluster's bootstrap actions, in order.
-    pub async fn bootstrap_actions(&self, id: &str) -> Result<Vec<BootstrapAction>> {
+    /// A cluster's bootstrap actions, in order; `None`: EMR does not say all of them.
+    pub async fn bootstrap_actions(&self, id: &str) -> Result<Option<Vec<BootstrapAction>>> {
         let list = call("elasticmapreduce:ListBootstrapActions", id, || {
             self.emr.list_bootstrap_actions().cluster_id(id).send()
         });
-        let action = |b: aws_sdk_emr::types::Command| BootstrapAction {
-            name: b.name.unwrap_or_default(),
-            path: b.script_path.unwrap_or_default(),
-            args: b.args.unwrap_or_default(),
-        };
-        Ok(list.await?.bootstrap_actions.unwrap_or_default().into_iter().map(action).collect())
+        Ok(list.await?.bootstrap_actions.and_then(|all| all.into_iter().map(bootstrap_of).collect()))
     }
 
     /// Adds all that can be compared to what DescribeCluster said. A setting that cannot be read is one of
@@ -434,27 +467,42 @@ impl Aws {
         let scaling = call("elasticmapreduce:GetManagedScalingPolicy", id, || {
             self.emr.get_managed_scaling_policy().cluster_id(id).send()
         });
-        let (bootstrap, idle, scaling, workforce) =
+        let (bootstrap, idle, scaling, mut workforce) =
             tokio::join!(self.bootstrap_actions(id), idle, scaling, self.workforce(id, found.cluster.fleets));
+        if workforce.is_err() && !found.knows(Setting::Collection) {
+            found.cluster.fleets = true;
+            workforce = self.workforce(id, true).await;
+        }
+        let (workforce, is_whole) = workforce?;
+        found.cluster.workforce = workforce.into_iter().map(|(_, w)| w).collect();
         let unread = &mut found.unread;
-        found.cluster.bootstrap = optional(bootstrap, Setting::Bootstrap, unread)?.unwrap_or_default();
+        if !is_whole {
+            unread.push(Unread::untold(Setting::Workforce));
+        }
+        match optional(bootstrap, Setting::Bootstrap, unread)? {
+            Some(Some(actions)) => found.cluster.bootstrap = actions,
+            Some(None) => unread.push(Unread::untold(Setting::Bootstrap)),
+            None => {}
+        }
         found.cluster.idle_seconds =
             optional(idle, Setting::Idle, unread)?.and_then(|got| got.auto_termination_policy?.idle_timeout);
         found.cluster.scaling = optional(scaling, Setting::Scaling, unread)?
             .and_then(|got| got.managed_scaling_policy?.compute_limits)
             .and_then(|limits| limits.minimum_capacity_units.zip(limits.maximum_capacity_units));
-        found.cluster.workforce = workforce?.into_iter().map(|(_, w)| w).collect();
         Ok(found)
     }
 
-    /// A cluster's groups or fleets, with their ids.
-    async fn workforce(&self, id: &str, fleets: bool) -> Result<Vec<(String, Workforce)>> {
+    /// A cluster's groups or fleets, with their ids; and whether EMR says all of them.
+    async fn workforce(&self, id: &str, fleets: bool) -> Result<(Vec<(String, Workforce)>, bool)> {
         let mut workforce: Vec<(String, Workforce)> = Vec::new();
+        let is_whole;
         if fleets {
             let list = call("elasticmapreduce:ListInstanceFleets", id, || {
                 self.emr.list_instance_fleets().cluster_id(id).send()
             });
-            for fleet in list.await?.instance_fleets.unwrap_or_default() {
+            let all = list.await?.instance_fleets;
+            is_whole = all.as_ref().is_some_and(|all| all.iter().all(is_told_of_fleet));
+            for fleet in all.unwrap_or_default() {
                 let spot = fleet.target_spot_capacity.unwrap_or(0);
                 let types = fleet.instance_type_specifications.unwrap_or_default();
                 workforce.push((
@@ -472,7 +520,9 @@ impl Aws {
             let list = call("elasticmapreduce:ListInstanceGroups", id, || {
                 self.emr.list_instance_groups().cluster_id(id).send()
             });
-            for group in list.await?.instance_groups.unwrap_or_default() {
+            let all = list.await?.instance_groups;
+            is_whole = all.as_ref().is_some_and(|all| all.iter().all(is_told_of_group));
+            for group in all.unwrap_or_default() {
                 let volumes = group.ebs_block_devices.unwrap_or_default();
                 workforce.push((
                     group.id.unwrap_or_default(),
@@ -481,18 +531,21 @@ impl Aws {
                         types: group.instance_type.into_iter().collect(),
                         count: group.requested_instance_count.unwrap_or(0),
                         spot: group.market == Some(t::MarketType::Spot),
-                        ebs_gb: volumes.iter().find_map(|v| v.volume_specification.as_ref()?.size_in_gb),
+                        // The SDK makes a size of 0 of none.
+                        ebs_gb: volumes
+                            .iter()
+                            .find_map(|v| v.volume_specification.as_ref()?.size_in_gb.filter(|gb| *gb > 0)),
                     },
                 ));
             }
         }
         workforce.sort_by_key(|(_, w)| w.role);
-        Ok(workforce)
+        Ok((workforce, is_whole))
     }
 
     /// Sets the number of instances of a role, adding the group where there is none.
     pub async fn resize(&self, id: &str, fleets: bool, wanted: &Workforce) -> Result<()> {
-        let all = self.workforce(id, fleets).await?;
+        let (all, _) = self.workforce(id, fleets).await?;
         let found = all.iter().find(|(_, w)| w.role == wanted.role);
         match (found, fleets) {
             (Some((group, _)), false) => {
@@ -526,7 +579,7 @@ impl Aws {
                 match call("elasticmapreduce:AddInstanceGroups", id, add).await {
                     // Whether it is there shows at the next look; another call might make another group.
                     Err(lost) if lost.is_lost() => {
-                        let now = self.workforce(id, fleets).await?;
+                        let (now, _) = self.workforce(id, fleets).await?;
                         if now.iter().any(|(_, w)| w.role == wanted.role) { Ok(()) } else { Err(lost) }
                     }
                     other => other.map(drop),

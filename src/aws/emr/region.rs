@@ -5,13 +5,13 @@ use super::super::{ApiError, Aws, Reason, absent, call};
 type Result<T> = std::result::Result<T, ApiError>;
 
 impl Aws {
-    /// A security configuration's JSON.
+    /// A security configuration's JSON; empty, if EMR does not say.
     pub async fn security_configuration(&self, name: &str) -> Result<Option<String>> {
         let describe = call("elasticmapreduce:DescribeSecurityConfiguration", name, || {
             self.emr.describe_security_configuration().name(name).send()
         });
         match describe.await {
-            Ok(found) => Ok(found.security_configuration),
+            Ok(found) => Ok(Some(found.security_configuration.unwrap_or_default())),
             Err(e) if e.is(&["InvalidRequestException"]) => Ok(None),
             Err(e) => Err(e),
         }

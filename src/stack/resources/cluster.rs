@@ -222,7 +222,7 @@ fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Upd
             format!("managed scaling {} -> {}", bounds(have.scaling), bounds(want.scaling)),
         ));
     }
-    if have.protected != want.protected {
+    if found.knows(Setting::Protection) && have.protected != want.protected {
         let text = if want.protected { "on" } else { "off" };
         updates.push((Update::Protection, format!("termination protection {text}")));
     }
@@ -233,20 +233,30 @@ fn compare(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> (Vec<(Upd
 fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<String> {
     let (want, have) = (wanted.cluster, &found.cluster);
     let mut new = Vec::new();
-    let mut differ = |what: &str, have: &dyn std::fmt::Display, want: &dyn std::fmt::Display| {
-        let (have, want) = (have.to_string(), want.to_string());
-        if have != want {
-            new.push(format!("{what} {have} -> {want}"));
-        }
-    };
+    let mut differ =
+        |setting: Setting, what: &str, have: &dyn std::fmt::Display, want: &dyn std::fmt::Display| {
+            let (have, want) = (have.to_string(), want.to_string());
+            if found.knows(setting) && have != want {
+                new.push(format!("{what} {have} -> {want}"));
+            }
+        };
     let list = |items: &[String]| items.join("+");
-    differ("release", &have.release, &want.release);
-    differ("applications", &list(&have.applications), &list(&want.applications));
-    differ("logs", &have.log_uri, &wanted.log_uri());
-    differ("service role", &have.service_role, &wanted.service_role);
-    differ("node role", &have.profile, &wanted.node_role);
-    differ("security configuration", &have.security_configuration, &wanted.security_configuration);
-    differ("root volume", &format!("{} GiB", have.root_gb), &format!("{} GiB", want.root_gb));
+    differ(Setting::Release, "release", &have.release, &want.release);
+    // EMR takes a name in any case, and gives it in its own.
+    if !same_names(&have.applications, &want.applications) {
+        differ(Setting::Applications, "applications", &list(&have.applications), &list(&want.applications));
+    }
+    differ(Setting::Logs, "logs", &have.log_uri, &wanted.log_uri());
+    differ(Setting::ServiceRole, "service role", &have.service_role, &wanted.service_role);
+    differ(Setting::Profile, "node role", &have.profile, &wanted.node_role);
+    differ(
+        Setting::SecurityConfiguration,
+        "security configuration",
+        &have.security_configuration,
+        &wanted.security_configuration,
+    );
+    let gib = |gb: i32| format!("{gb} GiB");
+    differ(Setting::RootVolume, "root volume", &gib(have.root_gb), &gib(want.root_gb));
     let scripts = |actions: &[BootstrapAction]| {
         let name =
             |a: &BootstrapAction| format!("{}({})", a.path.trim_start_matches("s3://"), a.args.join(" "));
@@ -257,38 +267,52 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
         }
     };
     let actions = wanted.actions();
-    if found.knows(Setting::Bootstrap) {
-        differ("bootstrap actions", &scripts(&have.bootstrap), &scripts(&actions));
-    }
+    differ(Setting::Bootstrap, "bootstrap actions", &scripts(&have.bootstrap), &scripts(&actions));
     differ(
+        Setting::Collection,
         "instances by",
         &if have.fleets { "fleets" } else { "groups" },
         &if want.fleets { "fleets" } else { "groups" },
     );
     if !have.subnets.iter().all(|id| wanted.network.subnets.iter().any(|subnet| subnet.id == *id)) {
         differ(
+            Setting::Subnets,
             "subnet",
             &list(&have.subnets),
             &wanted.network.subnets.iter().map(|s| &*s.id).collect::<Vec<_>>().join(" or "),
         );
     }
-    for (what, id, name) in [
-        ("primary security group", &have.primary_group, &wanted.network.primary),
-        ("worker security group", &have.worker_group, &wanted.network.workers),
+    for (setting, what, id, name) in [
+        (Setting::PrimaryGroup, "primary security group", &have.primary_group, &wanted.network.primary),
+        (Setting::WorkerGroup, "worker security group", &have.worker_group, &wanted.network.workers),
     ] {
         if network::find(wanted.network, name, groups).is_none_or(|group| group.id != *id) {
-            differ(what, id, name);
+            differ(setting, what, id, name);
         }
     }
-    if have.configurations != want.configurations {
+    if found.knows(Setting::Configurations) && have.configurations != want.configurations {
         new.push("configurations".into());
     }
     new
 }
 
+/// Whether two lists, in any order and any case, name the same.
+fn same_names(one: &[String], other: &[String]) -> bool {
+    let sorted = |names: &[String]| {
+        let mut names: Vec<_> = names.iter().map(|name| name.to_lowercase()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    sorted(one) == sorted(other)
+}
+
 /// The same of its instances, by role. Where EMR scales it, it chooses their number.
 fn compare_instances(wanted: &Wanted<'_>, found: &Existing) -> (Vec<(Update, String)>, Vec<String>) {
     let (mut updates, mut new) = (Vec::new(), Vec::new());
+    if !found.knows(Setting::Workforce) {
+        return (updates, new);
+    }
     let fixed = wanted.cluster.scaling.is_none();
     for role in [Role::Primary, Role::Core, Role::Task] {
         let side = |all: &[Workforce]| all.iter().find(|w| w.role == role).cloned();
@@ -364,10 +388,10 @@ pub fn diff(
             };
             changes.push(change);
             notes.extend(found.unread.iter().map(|unread| {
+                let why = unread.error.as_ref().map_or("EMR does not say".into(), ToString::to_string);
                 format!(
-                    "the cluster's {} cannot be read, and is taken to be right: {}",
-                    unread.setting.title(),
-                    unread.error
+                    "the cluster's {} cannot be read, and is taken to be right: {why}",
+                    unread.setting.title()
                 )
             }));
             if wanted.key_pair.is_some_and(|ours| ours != found.cluster.key_pair) {
@@ -542,7 +566,7 @@ pub async fn terminate(found: &Existing, aws: &Aws) -> Result<()> {
         return Ok(());
     }
     let left = || format!("cluster {} in {}, which costs money every hour", found.id, aws.region);
-    if found.cluster.protected {
+    if found.cluster.protected || !found.knows(Setting::Protection) {
         // Only ever for a cluster with our tag, and because we were told to.
         aws.protect_cluster(&found.id, false).await.map_err(|e| Error::from(e).leftover(left()))?;
     }
