@@ -36,7 +36,8 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 Err(error) => {
-                    let unseen = format!("cluster {} ({}) in {}, perhaps", listed.id, listed.name, aws.region);
+                    let unseen =
+                        format!("cluster {} ({}) in {}, perhaps", listed.id, listed.name, aws.region);
                     failure.get_or_insert(Error::from(error).leftover(unseen));
                     continue;
                 }

@@ -4,6 +4,7 @@
 mod convert;
 mod region;
 mod state;
+mod unread;
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,11 @@ use aws_sdk_emr::types as t;
 use serde::Serialize;
 
 use super::{ApiError, Aws, Reason, Tags, call};
-use convert::*;
 pub use convert::step_words;
+use convert::*;
 pub use state::{ClusterState, InstanceState, StepState};
+use unread::optional;
+pub use unread::{Setting, Unread};
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -200,76 +203,6 @@ impl Existing {
     }
 }
 
-/// Settings of a cluster that EMR may not tell. Of its answers no member is required; and three settings have calls of
-/// their own, which some releases and regions do not know, and some policies do not allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of Cluster's fields")]
-pub enum Setting {
-    Release,
-    Applications,
-    Logs,
-    ServiceRole,
-    Profile,
-    Subnets,
-    PrimaryGroup,
-    WorkerGroup,
-    SecurityConfiguration,
-    Configurations,
-    Protection,
-    RootVolume,
-    /// Fleets, or groups.
-    Collection,
-    /// ListInstanceFleets, ListInstanceGroups.
-    Workforce,
-    /// ListBootstrapActions.
-    Bootstrap,
-    /// GetAutoTerminationPolicy.
-    Idle,
-    /// GetManagedScalingPolicy.
-    Scaling,
-}
-
-impl Setting {
-    /// As people say it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Setting::Release => "release",
-            Setting::Applications => "applications",
-            Setting::Logs => "place of logs",
-            Setting::ServiceRole => "service role",
-            Setting::Profile => "node role",
-            Setting::Subnets => "subnet",
-            Setting::PrimaryGroup => "primary security group",
-            Setting::WorkerGroup => "worker security group",
-            Setting::SecurityConfiguration => "security configuration",
-            Setting::Configurations => "configurations",
-            Setting::Protection => "termination protection",
-            Setting::RootVolume => "root volume",
-            Setting::Collection => "kind of instance collection",
-            Setting::Workforce => "instances",
-            Setting::Bootstrap => "bootstrap actions",
-            Setting::Idle => "idle timeout",
-            Setting::Scaling => "managed scaling",
-        }
-    }
-}
-
-/// A setting that is not known.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unread {
-    /// Which one.
-    pub setting: Setting,
-    /// Why; none, if EMR answered, and did not say.
-    pub error: Option<ApiError>,
-}
-
-impl Unread {
-    /// EMR answered, and did not say.
-    fn untold(setting: Setting) -> Unread {
-        Unread { setting, error: None }
-    }
-}
-
 /// A cluster's state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Status {
@@ -338,18 +271,6 @@ pub struct Instance {
     pub created: Option<i64>,
     /// When it ended.
     pub ended: Option<i64>,
-}
-
-/// What was read; nothing, and a line in `unread`, where AWS refuses. Without credentials nothing else can be read either.
-fn optional<T>(read: Result<T>, setting: Setting, unread: &mut Vec<Unread>) -> Result<Option<T>> {
-    match read {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_credentials() => Err(error),
-        Err(error) => {
-            unread.push(Unread { setting, error: Some(error) });
-            Ok(None)
-        }
-    }
 }
 
 impl Aws {
