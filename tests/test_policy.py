@@ -1,9 +1,11 @@
 """`fruitctl policy` is enough, and none of it is too much: the commands run under exactly it, with IAM enforced."""
 
 import json
+import re
 
 import pytest
-from emulator import Emulator, node
+from conftest import ROOT
+from emulator import Emulator, access, node
 from stack import Project
 
 
@@ -79,13 +81,30 @@ def printed_policy(aws, folder, name):
     return json.loads(Project(aws, folder, name).run("policy").stdout)
 
 
+# What the operator is allowed and no command calls under the emulator, and why.
+NOT_CALLED = {
+    "iam:CreateServiceLinkedRole": "EMR and Spot make their roles with the caller's rights, in accounts that lack them",
+    "ec2:DescribeInstanceTypeOfferings": "for checks of where an instance type is offered",
+    "ec2:DescribeRouteTables": "for checks of how a subnet reaches the internet",
+    "ec2:AuthorizeSecurityGroupEgress": "for the service access group of private subnets",
+    "ec2:RevokeSecurityGroupEgress": "for the service access group of private subnets",
+}
+
+
+def test_the_policy_fits_a_managed_policy(aws, tmp_path):
+    """At most 6,144 characters, not counting white space. A role's inline policies may have 10,240.
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
+    policy = printed_policy(aws, tmp_path, "as-long-as-any")
+    assert len(re.sub(r"\s", "", json.dumps(policy))) <= 6_144
+
+
 def test_the_policy_is_enough_and_not_too_much(aws, tmp_path):
     policy = printed_policy(aws, tmp_path, "enough")
     project = limited(aws, tmp_path, "enough", policy)
     circle(aws, project)
     used = aws.actions[project.env["AWS_ACCESS_KEY_ID"]]
     allowed = {action for statement in policy["Statement"] for action in listed(statement["Action"])}
-    assert allowed - used == set(), sorted(allowed - used)
+    assert allowed - used == NOT_CALLED.keys(), sorted((allowed - used) ^ NOT_CALLED.keys())
     assert not aws.refused, aws.refused
 
 
@@ -93,12 +112,14 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-SIDS = ["Bucket", "Objects", "LookAtRoles", "MakeRoles", "MakeProfile", "HandRolesOn", "LookAround", "MakeGroupsAndKeys",
-        "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "StartCluster", "LookAtClusters", "ChangeOwnClusters"]
+SIDS = ["Bucket", "Objects", "LookAtRoles", "MakeRoles", "MakeProfile", "MakeLinkedRoles", "HandRolesOn", "LookAround",
+        "MakeGroupsAndKeys", "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "StartCluster", "LookAtClusters", "ChangeOwnClusters"]
+# The emulated account has the service-linked roles, so this one is not used there.
+NEEDED = [sid for sid in SIDS if sid != "MakeLinkedRoles"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sid", SIDS)
+@pytest.mark.parametrize("sid", NEEDED)
 def test_without_a_statement_it_fails_and_says_what_is_missing(aws, tmp_path, sid):
     """The test above can fail: each statement is needed. The message names an action that was taken away."""
     name = f"w-{SIDS.index(sid)}"
@@ -140,6 +161,153 @@ def test_conditions_hold(aws, tmp_path):
             attempt()
     assert other.check_complete() == found
     other.run("down", "--purge-bucket")
+
+
+def test_service_linked_roles_of_emr_and_spot_only(aws, tmp_path):
+    """The operator may look at these two roles and have them made; the service role may have Spot's made."""
+    operator = [printed_policy(aws, tmp_path, "linked")]
+    names = {"elasticmapreduce.amazonaws.com": "AWSServiceRoleForEMRCleanup", "spot.amazonaws.com": "AWSServiceRoleForEC2Spot"}
+    for service, name in names.items():
+        role = f"arn:aws:iam::123456789012:role/aws-service-role/{service}/{name}"
+        make = "iam:CreateServiceLinkedRole", role
+        assert access.permitted(operator, *make, {"iam:AWSServiceName": service})
+        assert not access.permitted(operator, *make, {"iam:AWSServiceName": "ecs.amazonaws.com"})
+        assert access.permitted([service_role()], *make, {"iam:AWSServiceName": service}) == (service == "spot.amazonaws.com")
+        assert access.permitted(operator, "iam:GetRole", role, {})
+        assert not access.permitted(operator, "iam:DeleteRole", role, {})
+
+
+TAG, PROJECT = "fruitctl:project", "fruits"
+REGION, ACCOUNT = "eu-west-3", "123456789012"
+AWS_TAG = "for-use-with-amazon-emr-managed-policies"
+AWS_NODE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/EMR_EC2_DefaultRole"
+NODE_ROLE = "fruitctl-fruits-eu-west-3-node"
+
+# Types of resource that an action is decided on, where the managed policy only says "*".
+# Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+TYPES = {
+    "ec2:CreateLaunchTemplateVersion": ["launch-template"],
+    "ec2:DeleteLaunchTemplate": ["launch-template"],
+    "ec2:DeleteNetworkInterface": ["network-interface"],
+    "ec2:ModifyInstanceAttribute": ["instance", "security-group", "volume"],
+    "ec2:TerminateInstances": ["instance"],
+    "ec2:AuthorizeSecurityGroupEgress": ["security-group"],
+    "ec2:AuthorizeSecurityGroupIngress": ["security-group"],
+    "ec2:RevokeSecurityGroupEgress": ["security-group"],
+    "ec2:RevokeSecurityGroupIngress": ["security-group"],
+}
+
+GROUPS = "fruitctl names its own security groups, so EMR makes none"
+ENDPOINTS = "the network is the user's: EMR may not add endpoints to it"
+PLACEMENT = "EMR makes placement groups for clusters of several primary nodes; fruitctl's have one"
+SCALING = "only automatic scaling by rules needs it; fruitctl uses managed scaling"
+# What AWS's managed policy allows and our service role does not: (statement there, action) and why.
+LEFT_OUT = {
+    ("CreateDefaultSecurityGroupWithEMRTags", "ec2:CreateSecurityGroup"): GROUPS,
+    ("CreateDefaultSecurityGroupInVPCWithEMRTags", "ec2:CreateSecurityGroup"): GROUPS,
+    ("TagOnCreateDefaultSecurityGroupWithEMRTags", "ec2:CreateTags"): GROUPS,
+    ("CreateAndModifyEmrServiceVPCEndpoint", "ec2:CreateVpcEndpoint"): ENDPOINTS,
+    ("CreateAndModifyEmrServiceVPCEndpoint", "ec2:ModifyVpcEndpoint"): ENDPOINTS,
+    ("CreateEmrServiceVPCEndpoint", "ec2:CreateVpcEndpoint"): ENDPOINTS,
+    ("TagEmrServiceVPCEndpoint", "ec2:CreateTags"): ENDPOINTS,
+    ("CreateEMRPlacementGroups", "ec2:CreatePlacementGroup"): PLACEMENT,
+    ("DeletePlacementGroups", "ec2:DeletePlacementGroup"): PLACEMENT,
+    ("TagPlacementGroups", "ec2:CreateTags"): PLACEMENT,
+    ("TagPlacementGroups", "ec2:DeleteTags"): PLACEMENT,
+    ("AutoScaling", "application-autoscaling:DeleteScalingPolicy"): SCALING,
+    ("AutoScaling", "application-autoscaling:DeregisterScalableTarget"): SCALING,
+    ("AutoScaling", "application-autoscaling:DescribeScalableTargets"): SCALING,
+    ("AutoScaling", "application-autoscaling:DescribeScalingPolicies"): SCALING,
+    ("AutoScaling", "application-autoscaling:PutScalingPolicy"): SCALING,
+    ("AutoScaling", "application-autoscaling:RegisterScalableTarget"): SCALING,
+    ("PassRoleForAutoScaling", "iam:PassRole"): SCALING,
+}
+
+# Actions that our service role is allowed and AWS's managed policy does not have, and why.
+# OLD is AmazonElasticMapReduceRole, the managed policy before.
+OLD = "the managed policy before, AmazonElasticMapReduceRole, has it"
+BEYOND = {
+    "ec2:AttachVolume": "guess: EMR attaches the volumes that it makes",
+    "ec2:CreateVolume": "guess: EMR makes volumes when it replaces a node",
+    "ec2:CancelSpotInstanceRequests": OLD,
+    "ec2:DeleteVolume": OLD,
+    "ec2:DescribeSpotPriceHistory": OLD,
+    "ec2:DetachVolume": OLD,
+    # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-iam-roles.html
+    "iam:CreateServiceLinkedRole": "EMR's guide: the service role makes Spot's role where it is missing",
+}
+
+
+def service_role():
+    text = (ROOT / "templates" / "iam" / "service-role.json").read_text()
+    for key, value in {"tag": TAG, "project": PROJECT, "region": REGION, "account": ACCOUNT, "node_role": NODE_ROLE}.items():
+        text = text.replace("{{" + key + "}}", value)
+    return json.loads(text)
+
+
+def managed_policy():
+    return json.loads((ROOT / "tests" / "data" / "aws" / "AmazonEMRServicePolicy_v2.json").read_text())["document"]
+
+
+def resources_of(action, pattern):
+    """Resources that a pattern of the managed policy stands for, in our account and region."""
+    if pattern == "*":
+        return [f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/x-1" for kind in TYPES.get(action, [])] or ["*"]
+    parts = pattern.split(":", 5)
+    parts[3:5] = [parts[3].replace("*", REGION), parts[4].replace("*", ACCOUNT)]
+    return [":".join(parts).replace("*", "x-1")]
+
+
+def contexts_of(condition):
+    """What is so when the condition holds, and no more; our tag stands for AWS's. One context for each value of a test."""
+    contexts = [{}]
+    for tests in condition.values():
+        for key, values in tests.items():
+            if key.endswith(f"/{AWS_TAG}"):
+                key, values = key.replace(AWS_TAG, TAG), PROJECT
+            contexts = [c | {key: v.rstrip("*")} for c in contexts for v in listed(values)]
+    return contexts
+
+
+def asked_of_the_managed_policy():
+    """(statement, action, resource, context) of all that AWS's managed policy allows."""
+    for statement in managed_policy()["Statement"]:
+        for action in listed(statement["Action"]):
+            for pattern in listed(statement["Resource"]):
+                for resource in resources_of(action, pattern):
+                    if resource == AWS_NODE_ROLE:
+                        resource = f"arn:aws:iam::{ACCOUNT}:role/{NODE_ROLE}"
+                    for context in contexts_of(statement.get("Condition", {})):
+                        yield statement["Sid"], action, resource, context
+
+
+def test_the_service_role_may_do_what_the_managed_policy_allows():
+    """Each (action, resource, condition) of AmazonEMRServicePolicy_v2 is allowed, with our tag, or is in LEFT_OUT."""
+    ours, refused, kept = [service_role()], set(), set()
+    for sid, action, resource, context in asked_of_the_managed_policy():
+        if access.permitted(ours, action, resource, context):
+            kept.add((sid, action))
+        else:
+            refused.add((sid, action))
+            assert (sid, action) in LEFT_OUT, f"{sid}: {action} on {resource} with {context}"
+    assert refused == LEFT_OUT.keys(), LEFT_OUT.keys() - refused
+    assert not kept & LEFT_OUT.keys(), kept & LEFT_OUT.keys()
+    assert len(kept) > 50
+
+
+def test_the_service_role_may_do_little_more_than_the_managed_policy():
+    ours, theirs = ({a for s in p["Statement"] for a in listed(s["Action"])} for p in (service_role(), managed_policy()))
+    assert ours - theirs == BEYOND.keys()
+
+
+def test_the_service_role_needs_the_tag():
+    """Without our tag, nothing is launched, changed or tagged."""
+    ours = [service_role()]
+    for sid, action, resource, context in asked_of_the_managed_policy():
+        bare = {k: v for k, v in context.items() if not k.endswith(TAG)}
+        # Subnets and security groups to launch into are the user's, and need no tag.
+        if bare != context and sid != "CreateInTaggedNetwork":
+            assert not access.permitted(ours, action, resource, bare), f"{sid}: {action} on {resource}"
 
 
 @pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")

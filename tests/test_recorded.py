@@ -58,7 +58,7 @@ COMMANDS = {"plan": ["plan", "--json"], "status": ["status", "--json"], "doctor"
 # What AWS recorded
 
 
-def recorded(name):
+def recorded(name, number=1):
     """An answer; times in seconds, as they come."""
     def times(value):
         if isinstance(value, dict) and value.get("__class__") == "datetime":
@@ -70,7 +70,7 @@ def recorded(name):
             return datetime.fromisoformat(value).timestamp()
         return [times(v) for v in value] if isinstance(value, list) else value
 
-    file = ROOT / "tests" / "fixtures" / "aws" / "recorded" / f"{name.replace('.', f'.{EMR}.')}_1.json"
+    file = ROOT / "tests" / "fixtures" / "aws" / "recorded" / f"{name.replace('.', f'.{EMR}.')}_{number}.json"
     return times(json.loads(file.read_text())["data"])
 
 
@@ -596,6 +596,14 @@ def test_recorded_clusters_are_understood(world):
     # Little is known of this one; it is said, and nothing is done.
     sparse = plan("test_emr_termination_policy.DescribeCluster")
     assert sparse.changes == [] and len(sparse.notes) > 8, sparse.json
+
+
+def test_recorded_policies_are_understood(world):
+    """One that is not there is told as an answer without members."""
+    for number, reason in ((1, "never"), (2, "after 60 min")):
+        answer = recorded("test_emr_termination_policy.GetAutoTerminationPolicy", number)
+        outcome = world.run("groups", "plan", Change("policy", lambda _: answer, "GetAutoTerminationPolicy"))
+        assert outcome.changes == [("cluster", "update", f"end when idle {reason} -> after 30 min")], outcome.json
 
 
 def failure(world, status):

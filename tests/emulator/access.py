@@ -2,7 +2,10 @@
 
 Keys that no user or role of this account has are the account's root, which may do everything. Resources and the
 conditions that fruitctl's policies use are evaluated; managed policies, boundaries and session policies are not there.
-Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html for how policies are
+put together, and https://docs.aws.amazon.com/service-authorization/latest/reference/ (REFERENCE below; list_amazons3,
+-ec2, -elasticmapreduce, -identityandaccessmanagement) for the actions, types of resource and conditions of each
+service. "Guess" marks what is in neither.
 """
 
 import json
@@ -15,7 +18,7 @@ from moto.iam import iam_backends
 from moto.sts import sts_backends
 
 # What an API call needs where that is not the action of the same name.
-# Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html (-emr, -ec2)
+# Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 NEEDS = {
     "s3:HeadBucket": ["s3:ListBucket"],
     "s3:ListObjectsV2": ["s3:ListBucket"],
@@ -36,11 +39,18 @@ NEEDS = {
     "s3:GetBucketLifecycleConfiguration": ["s3:GetLifecycleConfiguration"],
     "s3:PutBucketLifecycleConfiguration": ["s3:PutLifecycleConfiguration"],
 }
-# Actions that know no resource.
+# Actions that know no resource. Source: REFERENCE, where the column of resource types is empty.
 ANYWHERE = re.compile(r"ec2:Describe.*|elasticmapreduce:(RunJobFlow|List(Clusters|ReleaseLabels|SupportedInstanceTypes|SecurityConfigurations)|.*SecurityConfiguration|.*BlockPublicAccess.*|DescribeReleaseLabel)|s3:ListAllMyBuckets|sts:.*")
 
 
-# Seconds by which a caller's clock may be off. Source: the services' reference guides.
+# Service-linked roles that accounts need for EMR on Spot. Sources:
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/using-service-linked-roles-cleanup.html and
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
+LINKED_ROLES = {"elasticmapreduce.amazonaws.com": "AWSServiceRoleForEMRCleanup", "spot.amazonaws.com": "AWSServiceRoleForEC2Spot"}
+
+# Seconds by which a caller's clock may be off. Source for S3:
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (RequestTimeTooSkewed); 300 for the others:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
 SKEW = {"s3": 900}
 UNTIMELY = {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired", "elasticmapreduce": "InvalidSignatureException"}
 
@@ -56,7 +66,7 @@ def untimely(request):
 
 
 class Refused(Exception):
-    """The denial, in AWS's words."""
+    """The denial, in AWS's words. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
 
 
 def policies_of(access_key):
@@ -75,7 +85,10 @@ def policies_of(access_key):
 
 
 def check(request, clusters):
-    """Raises `Refused` unless the request's key may make it; the actions that it needs."""
+    """Raises `Refused` unless the request's key may make it; the actions that it needs.
+
+    GetCallerIdentity needs no right: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    """
     wanted = list(needs(request, clusters)) if request.name != "sts:GetCallerIdentity" else []
     principal, documents = policies_of(request.access_key) or (None, None)
     for action, resource, context in wanted if principal else []:
@@ -90,6 +103,7 @@ def needs(request, clusters):
     params = request.params or {}
     arns, context = resources(request, params, clusters)
     actions = NEEDS.get(request.name, [request.name])
+    # Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html (Permissions).
     if any(o.get("VersionId") for o in (params.get("Delete") or {}).get("Objects", [])):
         actions = ["s3:DeleteObjectVersion"]
     for action in actions:
@@ -97,25 +111,36 @@ def needs(request, clusters):
             yield action, resource, context
     tags = request_tags(params)
     if request.name == "elasticmapreduce:RunJobFlow":
+        # Source for AddTags: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-fine-grained-cluster-access.html
+        # For PassRole: emr-iam-roles-passrole-permissions.html there. Guess: the nodes' role is passed to EC2.
         if tags:
             yield "elasticmapreduce:AddTags", f"arn:aws:elasticmapreduce:{request.region}:{ACCOUNT}:cluster/*", context
         iam = f"arn:aws:iam::{ACCOUNT}:role/"
         yield "iam:PassRole", iam + params.get("ServiceRole", ""), {"iam:PassedToService": "elasticmapreduce.amazonaws.com"}
         yield "iam:PassRole", iam + params.get("JobFlowRole", ""), {"iam:PassedToService": "ec2.amazonaws.com"}
+    # REFERENCE: decided on the group and on its VPC. The request's tags are the group's only.
     if request.name == "ec2:CreateSecurityGroup":
         yield request.name, f"arn:aws:ec2:{request.region}:{ACCOUNT}:vpc/{params.get('VpcId')}", {}
+    # Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html
     if request.service == "ec2" and tags and request.action != "CreateTags":
         yield "ec2:CreateTags", arns[0], context | {"ec2:CreateAction": request.action}
+    # Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html (Permissions).
     elif request.name == "s3:CreateBucket" and tags:
         yield "s3:TagResource", arns[0], context
+    # Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_AddRoleToInstanceProfile.html
+    # Guess: iam:PassedToService is not given.
     elif request.name == "iam:AddRoleToInstanceProfile":
         yield "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{params.get('RoleName')}", {}
+    # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags_roles.html (and -instance-profiles)
     elif request.name in ("iam:CreateRole", "iam:CreateInstanceProfile") and tags:
         yield f"iam:Tag{request.action.removeprefix('Create')}", arns[0], context
 
 
 def resources(request, params, clusters):
-    """The ARNs that a request is about, and what conditions may ask about them."""
+    """The ARNs that a request is about, and what conditions may ask about them. Source: REFERENCE.
+
+    Guesses: what does not exist has no tags, and a role that does not exist has the path "/".
+    """
     context = {f"aws:RequestTag/{k}": v for k, v in request_tags(params).items()}
     region, service = request.region, request.service
     if service == "s3":
@@ -125,9 +150,18 @@ def resources(request, params, clusters):
         if "Prefix" in params:
             context["s3:prefix"] = params["Prefix"]
         return [f"arn:aws:s3:::{bucket}" + (f"/{key}" if key else "")], context
+    if request.name == "iam:CreateServiceLinkedRole":
+        linked = params.get("AWSServiceName", "")
+        context["iam:AWSServiceName"] = linked
+        # Guess for services that are not in LINKED_ROLES.
+        name = LINKED_ROLES.get(linked, f"AWSServiceRoleFor{linked.split('.')[0]}")
+        return [f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/{linked}/{name}"], context
     if service == "iam":
         kind = "instance-profile" if "InstanceProfile" in request.action else "role"
         name = params.get("InstanceProfileName" if kind == "instance-profile" else "RoleName", "*")
+        role = next((r for r in iam_backends[ACCOUNT]["aws"].roles.values() if r.name == name), None)
+        if kind == "role" and role:
+            return [role.arn], context
         return [f"arn:aws:iam::{ACCOUNT}:{kind}/{name}"], context
     if service == "elasticmapreduce":
         ids = [params.get("ClusterId") or params.get("JobFlowId") or params.get("ResourceId") or "*"]
@@ -158,7 +192,7 @@ def request_tags(params):
 
 
 def permitted(documents, action, resource, context):
-    """An explicit Deny wins; else some Allow must be there."""
+    """An explicit Deny wins; else some Allow must be there. Source: that of this file's docstring."""
     allowed = False
     for document in documents:
         for statement in listed(document["Statement"]):
@@ -178,6 +212,7 @@ def applies(statement, action, resource, context):
 
 
 def condition(operator, key, values, context):
+    """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html"""
     actual = context.get(key)
     if operator.endswith("IfExists"):
         return actual is None or condition(operator.removesuffix("IfExists"), key, values, context)
