@@ -141,7 +141,8 @@ fn bootstrap_action(status: &Status) -> Option<(String, usize)> {
     }
     let data = |detail: &Detail| {
         let number = detail.data.get("bootstrap-action")?.parse().ok()?;
-        Some((detail.data.get("instance-id")?.clone(), number))
+        // Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-troubleshoot-error-errordetail-bootstrap.html
+        Some((detail.data.get("primary-instance-id")?.clone(), number))
     };
     let text = || {
         // "On the master instance (i-...), bootstrap action 2 returned a non-zero return code"
@@ -221,7 +222,7 @@ mod tests {
             ..Status::default()
         };
         assert_eq!(bootstrap_action(&text), Some(("i-0ab".into(), 2)));
-        let data = [("instance-id", "i-1"), ("bootstrap-action", "3")];
+        let data = [("primary-instance-id", "i-1"), ("bootstrap-action", "3")];
         let detail = Detail {
             code: "BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE".into(),
             data: data.map(|(k, v)| (k.into(), v.into())).into(),
@@ -262,7 +263,7 @@ mod tests {
         ) {
             let details = details.into_iter().map(|(code, instance, number)| Detail {
                 code,
-                data: [("instance-id".into(), instance), ("bootstrap-action".into(), number)].into(),
+                data: [("primary-instance-id".into(), instance), ("bootstrap-action".into(), number)].into(),
             });
             let status = Status { code, message, details: details.collect(), ..Status::default() };
             prop_assert!(!sentence(&status).is_empty() && !advice(&status).is_empty());

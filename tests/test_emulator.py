@@ -176,6 +176,10 @@ def test_steps_are_cancelled_and_end_clusters(aws):
     emr.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=True)
     with pytest.raises(ClientError, match="termination protected"):
         emr.terminate_job_flows(JobFlowIds=[cluster])
+    # What is protected outlives a step that fails.
+    (failed,) = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("false", ActionOnFailure="TERMINATE_CLUSTER")])["StepIds"]
+    assert wait_step(aws, cluster, failed)["State"] == "FAILED"
+    assert wait(aws, cluster, "WAITING")
     emr.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=False)
     (last,) = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step("false", ActionOnFailure="TERMINATE_CLUSTER")])["StepIds"]
     status = wait(aws, cluster, "TERMINATED_WITH_ERRORS")["Status"]

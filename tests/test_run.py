@@ -198,6 +198,14 @@ def test_failed_steps_are_explained(aws, project, failure):
     assert run["state"] == "failed" and run["failure"]
 
 
+def test_a_cluster_of_one_run_is_not_protected(aws, project):
+    """It ends with its run, also when nobody is there to take the protection off."""
+    project.configure("termination_protection = true\n" + CLUSTER)
+    project.run("run", "--one-shot", "--executable", script(project, "exit 3"), code=6)
+    (cluster,) = aws.emr.clusters.values()
+    assert not cluster.spec["Instances"]["TerminationProtected"] and not cluster.lives()
+
+
 def test_denied_input_is_explained(aws, project, pictures):
     project.run("up", "--wait")
     project.run("upload", pictures / "Fig 1", "--to", f"s3://{project.exists()['bucket'][0]}/input/Fig 1")

@@ -18,7 +18,7 @@ from moto.iam import iam_backends
 from moto.sts import sts_backends
 
 # What an API call needs where that is not the action of the same name.
-# Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+# Source: REFERENCE.
 NEEDS = {
     "s3:HeadBucket": ["s3:ListBucket"],
     "s3:ListObjectsV2": ["s3:ListBucket"],
@@ -44,13 +44,13 @@ ANYWHERE = re.compile(r"ec2:Describe.*|elasticmapreduce:(RunJobFlow|List(Cluster
 
 
 # Service-linked roles that accounts need for EMR on Spot. Sources:
-# https://docs.aws.amazon.com/emr/latest/ManagementGuide/using-service-linked-roles-cleanup.html and
-# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/using-service-linked-roles.html, and Spot's statement in AWS's
+# managed policy AmazonElasticMapReduceRole.
 LINKED_ROLES = {"elasticmapreduce.amazonaws.com": "AWSServiceRoleForEMRCleanup", "spot.amazonaws.com": "AWSServiceRoleForEC2Spot"}
 
 # Seconds by which a caller's clock may be off. Source for S3:
-# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (RequestTimeTooSkewed); 300 for the others:
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (RequestTimeTooSkewed). Others: "Signature
+# expired: ... (... - 5 min.)" is what they answer. Guess: EC2 and EMR allow as much.
 SKEW = {"s3": 900}
 UNTIMELY = {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired", "elasticmapreduce": "InvalidSignatureException"}
 
@@ -103,7 +103,7 @@ def needs(request, clusters):
     params = request.params or {}
     arns, context = resources(request, params, clusters)
     actions = NEEDS.get(request.name, [request.name])
-    # Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html (Permissions).
+    # Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
     if any(o.get("VersionId") for o in (params.get("Delete") or {}).get("Objects", [])):
         actions = ["s3:DeleteObjectVersion"]
     for action in actions:
@@ -111,8 +111,8 @@ def needs(request, clusters):
             yield action, resource, context
     tags = request_tags(params)
     if request.name == "elasticmapreduce:RunJobFlow":
-        # Source for AddTags: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-fine-grained-cluster-access.html
-        # For PassRole: emr-iam-roles-passrole-permissions.html there. Guess: the nodes' role is passed to EC2.
+        # Guess: tags need AddTags. Source for both roles and the services that they are passed to: AWS's managed policy
+        # AmazonEMRFullAccessPolicy_v2 (PassRoleForElasticMapReduce, PassRoleForEC2).
         if tags:
             yield "elasticmapreduce:AddTags", f"arn:aws:elasticmapreduce:{request.region}:{ACCOUNT}:cluster/*", context
         iam = f"arn:aws:iam::{ACCOUNT}:role/"
@@ -124,14 +124,14 @@ def needs(request, clusters):
     # Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html
     if request.service == "ec2" and tags and request.action != "CreateTags":
         yield "ec2:CreateTags", arns[0], context | {"ec2:CreateAction": request.action}
-    # Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html (Permissions).
+    # Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
     elif request.name == "s3:CreateBucket" and tags:
         yield "s3:TagResource", arns[0], context
     # Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_AddRoleToInstanceProfile.html
     # Guess: iam:PassedToService is not given.
     elif request.name == "iam:AddRoleToInstanceProfile":
         yield "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{params.get('RoleName')}", {}
-    # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags_roles.html (and -instance-profiles)
+    # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags_roles.html. Guess: instance profiles alike.
     elif request.name in ("iam:CreateRole", "iam:CreateInstanceProfile") and tags:
         yield f"iam:Tag{request.action.removeprefix('Create')}", arns[0], context
 

@@ -68,6 +68,8 @@ class ElasticMapReduce:
         self.nodes = nodes
         # (reason code, message, details) with which the next clusters fail to start.
         self.failures = []
+        # How often a new instance profile was not believed in.
+        self.refusals = 0
         # What nodes of clusters with Spark have in their PATH: name -> text.
         self.spark = {}
         self.clusters, self.security_configurations, self.block_public_access = {}, {}, {}
@@ -119,8 +121,9 @@ class ElasticMapReduce:
 
     def terminate_job_flows(self, params, region):
         clusters = [self.find(i, region) for i in params["JobFlowIds"]]
-        if protected := [c.id for c in clusters if c.protected and c.lives()]:
-            raise EmrError(f"Could not shut down one or more job flows since they are termination protected: {', '.join(protected)}")
+        if any(c.protected and c.lives() for c in clusters):
+            # The whole text. Source: ekristen/aws-nuke, which compares it. Guess: none of the clusters ends then.
+            raise EmrError("Could not shut down one or more job flows since they are termination protected.")
         for cluster in clusters:
             cluster.terminate("USER_REQUEST", "Terminated by user request")
 
@@ -345,12 +348,17 @@ def refuse_job_flow(emr, spec, region):
     if profile is None or not profile.roles or profile.roles[0].name != profile.name:
         raise EmrError(f"Invalid InstanceProfile: {spec.get('JobFlowRole')}.")
     if time.time() - profile.create_date.timestamp() < emr.pace["propagation"]:
+        # Either comes. Source: hashicorp/terraform-provider-aws, internal/service/emr/cluster.go, which waits on both.
+        emr.refusals += 1
+        if emr.refusals % 2:
+            raise EmrError(f"Failed to authorize instance profile {profile.arn}", "AccessDeniedException")
         raise EmrError(f"Invalid InstanceProfile: {spec.get('JobFlowRole')}.")
     if (name := spec.get("SecurityConfiguration")) and (region, name) not in emr.security_configurations:
         raise EmrError(f"Security configuration with name '{name}' does not exist.")
     refuse_idle_timeout(spec.get("AutoTerminationPolicy"), label)
     refuse_steps(spec.get("Steps", []))
-    if instances.get("AdditionalMasterSecurityGroups") and len(instances["AdditionalMasterSecurityGroups"]) > 15:
+    if instances.get("AdditionalMasterSecurityGroups") and len(instances["AdditionalMasterSecurityGroups"]) > 4:
+        # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-sg-specify.html; the text is a guess.
         raise EmrError("Too many additional security groups.")
     managed = (instances.get("EmrManagedMasterSecurityGroup"), instances.get("EmrManagedSlaveSecurityGroup"))
     if any(managed) and not all(managed):
@@ -362,7 +370,9 @@ def refuse_idle_timeout(policy, label):
         return
     if not 60 <= policy.get("IdleTimeout", 0) <= 604_800:
         raise EmrError("IdleTimeout must be between 60 and 604800 seconds.")
-    if tuple(map(int, label.removeprefix("emr-").split("."))) < (5, 30):
+    # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-auto-termination-policy.html
+    version = tuple(map(int, label.removeprefix("emr-").split(".")))
+    if version < (5, 30) or (6,) <= version < (6, 1):
         raise EmrError("Auto-termination is not available for this account when using this release of EMR.")
 
 
@@ -629,7 +639,8 @@ class Cluster:
             self.node.own("mnt/var/lib/bootstrap-actions", "mnt/var/log/bootstrap-actions")
             uri, args = action["ScriptBootstrapAction"]["Path"], action["ScriptBootstrapAction"].get("Args", [])
             where = f"On the master instance ({self.primary_id}), bootstrap action {number} "
-            data = {"instance-id": self.primary_id, "bootstrap-action": str(number),
+            # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-troubleshoot-error-errordetail-bootstrap.html
+            data = {"primary-instance-id": self.primary_id, "bootstrap-action": str(number), "amazon-s3-path": uri,
                     "public-doc": "https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-troubleshoot-error-errordetail-bootstrap.html"}
             try:
                 self._fetch(uri, f"{script}/script")
@@ -648,7 +659,7 @@ class Cluster:
             self._push(log, f"node/{self.primary_id}/bootstrap-actions/{number}")
             if process.returncode:
                 self.terminate("BOOTSTRAP_FAILURE", f"{where}returned a non-zero return code",
-                               [detail("BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE", data)])
+                               [detail("BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE", data | {"return-code": str(process.returncode)})])
                 return False
         return True
 
@@ -701,14 +712,15 @@ class Cluster:
 
 
 def detail(code, data):
-    return {"ErrorCode": code, "ErrorData": [data], "ErrorMessage": code.replace("_", " ").capitalize()}
+    """An error detail: a map for each of its data, as in the answers that IntelliFlow's tests hold (Apache-2.0)."""
+    return {"ErrorCode": code, "ErrorData": [{key: value} for key, value in data.items()], "ErrorMessage": code.replace("_", " ").capitalize()}
 
 
 def unusable(cluster):
     """What EMR finds out about a cluster after it took it on, or None."""
     instances, ec2 = cluster.spec["Instances"], ec2_backends[ACCOUNT][cluster.region]
     if (key := instances.get("Ec2KeyName")) and key not in ec2.key_pairs:
-        cluster.details = [detail("VALIDATION_ERROR_INVALID_SSH_KEY_NAME", {"ssh-key-name": key})]
+        cluster.details = [detail("VALIDATION_ERROR_INVALID_SSH_KEY_NAME", {"ssh-key": key})]
         return f"The requested key pair {key} does not exist."
     subnet_ids = instances.get("Ec2SubnetIds") or [instances[k] for k in ["Ec2SubnetId"] if instances.get(k)]
     subnets = {s.id: s for zone in ec2.subnets.values() for s in zone.values()}
@@ -718,6 +730,8 @@ def unusable(cluster):
     vpcs = {subnets[s].vpc_id for s in subnet_ids}
     blocked = cluster.emr.get_block_public_access_configuration({}, cluster.region)["BlockPublicAccessConfiguration"]
     permitted = [(r["MinRange"], r.get("MaxRange", r["MinRange"])) for r in blocked.get("PermittedPublicSecurityGroupRuleRanges", [])]
+    # As in what users report, for example hashicorp/terraform-provider-aws; of a range, the form is a guess.
+    ports = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in permitted)
     for group_id in cluster.groups() - {None}:
         group = ec2.get_security_group_from_id(group_id)
         if group is None:
@@ -728,7 +742,7 @@ def unusable(cluster):
             public = rule.ip_range.get("CidrIp") == "0.0.0.0/0" or rule.ip_range.get("CidrIpv6") == "::/0"
             inside = any(low <= int(rule.from_port or 0) and int(rule.to_port or 65535) <= high for low, high in permitted)
             if public and blocked["BlockPublicSecurityGroupRules"] and not inside:
-                return f"The EC2 Security Groups [{group_id}] contain one or more ingress rules to ports other than {permitted} which allow public access."
+                return f"The EC2 Security Groups [{group_id}] contain one or more ingress rules to ports other than [{ports}] which allow public access."
     return None
 
 
@@ -829,7 +843,8 @@ class Step:
         else:
             self.failure = {"Reason": "Unknown Error.", "LogFile": f"{cluster.spec.get('LogUri', '').rstrip('/')}/{cluster.id}/steps/{self.id}/stderr.gz"}
             self.state = "FAILED"
-            if action in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW"):
+            # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/UsingEMR_TerminationProtection.html, its table.
+            if action in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW") and not (cluster.protected and cluster.keep_alive):
                 cluster.terminate("STEP_FAILURE", "Shut down as step failed")
             elif action == "CANCEL_AND_WAIT":
                 for step in cluster.steps:

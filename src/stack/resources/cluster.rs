@@ -484,7 +484,8 @@ pub async fn start(wanted: &Wanted<'_>, run: Option<(&str, StepSpec)>, aws: &Aws
         bootstrap: wanted.actions(),
         idle_seconds: want.idle_seconds,
         scaling: want.scaling,
-        protected: want.protected,
+        // One that ends with its run has nothing to be protected from.
+        protected: want.protected && run.is_none(),
         root_gb: want.root_gb,
         keep_alive: run.is_none(),
         steps: run.into_iter().map(|(_, step)| step).collect(),
