@@ -8,7 +8,7 @@ region=$1 uri=$2 sha256=$3 seconds=$4
 shift 4
 export AWS_REGION=$region AWS_DEFAULT_REGION=$region
 
-# Of whom a step is that has lost its parent, nobody knows: it ends, as if it were told to.
+# EMR does not know of a step any more whose parent is gone: it ends then, as if it were told to.
 parent() { cut -d ' ' -f 4 /proc/$$/stat 2>/dev/null; }
 
 # EMR does not count a program that is not YARN's as activity, and would end the cluster under it. It asks for this.
@@ -17,7 +17,9 @@ busy=/emr/metricscollector/isbusy
 (
   born=$(parent)
   while kill -0 $$ 2>/dev/null; do
-    [ "$(parent)" = "$born" ] || kill -TERM $$
+    now=$(parent) || break
+    # Told once: another signal would cut off what the job still writes.
+    [ "$now" = "$born" ] || { born=$now; kill -TERM $$; }
     touch "$busy" 2>/dev/null || sudo touch "$busy" 2>/dev/null || true
     sleep "${FRUITCTL_BUSY_SECONDS:-30}"
   done

@@ -51,6 +51,7 @@ def test_sweep_goes_on_past_what_it_cannot_read(aws, tmp_path):
 
     aws.emr.describe_cluster = describe
     try:
+        assert "no cluster" in projects[2].run("sweep", "--dry-run", "--project", "early").stdout
         swept = projects[2].run("sweep", code=9)
     finally:
         del aws.emr.describe_cluster

@@ -27,8 +27,10 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
     app::block_on(async |_| {
         let aws = Aws::connect(&config.aws).await?;
         let (mut late, mut failure) = (Vec::new(), None);
+        // Of another project's clusters nothing is asked where one is named.
+        let prefix = args.project.as_ref().map_or("fruitctl-".to_owned(), |only| format!("fruitctl-{only}-"));
         for listed in aws.list_clusters(None, cluster::ACTIVE).await? {
-            if !listed.name.starts_with("fruitctl-") || listed.status.state == ClusterState::Terminating {
+            if !listed.name.starts_with(&prefix) || listed.status.state == ClusterState::Terminating {
                 continue;
             }
             // One that cannot be looked at keeps nobody from the others.

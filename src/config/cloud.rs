@@ -116,6 +116,7 @@ fn cidr(text: &str) -> Result<String, String> {
         ));
     }
     // Without the bits behind its length, as EC2 keeps it.
+    // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html
     let address: IpAddr = match address {
         IpAddr::V4(v4) => {
             Ipv4Addr::from(u32::from(v4) & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).into()

@@ -122,7 +122,7 @@ class ElasticMapReduce:
     def terminate_job_flows(self, params, region):
         clusters = [self.find(i, region) for i in params["JobFlowIds"]]
         if any(c.protected and c.lives() for c in clusters):
-            # The whole text. Source: ekristen/aws-nuke, which compares it. Guess: none of the clusters ends then.
+            # The whole text. Source: aws-nuke, which compares it. Guess: none of the clusters ends then.
             raise EmrError("Could not shut down one or more job flows since they are termination protected.")
         for cluster in clusters:
             cluster.terminate("USER_REQUEST", "Terminated by user request")
@@ -730,7 +730,7 @@ def unusable(cluster):
     vpcs = {subnets[s].vpc_id for s in subnet_ids}
     blocked = cluster.emr.get_block_public_access_configuration({}, cluster.region)["BlockPublicAccessConfiguration"]
     permitted = [(r["MinRange"], r.get("MaxRange", r["MinRange"])) for r in blocked.get("PermittedPublicSecurityGroupRuleRanges", [])]
-    # As in what users report, for example hashicorp/terraform-provider-aws; of a range, the form is a guess.
+    # As users report it, for port 22 alone; of a range, the form is a guess.
     ports = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in permitted)
     for group_id in cluster.groups() - {None}:
         group = ec2.get_security_group_from_id(group_id)

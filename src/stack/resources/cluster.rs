@@ -242,7 +242,7 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
         };
     let list = |items: &[String]| items.join("+");
     differ(Setting::Release, "release", &have.release, &want.release);
-    // EMR takes a name in any case, and gives it in its own.
+    // A guess, on the safe side: EMR gives names in its own case, whatever case they were asked for in.
     if !same_names(&have.applications, &want.applications) {
         differ(Setting::Applications, "applications", &list(&have.applications), &list(&want.applications));
     }

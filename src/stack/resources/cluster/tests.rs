@@ -147,7 +147,6 @@ fn a_cluster_as_wanted_is_kept() {
 /// Money and work hang on this table: whatever stands here ends a cluster.
 #[test]
 fn what_replaces_a_cluster() {
-    type Alter = fn(&mut World);
     let rows: [(&str, Alter); 19] = [
         ("release emr-6.3.0 -> ", |w| w.found.cluster.release = "emr-6.3.0".into()),
         ("applications Hive -> ", |w| w.found.cluster.applications = vec!["Hive".into()]),
@@ -183,17 +182,24 @@ fn what_replaces_a_cluster() {
             w.cluster.workforce.remove(1);
         }),
     ];
+    assert_each(&rows, Action::Replace);
+}
+
+/// What is otherwise in a world that is as it should be.
+type Alter = fn(&mut World);
+
+/// That each alteration of a world that is as it should be leads to this action, with this reason.
+fn assert_each(rows: &[(&str, Alter)], wanted: Action) {
     for (reason, alter) in rows {
         let mut world = World::new(FULL);
         alter(&mut world);
         let (action, reasons) = world.change();
-        assert!(action == Action::Replace && reasons.contains(reason), "{action:?} {reasons}, not {reason}");
+        assert!(action == wanted && reasons.contains(reason), "{action:?} {reasons}, not {reason}");
     }
 }
 
 #[test]
 fn what_is_changed_in_place() {
-    type Alter = fn(&mut World);
     let rows: [(&str, Alter); 8] = [
         ("core nodes 2 -> 5", |w| w.cluster.workforce[1].count = 5),
         ("task nodes 3 -> 0", |w| {
@@ -210,17 +216,11 @@ fn what_is_changed_in_place() {
         ("managed scaling none -> 1-9", |w| w.cluster.scaling = Some((1, 9))),
         ("termination protection on", |w| w.cluster.protected = true),
     ];
-    for (reason, alter) in rows {
-        let mut world = World::new(FULL);
-        alter(&mut world);
-        let (action, reasons) = world.change();
-        assert!(action == Action::Update && reasons.contains(reason), "{action:?} {reasons}, not {reason}");
-    }
+    assert_each(&rows, Action::Update);
 }
 
 #[test]
 fn what_differs_and_does_not_matter() {
-    type Alter = fn(&mut World);
     let rows: [Alter; 6] = [
         // One of the wanted subnets is as good as another.
         |w| w.found.cluster.subnets = vec!["subnet-2".into()],
