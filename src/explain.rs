@@ -1,7 +1,7 @@
 //! Why a cluster ended: EMR's codes in people's words, and the last lines of the right log.
 
 use crate::aws::Aws;
-use crate::aws::emr::{Detail, Existing, Status, Step, StepState};
+use crate::aws::emr::{Detail, EndReason, Existing, Status, Step, StepState};
 use crate::error::{Error, Kind};
 use crate::logs::{LINES, last_lines};
 
@@ -14,11 +14,8 @@ pub async fn ended(found: &Existing, aws: &Aws) -> Error {
         let name = action_name(&found.id, number, aws).await;
         message =
             format!("cluster {} ended: bootstrap action {number}{name} failed on node {instance}", found.id);
-        if status.details.iter().any(|d| d.code.contains("DOWNLOAD_FAILED"))
-            || status.message.contains("failed to download")
-        {
+        if status.reason() == EndReason::ActionNotFetched {
             message += ": it could not be fetched from the bucket";
-            next = "check that the node role may read the bucket: fruitctl plan".into();
         } else {
             let place =
                 format!("{}/{}/node/{instance}/bootstrap-actions/{number}", found.cluster.log_uri, found.id);
@@ -53,7 +50,7 @@ pub async fn step(
     if matches!(step.state, StepState::Interrupted | StepState::Cancelled)
         && !status.is_usable()
         && !status.code.is_empty()
-        && status.code != "ALL_STEPS_COMPLETED"
+        && status.reason() != EndReason::Done
     {
         let mut error = ended(cluster, aws).await;
         error.message = format!("{what} was stopped with its cluster: {}", error.message);
@@ -155,54 +152,85 @@ fn bootstrap_action(status: &Status) -> Option<(String, usize)> {
 
 /// What happened, in one sentence.
 fn sentence(status: &Status) -> String {
-    let detail = status.details.first().map(|d| d.code.as_str()).unwrap_or_default();
     let said = match status.message.trim_end_matches(['.', ' ']) {
         "" if status.code.is_empty() => "EMR does not say why".to_owned(),
         "" => status.code.clone(),
         message => message.to_owned(),
     };
-    let words = match (status.code.as_str(), detail) {
-        (_, "VALIDATION_ERROR_INVALID_SSH_KEY_NAME") => "its key pair does not exist",
-        (_, "VALIDATION_ERROR_SUBNET_NOT_FROM_ONE_VPC") => "its subnets are of several VPCs",
-        (_, "VALIDATION_ERROR_SECURITY_GROUP_NOT_FROM_ONE_VPC") => {
-            "its security groups are of another VPC than its subnet"
+    let words = match status.reason() {
+        EndReason::Role => "EMR does not take its service role, or its nodes' profile",
+        EndReason::EmrRole => "the account has no service-linked role of EMR, and you may not make it",
+        EndReason::SpotRole => {
+            "the account has no service-linked role of Spot, and the service role may not make it"
         }
-        (_, "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ") => {
-            "AWS has no such instances left in this availability zone"
+        EndReason::NoCapacity => "AWS has no such instances left in this availability zone",
+        EndReason::NotOffered => "this availability zone has no such instances",
+        EndReason::NoSpotForPrimary => "there was no Spot instance for the primary node",
+        EndReason::Quota => "the account's quota is too small for it",
+        EndReason::Throttled => "EC2 was asked too often",
+        EndReason::KeyPair => "its key pair does not exist",
+        EndReason::SubnetsApart => "its subnets are of several VPCs",
+        EndReason::GroupsApart => "its security groups are of another VPC than its subnet",
+        EndReason::SubnetFull => "its subnet has too few free addresses",
+        EndReason::NoInternetGateway => "its subnet has no way to the internet",
+        EndReason::AccessGroup => {
+            "its subnet is private, and its service access group is missing or lacks a rule"
         }
-        (_, "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY") => "there was no Spot instance for the primary node",
-        ("USER_REQUEST", _) if status.message.contains("idle") => {
-            "it was idle for as long as idle_minutes allows"
-        }
-        ("USER_REQUEST", _) => "somebody terminated it",
-        ("ALL_STEPS_COMPLETED", _) => "its work was done",
-        ("INSTANCE_FAILURE", _) => "its primary node was lost (a Spot instance taken back, or a failure)",
-        ("INSTANCE_FLEET_TIMEOUT", _) => "its instances did not come in time",
-        ("STEP_FAILURE", _) => "a step failed, and the cluster was to end with it",
-        ("INTERNAL_ERROR", _) => "EMR could not start it",
-        _ => return said,
+        EndReason::PublicRule => "a security group lets the internet in",
+        EndReason::Idle => "it was idle for as long as idle_minutes allows",
+        EndReason::Terminated => "somebody terminated it",
+        EndReason::Done => "its work was done",
+        EndReason::PrimaryLost => "its primary node was lost (a Spot instance taken back, or a failure)",
+        EndReason::InstancesLate => "its instances did not come in time",
+        EndReason::StepFailed => "a step failed, and the cluster was to end with it",
+        EndReason::Internal => "EMR could not start it",
+        EndReason::Refused
+        | EndReason::ActionNotFetched
+        | EndReason::BootstrapTimeout
+        | EndReason::Bootstrap
+        | EndReason::Unknown => return said,
     };
-    if said.is_empty() || said == status.code { words.to_owned() } else { format!("{words} ({said})") }
+    if said == status.code { words.to_owned() } else { format!("{words} ({said})") }
 }
 
 /// What to do about it.
 fn advice(status: &Status) -> &'static str {
-    let detail = status.details.first().map(|d| d.code.as_str()).unwrap_or_default();
-    match (status.code.as_str(), detail) {
-        (_, "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ") | ("INSTANCE_FLEET_TIMEOUT", _) => {
+    match status.reason() {
+        EndReason::Role => {
+            "see whether the roles are as planned: fruitctl plan; if they are, then: fruitctl up"
+        }
+        EndReason::EmrRole => {
+            "aws iam create-service-linked-role --aws-service-name elasticmapreduce.amazonaws.com, then: fruitctl up"
+        }
+        EndReason::SpotRole => {
+            "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com, then: fruitctl up"
+        }
+        EndReason::NoCapacity | EndReason::NotOffered | EndReason::InstancesLate => {
             "name more instance types or subnets in fruitctl.toml, then: fruitctl up"
         }
-        (_, "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY") => {
-            "set spot = false under [cluster.primary], then: fruitctl up"
-        }
-        _ if status.message.contains("vCPU") || status.message.contains("MaxSpotInstanceCountExceeded") => {
+        EndReason::NoSpotForPrimary => "set spot = false under [cluster.primary], then: fruitctl up",
+        EndReason::Quota => {
             "use fewer or smaller nodes, or ask for a higher quota: https://console.aws.amazon.com/servicequotas/home"
         }
-        ("VALIDATION_ERROR", _) => "fruitctl doctor, fix what it finds, then: fruitctl up",
-        ("BOOTSTRAP_FAILURE", _) if status.message.contains("timed out") => {
-            "fruitctl up (one launch in a hundred fails like this)"
-        }
-        _ => "fruitctl up",
+        EndReason::SubnetFull => "name larger subnets under [network], then: fruitctl up",
+        EndReason::KeyPair
+        | EndReason::SubnetsApart
+        | EndReason::GroupsApart
+        | EndReason::NoInternetGateway
+        | EndReason::AccessGroup
+        | EndReason::PublicRule
+        | EndReason::Refused => "fruitctl doctor, fix what it finds, then: fruitctl up",
+        EndReason::BootstrapTimeout => "fruitctl up (one launch in a hundred fails like this)",
+        EndReason::ActionNotFetched => "check that the node role may read the bucket: fruitctl plan",
+        EndReason::Throttled
+        | EndReason::Bootstrap
+        | EndReason::Idle
+        | EndReason::Terminated
+        | EndReason::Done
+        | EndReason::StepFailed
+        | EndReason::PrimaryLost
+        | EndReason::Internal
+        | EndReason::Unknown => "fruitctl up",
     }
 }
 

@@ -83,8 +83,6 @@ def printed_policy(aws, folder, name):
 
 # What the operator is allowed and no command calls under the emulator, and why.
 NOT_CALLED = {
-    "iam:CreateServiceLinkedRole": "EMR makes its cleanup role with the caller's rights, in accounts that lack it",
-    "ec2:DescribeInstanceTypeOfferings": "for checks of where an instance type is offered",
     "ec2:DescribeRouteTables": "for checks of how a subnet reaches the internet",
     "ec2:AuthorizeSecurityGroupEgress": "for the service access group of private subnets",
     "ec2:RevokeSecurityGroupEgress": "for the service access group of private subnets",

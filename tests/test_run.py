@@ -235,8 +235,9 @@ def test_a_lost_cluster_is_explained(aws, project):
     assert "was stopped with its cluster" in message and "somebody terminated it" in message, message
     message = lose(lambda c: c.terminate("INSTANCE_FAILURE", "The master node was terminated"))
     assert "its primary node was lost" in message, message
-    no_capacity = {"ErrorCode": "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "ErrorData": [{"availability-zone": "eu-west-3a", "instance-type": "m5.xlarge"}]}
-    aws.emr.failures.append(("INTERNAL_ERROR", "No capacity", [no_capacity]))
+    for zone in "abc":
+        no_capacity = {"ErrorCode": "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "ErrorData": [{"availability-zone": f"eu-west-3{zone}", "instance-type": "m5.xlarge"}]}
+        aws.emr.failures.append(("INTERNAL_ERROR", "No capacity", [no_capacity]))
     done = project.run("run", "--executable", script(project, "true"), code=6)
     assert "AWS has no such instances left in this availability zone" in done.stderr and "name more instance types" in done.stderr, done.stderr
     aws.emr.failures.append(("VALIDATION_ERROR", "You have requested more vCPU capacity than your current vCPU limit of 4 allows", []))

@@ -14,7 +14,7 @@ from stack import Project
 
 @pytest.fixture(scope="module")
 def aws():
-    with Emulator(nodes=False, start=0.05, bootstrap=0.01, terminate=0.05, resize=0.05, propagation=0.2) as aws:
+    with Emulator(nodes=False, start=0.05, bootstrap=0.01, terminate=0.05, resize=0.05, propagation=0.05) as aws:
         yield aws
 
 
@@ -322,7 +322,7 @@ def test_names_that_others_have_are_told_apart(aws, tmp_path):
 
 MISTAKES = {
     "release": ("release = \"emr-9.9.9\"\n", "The supplied release label is invalid", "aws emr list-release-labels"),
-    "type": ("[cluster.core]\ntypes = [\"z9.huge\"]\n", "Instance type 'z9.huge' is not supported", "list-supported-instance-types"),
+    "type": ("[cluster.core]\ntypes = [\"z9.huge\"]\n", "eu-west-3a has no z9.huge", "other types under [cluster]"),
     "subnet": ("[network]\nsubnets = [\"subnet-0123456789abcdef0\"]\n", "no such subnet in eu-west-3", "subnets under [network]"),
     "roles": ("[roles]\nservice = \"Nobody\"\n", "there is no role Nobody", "leave [roles] out"),
     "script": ("[[cluster.bootstrap]]\nscript = \"none.sh\"\n", "cannot read the bootstrap action", "paths are relative"),
@@ -334,7 +334,7 @@ MISTAKES = {
 def test_mistakes_are_told_with_their_cure(aws, tmp_path, mistake):
     more, what, remedy = MISTAKES[mistake]
     project = Project(aws, tmp_path, f"no-{mistake}", more=more)
-    done = project.run("up", code=5 if mistake in ("release", "type") else 2)
+    done = project.run("up", code=5 if mistake == "release" else 2)
     assert what in done.stderr and remedy in done.stderr, done.stderr
     doctor = project.run("doctor", code=2).stdout
     assert re.search(r"^no ", doctor, re.M) and "remedy:" in doctor

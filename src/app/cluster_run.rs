@@ -37,7 +37,7 @@ async fn execute(
     cancel: &Cancel,
 ) -> Result<()> {
     let (aws, _) = connect(config).await?;
-    let spec = Spec::resolve(config, &aws).await?;
+    let spec = Spec::to_launch(config, &aws).await?;
     let request = Request {
         id: summary.id.clone(),
         job: places(config.job.clone(), &spec.bucket.name)?,

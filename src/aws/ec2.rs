@@ -1,6 +1,6 @@
 //! EC2: subnets, security groups, key pairs, Spot prices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types as t;
 
@@ -243,6 +243,39 @@ impl Aws {
     pub async fn delete_key_pair(&self, name: &str) -> Result<()> {
         let delete = call("ec2:DeleteKeyPair", name, || self.ec2.delete_key_pair().key_name(name).send());
         already(delete.await, &["InvalidKeyPair.NotFound"])
+    }
+
+    /// Which of these types each zone of the region offers.
+    pub async fn offered_types(
+        &self,
+        types: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let on = types.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let (mut offers, mut next) = (BTreeMap::<_, BTreeSet<_>>::new(), None);
+        loop {
+            let page = call("ec2:DescribeInstanceTypeOfferings", &on, || {
+                let wanted = t::Filter::builder()
+                    .name("instance-type")
+                    .set_values(Some(types.iter().cloned().collect()))
+                    .build();
+                self.ec2
+                    .describe_instance_type_offerings()
+                    .location_type(t::LocationType::AvailabilityZone)
+                    .filters(wanted)
+                    .set_next_token(next.clone())
+                    .send()
+            })
+            .await?;
+            for offer in page.instance_type_offerings.unwrap_or_default() {
+                if let (Some(zone), Some(kind)) = (offer.location, offer.instance_type) {
+                    offers.entry(zone).or_default().insert(kind.as_str().to_owned());
+                }
+            }
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(offers);
+            }
+        }
     }
 
     /// The lowest present Spot price of each of these types, over the zones, in dollars an hour.

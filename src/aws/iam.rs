@@ -21,6 +21,8 @@ pub struct Role {
     pub trust: Value,
     /// Its inline policies, by name.
     pub policies: BTreeMap<String, Value>,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<i64>,
 }
 
 /// An instance profile as it is.
@@ -30,6 +32,8 @@ pub struct Profile {
     pub tags: Tags,
     /// Names of its roles; one at most.
     pub roles: Vec<String>,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<i64>,
 }
 
 impl Aws {
@@ -49,7 +53,14 @@ impl Aws {
             }
         }
         let trust = document(role.assume_role_policy_document.as_deref().unwrap_or_default());
-        Ok(Some(Role { tags: plain(role.tags.unwrap_or_default()), trust, policies }))
+        let created = Some(role.create_date.secs());
+        Ok(Some(Role { tags: plain(role.tags.unwrap_or_default()), trust, policies, created }))
+    }
+
+    /// Whether there is a role of this name, and no more: of a service's own role one may see little else.
+    pub async fn has_role(&self, name: &str) -> Result<bool> {
+        let get = call("iam:GetRole", name, || self.iam.get_role().role_name(name).send());
+        Ok(absent(get.await, GONE)?.is_some())
     }
 
     /// Makes a role, tagged from its first moment. False: there is one of this name.
@@ -133,6 +144,7 @@ impl Aws {
         Ok(found.map(|p| Profile {
             tags: plain(p.tags.unwrap_or_default()),
             roles: p.roles.into_iter().map(|r| r.role_name).collect(),
+            created: Some(p.create_date.secs()),
         }))
     }
 

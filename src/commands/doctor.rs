@@ -1,5 +1,7 @@
 //! `fruitctl doctor`: everything that would make `up` fail, in one list, each with its remedy.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::app;
@@ -10,7 +12,7 @@ use crate::config::{Config, SshCidr};
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::instances::vcpus;
-use crate::stack::{Names, bootstrap, bucket, cluster, key_pair, network, roles};
+use crate::stack::{Names, bootstrap, bucket, cluster, key_pair, network, roles, zones};
 use crate::ui;
 use crate::ui::{BAD, DIM, GOOD, WARN};
 
@@ -122,6 +124,9 @@ async fn examine(config: &Config) -> Vec<Finding> {
         };
         note(check, verdict);
     }
+    for (service, verdict) in service_linked(config, &aws).await {
+        note(service, verdict);
+    }
     note(
         "SSH key",
         match key_pair::Spec::resolve(&names, &config.key) {
@@ -140,6 +145,34 @@ async fn examine(config: &Config) -> Vec<Finding> {
         },
     );
     findings
+}
+
+/// The roles that AWS's services work with in an account, where they are not there yet. They are made with the first
+/// cluster, EMR's by whoever asks for it, Spot's by the service role; or the cluster ends.
+/// Source: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/using-service-linked-roles.html>.
+async fn service_linked(config: &Config, aws: &Aws) -> Vec<(&'static str, Verdict)> {
+    let uses_spot = cluster::Spec::new(&config.cluster).is_ok_and(|c| c.workforce.iter().any(|w| w.spot));
+    let mut found = Vec::new();
+    for (check, wanted, role, service, maker) in [
+        ("EMR's own role", true, "AWSServiceRoleForEMRCleanup", "elasticmapreduce", "you"),
+        ("Spot's own role", uses_spot, "AWSServiceRoleForEC2Spot", "spot", "the service role"),
+    ] {
+        if !wanted {
+            continue;
+        }
+        let verdict = match aws.has_role(role).await {
+            Ok(true) => good(format!("{role} is there")),
+            Ok(false) => Verdict::Unknown {
+                what: format!(
+                    "there is no {role} yet: the first cluster makes it, if {maker} may; or, before that: \
+                     aws iam create-service-linked-role --aws-service-name {service}.amazonaws.com"
+                ),
+            },
+            Err(error) => asked(error),
+        };
+        found.push((check, verdict));
+    }
+    found
 }
 
 /// Who hears what a check came to.
@@ -235,6 +268,7 @@ async fn examine_cluster(config: &Config, aws: &Aws, note: Note<'_>) {
             },
         );
     }
+    examine_zones(config, &spec, aws, note).await;
     note(
         "quotas",
         Verdict::Unknown {
@@ -256,6 +290,25 @@ async fn examine_cluster(config: &Config, aws: &Aws, note: Note<'_>) {
             Verdict::Unknown {
                 what: format!("no price of {}: set it under [prices]", estimate.unknown.join(", ")),
             }
+        },
+    );
+}
+
+/// Which of the subnets' zones have all instance types.
+async fn examine_zones(config: &Config, spec: &cluster::Spec, aws: &Aws, note: Note<'_>) {
+    let Ok(names) = Names::new(config, aws) else { return };
+    let closed = crate::config::NetworkConfig { ssh_cidr: SshCidr::Closed, ..config.network.clone() };
+    // Why there are no subnets is told already.
+    let Ok(mut network) = network::Spec::resolve(&names, &closed, aws).await else { return };
+    note(
+        "zones",
+        match zones::fit(&mut network, spec, aws).await {
+            Ok(None) => {
+                let zones: BTreeSet<_> = network.subnets.iter().map(|s| s.zone.as_str()).collect();
+                good(format!("all instance types in {}", zones.into_iter().collect::<Vec<_>>().join(", ")))
+            }
+            Ok(Some(error)) => asked(error),
+            Err(error) => error.into(),
         },
     );
 }

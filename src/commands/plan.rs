@@ -11,7 +11,7 @@ pub fn run(cli: &Cli, args: &PlanArgs) -> Result<()> {
     let config = app::settings(cli, &args.stack)?;
     let plan = app::block_on(async |_| {
         let (aws, _) = app::connect(&config).await?;
-        let spec = Spec::resolve(&config, &aws).await?;
+        let spec = Spec::to_launch(&config, &aws).await?;
         let (plan, prices, _) = Plan::make(&config, &spec, &aws).await?;
         if args.stack.cloud.json {
             ui::json(&plan);

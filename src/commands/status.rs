@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::app;
 use crate::aws::Aws;
-use crate::aws::emr::{Existing, Instance, InstanceState, Status};
+use crate::aws::emr::{EndReason, Existing, Instance, InstanceState, Status};
 use crate::cli::{Cli, CloudArgs};
 use crate::cost::Prices;
 use crate::error::Result;
@@ -114,7 +114,8 @@ async fn last_failure(names: &Names, aws: &Aws) -> Result<Option<String>> {
     for listed in ended {
         let Some(found) = aws.describe_cluster(&listed.id).await? else { continue };
         if names.owns(&found.cluster.tags) {
-            let failed = !["USER_REQUEST", "ALL_STEPS_COMPLETED"].contains(&&*found.status.code);
+            let failed =
+                !matches!(found.status.reason(), EndReason::Idle | EndReason::Terminated | EndReason::Done);
             return Ok(if failed { Some(explain::ended(&found, aws).await.to_string()) } else { None });
         }
     }

@@ -7,9 +7,9 @@ use crate::aws::Aws;
 use crate::aws::emr::ClusterState;
 use crate::cli::{Cli, UpArgs};
 use crate::error::{Error, Kind, Result};
-use crate::stack::{self, Part, Plan, Resource, Spec, bucket, lock};
+use crate::stack::{self, Part, Plan, Relaunches, Resource, Spec, bucket, cluster, lock};
 use crate::ui::steps::Steps;
-use crate::{explain, ui, wait};
+use crate::{clock, explain, ui, wait};
 
 /// What `up --json` prints.
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     let json = args.stack.cloud.json;
     app::block_on(async |cancel| {
         let (aws, names) = app::connect(&config).await?;
-        let spec = Spec::resolve(&config, &aws).await?;
+        let spec = Spec::to_launch(&config, &aws).await?;
         if args.dry_run {
             let (plan, prices, _) = Plan::make(&config, &spec, &aws).await?;
             if json {
@@ -56,9 +56,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
         };
         let claim = app::claim(&aws, &spec.bucket.name, "up", &args.lock, cancel);
         let (plan, cluster) = claim.hold_until_cancelled(&lock::Name::stack(), work).await?;
-        if args.wait {
-            wait_ready(&cluster, &aws).await?;
-        }
+        let cluster = if args.wait { ready(cluster, spec.clone(), &claim, &aws).await? } else { cluster };
         if json {
             ui::json(&Outcome { plan: &plan, cluster: &cluster });
         } else if plan.has_changes() {
@@ -72,20 +70,35 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     })
 }
 
-/// Waits until a cluster can take steps; if it ends instead, says why.
-async fn wait_ready(id: &str, aws: &Aws) -> Result<()> {
+/// Waits until the cluster can take steps; or another, where that one ended before it began. Its id.
+async fn ready(mut id: String, mut spec: Spec, claim: &lock::Claim<'_>, aws: &Aws) -> Result<String> {
+    let mut relaunches = Relaunches::default();
+    while !wait_ready(&id, aws).await? {
+        cluster::wait_ended(std::slice::from_ref(&id), aws, &|_, _| {}).await?;
+        let found = aws.describe_cluster(&id).await?.ok_or_else(|| gone(&id))?;
+        let Some(again) = relaunches.again(&mut spec, &found, aws).await? else {
+            return Err(explain::ended(&found, aws).await);
+        };
+        ui::note(&format!("cluster {id} ended before it began: {}; another is asked for", again.why));
+        clock::sleep(again.seconds).await;
+        let wanted = spec.wanted_cluster();
+        id = claim.hold_until_cancelled(&lock::Name::stack(), cluster::stand(&wanted, aws)).await?;
+    }
+    Ok(id)
+}
+
+fn gone(id: &str) -> Error {
+    Error::new(Kind::Failed, format!("cluster {id} is gone")).help("fruitctl up")
+}
+
+/// Waits until a cluster can take steps; false: it ends instead.
+async fn wait_ready(id: &str, aws: &Aws) -> Result<bool> {
     let steps = Steps::new();
     let mut state = ClusterState::Starting;
     let look = async || {
-        let found = aws.describe_cluster(id).await?;
-        let found = found
-            .ok_or_else(|| Error::new(Kind::Failed, format!("cluster {id} is gone")).help("fruitctl up"))?;
-        state = found.status.state;
-        if state.takes_steps() {
-            return Ok(Some(()));
-        }
-        if !state.is_usable() {
-            return Err(explain::ended(&found, aws).await);
+        state = aws.describe_cluster(id).await?.ok_or_else(|| gone(id))?.status.state;
+        if state.takes_steps() || !state.is_usable() {
+            return Ok(Some(state.takes_steps()));
         }
         steps.state(&format!("cluster {id}"), &state.in_words());
         Ok(None)

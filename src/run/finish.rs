@@ -1,8 +1,8 @@
 //! The end of a run: why it failed if it did, its step and cluster ended, its results checked, what it has cost.
 
-use super::Reporter;
 use super::follow::Ended;
 use super::follow::transcript::StepOutput;
+use super::{Reporter, history};
 use crate::aws::Aws;
 use crate::aws::emr::StepState;
 use crate::cost::Prices;
@@ -14,6 +14,9 @@ use crate::{explain, logs};
 pub async fn verdict(spec: &Spec, ended: &Ended, said: StepOutput, aws: &Aws) -> Result<()> {
     if ended.step.state == StepState::Completed {
         return Ok(());
+    }
+    if !ended.step.state.has_ended() {
+        return Err(explain::ended(&ended.cluster, aws).await);
     }
     let logs = logs::step_logs(&spec.bucket.name, &ended.cluster.id, &ended.step.id);
     let stderr: Vec<String> = said.stderr.into();
@@ -72,10 +75,17 @@ impl Ending<'_> {
     }
 }
 
-/// What the cluster's instances have cost, where all prices are known.
-pub async fn dollars(id: &str, spec: &Spec, prices: &Prices, aws: &Aws) -> Option<f64> {
+/// What the instances of a run's clusters have cost, where all prices are known.
+pub async fn dollars(entry: &history::Entry, spec: &Spec, prices: &Prices, aws: &Aws) -> Option<f64> {
     let gb = spec.cluster.root_gb + spec.cluster.workforce.iter().filter_map(|w| w.ebs_gb).max().unwrap_or(0);
-    let instances = aws.instances(id).await.ok()?;
-    let (dollars, unknown) = prices.so_far(&aws.region, &instances, gb);
-    unknown.is_empty().then_some(dollars)
+    let mut sum = 0.0;
+    for id in entry.failed_launches.iter().map(|launch| &launch.cluster).chain([&entry.cluster]) {
+        let instances = aws.instances(id).await.ok()?;
+        let (dollars, unknown) = prices.so_far(&aws.region, &instances, gb);
+        if !unknown.is_empty() {
+            return None;
+        }
+        sum += dollars;
+    }
+    Some(sum)
 }

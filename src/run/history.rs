@@ -10,6 +10,7 @@ use crate::aws::Aws;
 use crate::aws::s3::Only;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
+use crate::stack::FailedLaunch;
 use crate::stack::bucket::RUNS;
 
 /// A run, as kept.
@@ -26,6 +27,9 @@ pub struct Entry {
     pub cluster: String,
     /// Its step.
     pub step: String,
+    /// Clusters that ended before they began, and were followed by another.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_launches: Vec<FailedLaunch>,
     /// The cluster was made for it alone.
     pub one_shot: bool,
     /// Where the images are.

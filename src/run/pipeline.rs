@@ -10,7 +10,7 @@ use super::engine::Choice;
 use super::finish::{Ending, dollars, verdict};
 use super::follow::transcript::Transcript;
 use super::follow::{Ended, Watch};
-use super::placement::{adopt_pending_request, choose_cluster};
+use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
 use super::preconditions::{look_for_input, no_other_run};
 use super::ship::{Shipped, ship};
 use super::summary::Summary;
@@ -20,7 +20,7 @@ use crate::aws::emr::{StepSpec, StepState};
 use crate::config::Config;
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
-use crate::stack::{self, Part, Plan, Spec, bucket, cluster, lock};
+use crate::stack::{self, Part, Plan, Relaunches, Spec, bucket, cluster, lock};
 use crate::{clock, cost};
 
 /// Seconds that a step is given to stop by itself after its time, before we stop it.
@@ -109,10 +109,7 @@ impl ClusterRun<'_> {
         let mut launch = self.begin(prepared, fingerprint, &summary.started).await?;
         let transcript = Transcript::default();
         // Whatever happens from here on, the cluster is ended.
-        let work = async {
-            self.launch(&mut launch).await?;
-            self.follow(&launch.entry, &prices, &transcript).await
-        };
+        let work = self.launch_and_follow(&mut launch, &prices, &transcript);
         let followed = self.interruptible(work).await;
         self.reporter.clear();
         self.finish(launch, followed, &transcript, &prices, summary).await
@@ -185,9 +182,28 @@ impl ClusterRun<'_> {
         Ok(Launch { entry, step })
     }
 
-    /// Puts the step on a cluster.
-    async fn launch(&self, launch: &mut Launch) -> Result<()> {
-        choose_cluster(self.spec, &mut launch.entry, &mut launch.step, self.aws, self.reporter).await
+    /// Puts the step on a cluster and watches it; on another, where that cluster ended before it began.
+    async fn launch_and_follow(
+        &self,
+        launch: &mut Launch,
+        prices: &Prices,
+        transcript: &Transcript,
+    ) -> Result<Ended> {
+        let Launch { entry, step } = launch;
+        let (mut spec, mut relaunches) = (self.spec.clone(), Relaunches::default());
+        loop {
+            choose_cluster(&spec, entry, step, self.aws, self.reporter).await?;
+            let ended = self.follow(entry, prices, transcript).await?;
+            let began = ended.step.started.is_some() || ended.cluster.status.is_usable();
+            if began || !prepare_relaunch(&mut relaunches, &mut spec, entry, self.aws, self.reporter).await? {
+                return Ok(ended);
+            }
+            if !entry.one_shot {
+                let wanted = spec.wanted_cluster();
+                let stand = cluster::stand(&wanted, self.aws);
+                entry.cluster = self.claim.hold_until_cancelled(&lock::Name::stack(), stand).await?;
+            }
+        }
     }
 
     /// Watches the step until it has ended and all that it said is here.
@@ -261,7 +277,7 @@ impl ClusterRun<'_> {
             }
             _ => Ok(None),
         };
-        let dollars = dollars(&entry.cluster, self.spec, prices, self.aws).await;
+        let dollars = dollars(&entry, self.spec, prices, self.aws).await;
         let result = result.and(collected);
         entry.end(&result, dollars);
         summary.dollars = dollars;

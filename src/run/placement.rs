@@ -1,12 +1,12 @@
-//! Which cluster a step goes to: the standing one, or one for the run alone; and finding what was asked for when the
-//! answer was lost.
+//! Which cluster a step goes to: the standing one, or one for the run alone; another, where that one ended before it
+//! began; and finding what was asked for when the answer was lost.
 
 use super::{Reporter, history, step};
 use crate::aws::Aws;
 use crate::aws::emr::StepSpec;
 use crate::error::{Error, Result};
-use crate::stack::{Spec, cluster};
-use crate::wait;
+use crate::stack::{FailedLaunch, Relaunches, Spec, cluster};
+use crate::{clock, wait};
 
 /// Puts the step on the cluster that is there; or, where there is none or it is just ending, on one for this run alone.
 pub async fn choose_cluster(
@@ -19,17 +19,41 @@ pub async fn choose_cluster(
     if !entry.cluster.is_empty() {
         match step::add(&entry.cluster, step, aws).await? {
             Some(id) => entry.step = id,
-            None => entry.cluster.clear(),
+            None => (entry.cluster, entry.one_shot) = (String::new(), true),
         }
     }
     if entry.cluster.is_empty() {
-        (entry.one_shot, step.is_last) = (true, true);
+        step.is_last = true;
         reporter.state("a cluster", "is being asked for");
         entry.cluster = cluster::start(&spec.wanted_cluster(), Some((&entry.id, step.clone())), aws).await?;
         reporter.done("a cluster");
         entry.step = step::find(&entry.cluster, &step.name, aws).await?.map(|s| s.id).unwrap_or_default();
     }
     history::put(entry, &spec.bucket.name, aws).await
+}
+
+/// After a cluster came to its end before it began: waits until it is gone, for there are never two; and makes ready for
+/// another, if that is worth while.
+pub async fn prepare_relaunch(
+    relaunches: &mut Relaunches,
+    spec: &mut Spec,
+    entry: &mut history::Entry,
+    aws: &Aws,
+    reporter: &dyn Reporter,
+) -> Result<bool> {
+    cluster::wait_ended(std::slice::from_ref(&entry.cluster), aws, &|_, _| {}).await?;
+    let Some(found) = aws.describe_cluster(&entry.cluster).await? else { return Ok(false) };
+    let Some(again) = relaunches.again(spec, &found, aws).await? else { return Ok(false) };
+    reporter.clear();
+    reporter
+        .warn(&format!("cluster {} ended before it began: {}; another is asked for", found.id, again.why));
+    entry
+        .failed_launches
+        .push(FailedLaunch { cluster: std::mem::take(&mut entry.cluster), why: found.status.message });
+    entry.step.clear();
+    history::put(entry, &spec.bucket.name, aws).await?;
+    clock::sleep(again.seconds).await;
+    Ok(true)
 }
 
 /// Stopped while a cluster or a step was being asked for, it may be there all the same: AWS takes a call whose caller

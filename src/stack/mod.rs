@@ -14,13 +14,16 @@ mod names;
 mod observed;
 pub mod operator_policy;
 mod plan;
+mod relaunch;
 pub mod resources;
 mod spec;
+pub mod zones;
 
 pub use apply::{Part, apply};
 pub use change::{Action, Change, Resource};
 pub use destroy::{Inventory, destroy, inventory};
 pub use names::{DEADLINE, Names, PROJECT};
 pub use plan::Plan;
+pub use relaunch::{FailedLaunch, Relaunches};
 pub use resources::{bootstrap, bucket, cluster, key_pair, network, roles};
 pub use spec::Spec;

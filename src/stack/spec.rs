@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, security_configuration};
+use super::zones;
 use crate::aws::Aws;
 use crate::config::{Config, SshCidr};
 use crate::error::Result;
@@ -55,6 +56,16 @@ impl Spec {
             bootstrap,
             cluster,
         })
+    }
+
+    /// The same for a launch: only with subnets in which the cluster can be.
+    ///
+    /// # Errors
+    /// Besides those of [`Spec::resolve`], where no zone has all instance types of the cluster.
+    pub async fn to_launch(config: &Config, aws: &Aws) -> Result<Spec> {
+        let mut spec = Spec::resolve(config, aws).await?;
+        zones::fit(&mut spec.network, &spec.cluster, aws).await?;
+        Ok(spec)
     }
 
     /// The cluster, with what it stands on.

@@ -25,7 +25,7 @@ from moto.ec2 import ec2_backends
 from moto.iam import iam_backends
 from moto.sts import sts_backends
 
-from . import node
+from . import access, launch, node
 
 # Seconds that things take, but for the processes, which take what they take.
 PACE = {
@@ -70,6 +70,10 @@ class ElasticMapReduce:
         self.failures = []
         # How often a new instance profile was not believed in.
         self.refusals = 0
+        # (zone, instance type) of which EC2 has none left.
+        self.exhausted = set()
+        # The access key of the call that is served.
+        self.key = None
         # What nodes of clusters with Spark have in their PATH: name -> text.
         self.spark = {}
         self.clusters, self.security_configurations, self.block_public_access = {}, {}, {}
@@ -81,12 +85,15 @@ class ElasticMapReduce:
         self.clusters.clear()
         self.security_configurations.clear()
         self.block_public_access.clear()
+        self.exhausted.clear()
+        launch.NOT_OFFERED.clear()
 
     def serve(self, request, start_response):
         action = getattr(self, re.sub(r"(?<!^)(?=[A-Z])", "_", request.action).lower(), None)
         if action is None or request.operation is None:
             raise EmrError(f"Unknown operation {request.action}", "UnknownOperationException")
         with self.lock:
+            self.key = request.access_key
             result = action(request.params, request.region)
         body = json.dumps(result or {}).encode()
         start_response("200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))])
@@ -103,6 +110,7 @@ class ElasticMapReduce:
     def run_job_flow(self, spec, region):
         refuse_job_flow(self, spec, region)
         cluster = Cluster(self, spec, region)
+        cluster.caller = (access.policies_of(self.key) or (None, None))[1]
         self.clusters[cluster.id] = cluster
         threading.Thread(target=cluster.live, daemon=True).start()
         return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
@@ -348,11 +356,13 @@ def refuse_job_flow(emr, spec, region):
     if profile is None or not profile.roles or profile.roles[0].name != profile.name:
         raise EmrError(f"Invalid InstanceProfile: {spec.get('JobFlowRole')}.")
     if time.time() - profile.create_date.timestamp() < emr.pace["propagation"]:
-        # Either comes. Source: hashicorp/terraform-provider-aws, internal/service/emr/cluster.go, which waits on both.
+        # Now and then it is told at once, in either form; else when the cluster is launched (`launch.new_roles`).
+        # Source: hashicorp/terraform-provider-aws, internal/service/emr/cluster.go, which waits on both.
         emr.refusals += 1
-        if emr.refusals % 2:
+        if emr.refusals % 4 == 1:
             raise EmrError(f"Failed to authorize instance profile {profile.arn}", "AccessDeniedException")
-        raise EmrError(f"Invalid InstanceProfile: {spec.get('JobFlowRole')}.")
+        if emr.refusals % 4 == 3:
+            raise EmrError(f"Invalid InstanceProfile: {spec.get('JobFlowRole')}.")
     if (name := spec.get("SecurityConfiguration")) and (region, name) not in emr.security_configurations:
         raise EmrError(f"Security configuration with name '{name}' does not exist.")
     refuse_idle_timeout(spec.get("AutoTerminationPolicy"), label)
@@ -469,6 +479,8 @@ class Cluster:
         self.steps, self.node, self.address = [], None, None
         self.stopping, self.why, self.abandoned = threading.Event(), None, False
         self.idle_since = time.time()
+        # The policies by which whoever asked for it acts, None of root; the subnet and the zone that EMR chose.
+        self.caller, self.subnet, self.zone = None, None, None
         self.add_steps(spec.get("Steps", []))
 
     # The API's view
@@ -480,6 +492,10 @@ class Cluster:
         if self.state in (*ENDED, "TERMINATING"):
             raise EmrError(SHUT)
         return self
+
+    def subnets(self):
+        instances = self.spec["Instances"]
+        return instances.get("Ec2SubnetIds") or [instances[k] for k in ["Ec2SubnetId"] if instances.get(k)]
 
     def groups(self):
         instances = self.spec["Instances"]
@@ -497,10 +513,10 @@ class Cluster:
     def describe(self):
         spec, instances = self.spec, self.spec["Instances"]
         log = re.sub("^s3://", "s3n://", spec["LogUri"]).rstrip("/") + "/" if spec.get("LogUri") else None
-        subnets = instances.get("Ec2SubnetIds") or [instances[k] for k in ["Ec2SubnetId"] if instances.get(k)]
+        subnets = self.subnets()
         attributes = {
-            "Ec2KeyName": instances.get("Ec2KeyName"), "Ec2SubnetId": subnets[0] if subnets else None, "RequestedEc2SubnetIds": subnets,
-            "Ec2AvailabilityZone": f"{self.region}a", "IamInstanceProfile": spec.get("JobFlowRole"),
+            "Ec2KeyName": instances.get("Ec2KeyName"), "Ec2SubnetId": self.subnet or (subnets[0] if subnets else None),
+            "RequestedEc2SubnetIds": subnets, "Ec2AvailabilityZone": self.zone, "IamInstanceProfile": spec.get("JobFlowRole"),
             "EmrManagedMasterSecurityGroup": instances.get("EmrManagedMasterSecurityGroup"),
             "EmrManagedSlaveSecurityGroup": instances.get("EmrManagedSlaveSecurityGroup"),
             "ServiceAccessSecurityGroup": instances.get("ServiceAccessSecurityGroup"),
@@ -562,7 +578,9 @@ class Cluster:
         if self.emr.failures:
             return self.terminate(*self.emr.failures.pop(0))
         if problem := unusable(self):
-            return self.terminate("VALIDATION_ERROR", problem)
+            return self.terminate("VALIDATION_ERROR", problem, self.details)
+        if problem := launch.refused(self):
+            return self.terminate(*problem)
         self._let_nodes_talk()
         for group in self.workforce:
             group.start()
@@ -722,7 +740,7 @@ def unusable(cluster):
     if (key := instances.get("Ec2KeyName")) and key not in ec2.key_pairs:
         cluster.details = [detail("VALIDATION_ERROR_INVALID_SSH_KEY_NAME", {"ssh-key": key})]
         return f"The requested key pair {key} does not exist."
-    subnet_ids = instances.get("Ec2SubnetIds") or [instances[k] for k in ["Ec2SubnetId"] if instances.get(k)]
+    subnet_ids = cluster.subnets()
     subnets = {s.id: s for zone in ec2.subnets.values() for s in zone.values()}
     for subnet in subnet_ids:
         if subnet not in subnets:

@@ -145,6 +145,9 @@ class Emulator:
             code = {"ec2": "UnauthorizedOperation", "elasticmapreduce": "AccessDeniedException"}.get(request.service, "AccessDenied")
             return answer(respond, request, 400 if request.service == "elasticmapreduce" else 403, code, str(refused))
         if request.service == "elasticmapreduce":
+            if request.name == "elasticmapreduce:RunJobFlow":
+                # EMR may need it to make its service-linked role: `launch.linked_roles`.
+                self.actions[request.access_key].add("iam:CreateServiceLinkedRole")
             try:
                 return self.emr.serve(request, respond)
             except EmrError as error:

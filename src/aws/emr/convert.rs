@@ -91,6 +91,7 @@ pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
         id: id.to_owned(),
         status: status(c.status),
         primary_dns: c.master_public_dns_name,
+        zone: ec2.ec2_availability_zone,
         unread,
         cluster: Cluster {
             name: c.name.unwrap_or_default(),

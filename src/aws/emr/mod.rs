@@ -2,6 +2,7 @@
 //! for and are told, in the SDK's types and ours, is in [`convert`].
 
 mod convert;
+mod ended;
 mod region;
 mod state;
 mod unread;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::{ApiError, Aws, Reason, Tags, call};
 pub use convert::step_words;
 use convert::*;
+pub use ended::{Detail, EndReason, Status};
 pub use state::{ClusterState, InstanceState, StepState};
 use unread::optional;
 pub use unread::{Setting, Unread};
@@ -190,6 +192,8 @@ pub struct Existing {
     pub status: Status,
     /// The primary node's address.
     pub primary_dns: Option<String>,
+    /// Its availability zone.
+    pub zone: Option<String>,
     /// What it is.
     pub cluster: Cluster,
     /// What of it EMR did not tell, and why. `cluster` says nothing about these.
@@ -200,46 +204,6 @@ impl Existing {
     /// Whether a setting could be read.
     pub fn knows(&self, setting: Setting) -> bool {
         self.unread.iter().all(|unread| unread.setting != setting)
-    }
-}
-
-/// A cluster's state.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Status {
-    /// How it is.
-    pub state: ClusterState,
-    /// Why: a code.
-    pub code: String,
-    /// Why: a sentence.
-    pub message: String,
-    /// Why: structured, on newer releases.
-    pub details: Vec<Detail>,
-    /// Seconds since 1970.
-    pub created: Option<i64>,
-    /// When it was ready for steps.
-    pub ready: Option<i64>,
-    /// When it ended.
-    pub ended: Option<i64>,
-}
-
-/// One of EMR's `ErrorDetails`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Detail {
-    /// Its code.
-    pub code: String,
-    /// What it is about.
-    pub data: BTreeMap<String, String>,
-}
-
-impl Status {
-    /// It has not ended.
-    pub fn lives(&self) -> bool {
-        self.state.lives()
-    }
-
-    /// It can be used, now or soon.
-    pub fn is_usable(&self) -> bool {
-        self.state.is_usable()
     }
 }
 

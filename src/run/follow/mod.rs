@@ -20,7 +20,6 @@ use crate::aws::s3_uri::S3Uri;
 use crate::clock;
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
-use crate::explain;
 use crate::logs::{self, Stream};
 use crate::ssh::tail::{self, Control, Said};
 use crate::ssh::{Target, Trouble};
@@ -58,14 +57,14 @@ pub struct Watch<'a> {
 
 /// How it ended.
 pub struct Ended {
-    /// The step.
+    /// The step; it may not say that it has ended where its cluster has.
     pub step: Step,
     /// The cluster.
     pub cluster: Existing,
 }
 
 impl Watch<'_> {
-    /// Watches until the step has ended and all that it said is here, or until it is over its time or its cost limit.
+    /// Watches until the step or its cluster has ended and all that it said is here, or until it is over its time or its cost limit.
     pub async fn run(&self, sink: Sink<'_>) -> Result<Ended> {
         let (said, mut hears) = unbounded_channel::<(usize, Said)>();
         let mut feeds = [Feed::new(Stream::Out), Feed::new(Stream::Err)];
@@ -105,8 +104,10 @@ impl Watch<'_> {
             }
             if step.has_ended() {
                 waited += POLL;
-                // After the last event there is nothing to wait for; else for what EMR writes after the step's end.
-                let complete = feeds[0].is_done() || waited > LATE || self.logs_are_complete(&step).await;
+                // After the last event, and of a step that never began, there is nothing to wait for; else for what EMR
+                // writes after the step's end.
+                let silent = feeds[0].is_done() || step.started.is_none();
+                let complete = silent || waited > LATE || self.logs_are_complete(&step).await;
                 for feed in feeds.iter_mut().filter(|feed| complete && matches!(feed.source, Source::Bucket))
                 {
                     self.fetch(feed, sink).await;
@@ -116,7 +117,7 @@ impl Watch<'_> {
                     break Ok(Ended { step, cluster });
                 }
             } else if !cluster.status.lives() {
-                break Err(explain::ended(&cluster, self.aws).await);
+                break Ok(Ended { step, cluster });
             }
         };
         for feed in &mut feeds {

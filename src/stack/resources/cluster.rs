@@ -436,6 +436,15 @@ pub async fn apply(
     start(wanted, None, aws).await
 }
 
+/// The cluster that is to stand in the place of one that ended before it began: one that somebody else has made meanwhile,
+/// or one that is made now.
+pub async fn stand(wanted: &Wanted<'_>, aws: &Aws) -> Result<String> {
+    match living(wanted.names, aws).await?.into_iter().find(is_standing) {
+        Some(found) => Ok(found.id),
+        None => start(wanted, None, aws).await,
+    }
+}
+
 /// The cluster that was made for a run alone.
 pub async fn of_run(names: &Names, run: &str, aws: &Aws) -> Result<Option<String>> {
     let clusters = living(names, aws).await?;

@@ -10,6 +10,7 @@ use crate::aws::Aws;
 use crate::aws::iam::{Profile, Role};
 use crate::aws::s3_uri::S3Uri;
 use crate::bundle;
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::stack::change::{Change, Resource};
@@ -201,16 +202,43 @@ pub fn diff(resource: Resource, spec: &Spec, seen: &Observed) -> Change {
     Change::of(resource, &spec.name, seen.role.is_some() || seen.profile.is_some(), wrong)
 }
 
-/// Makes what is missing and changes what is wrong.
+/// Seconds for which a role that was made or changed is not known everywhere: AWS's own samples wait as long before they
+/// ask for a cluster. Source: awsdocs/aws-doc-sdk-examples, python/example_code/emr/emr_usage_demo.py.
+const SETTLES: f64 = 10.0;
+
+/// Makes what is missing and changes what is wrong; returns when a cluster can be asked for with it.
 pub async fn apply(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> Result<()> {
-    if spec.existing {
-        return Ok(());
+    let mut changed = false;
+    if !spec.existing {
+        changed = apply_role(names, spec, seen, aws).await?;
+        changed |= spec.has_profile && apply_profile(names, spec, seen, aws).await?;
     }
+    let made = [seen.role.as_ref().and_then(|r| r.created), seen.profile.as_ref().and_then(|p| p.created)];
+    clock::sleep(unsettled(changed, made.into_iter().flatten().max(), clock::now())).await;
+    Ok(())
+}
+
+/// Seconds until what was made then, or changed now, is known everywhere. An earlier process may have been killed after it
+/// made it.
+fn unsettled(changed: bool, made: Option<i64>, now: i64) -> f64 {
+    match made {
+        _ if changed => SETTLES,
+        // Two clocks may differ: no more than the whole time.
+        Some(made) => (SETTLES - (now - made) as f64 / clock::pace()).clamp(0.0, SETTLES),
+        None => 0.0,
+    }
+}
+
+/// The role; whether anything had to be done.
+async fn apply_role(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> Result<bool> {
     let name = &spec.name;
+    let mut changed = false;
     let mut role = seen.role.clone();
     if role.is_none() {
+        changed = true;
         if aws.create_role(name, &spec.trust, spec.description, &names.tags()).await? {
-            role = Some(Role { tags: names.tags(), trust: spec.trust.clone(), policies: BTreeMap::new() });
+            let trust = spec.trust.clone();
+            role = Some(Role { tags: names.tags(), trust, ..Role::default() });
         } else {
             // Made by somebody else since we looked, or by us with the answer lost.
             role = observe(names, spec, aws).await?.role;
@@ -219,28 +247,35 @@ pub async fn apply(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> Re
     let role = role.unwrap_or_default();
     if role.trust != spec.trust {
         aws.put_trust(name, &spec.trust).await?;
+        changed = true;
     }
     for (policy, document) in spec.policies.iter().filter(|(k, v)| role.policies.get(*k) != Some(v)) {
         aws.put_role_policy(name, policy, document).await?;
+        changed = true;
     }
     for policy in role.policies.keys().filter(|k| !spec.policies.contains_key(*k)) {
         aws.delete_role_policy(name, policy).await?;
+        changed = true;
     }
-    if !spec.has_profile {
-        return Ok(());
-    }
+    Ok(changed)
+}
+
+/// Its instance profile; whether anything had to be done.
+async fn apply_profile(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> Result<bool> {
+    let name = &spec.name;
     let mut profile = seen.profile.clone();
     if profile.is_none() && !aws.create_profile(name, &names.tags()).await? {
         profile = observe(names, spec, aws).await?.profile;
     }
     let roles = profile.unwrap_or_default().roles;
-    if roles != [name.clone()] {
-        for other in &roles {
-            aws.empty_profile(name, other).await?;
-        }
-        aws.fill_profile(name).await?;
+    if roles == [name.clone()] {
+        return Ok(seen.profile.is_none());
     }
-    Ok(())
+    for other in &roles {
+        aws.empty_profile(name, other).await?;
+    }
+    aws.fill_profile(name).await?;
+    Ok(true)
 }
 
 /// Deletes role and profile, if they are ours: the profile first, for a role that is in one cannot go.
@@ -292,8 +327,13 @@ mod tests {
     #[test]
     fn drift_is_seen() {
         let spec = node("");
-        let role = Role { tags: names().tags(), trust: spec.trust.clone(), policies: spec.policies.clone() };
-        let profile = Profile { tags: names().tags(), roles: vec![spec.name.clone()] };
+        let role = Role {
+            tags: names().tags(),
+            trust: spec.trust.clone(),
+            policies: spec.policies.clone(),
+            created: None,
+        };
+        let profile = Profile { tags: names().tags(), roles: vec![spec.name.clone()], created: None };
         let good = Observed { role: Some(role), profile: Some(profile) };
         assert_eq!(diff(Resource::NodeRole, &spec, &good).action, Action::Keep);
         let drifts: [fn(&mut Observed); 5] = [
@@ -310,6 +350,14 @@ mod tests {
             assert_eq!((change.action, change.reasons.len()), (Action::Update, 1), "{change:?}");
         }
         assert_eq!(diff(Resource::NodeRole, &spec, &Observed::default()).action, Action::Create);
+    }
+
+    #[test]
+    fn a_new_role_is_waited_for() {
+        assert_eq!(unsettled(true, Some(0), 1000), SETTLES);
+        assert_eq!(unsettled(false, None, 1000), 0.0);
+        // Made 3 and 3,000 seconds ago; and in an hour, by a clock that differs.
+        assert_eq!([997, 0, 4600].map(|made| unsettled(false, Some(made), 1000)), [7.0, 0.0, SETTLES]);
     }
 
     #[test]

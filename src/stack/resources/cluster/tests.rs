@@ -78,6 +78,7 @@ impl World {
                 id: "j-1".into(),
                 status: crate::aws::emr::Status { state: ClusterState::Waiting, ..Default::default() },
                 primary_dns: None,
+                zone: None,
                 cluster: Cluster {
                     name: "fruitctl-fruits-1".into(),
                     tags: Tags::new(),
