@@ -40,7 +40,12 @@ struct World {
 
 impl World {
     fn new(text: &str) -> World {
-        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+        let names = Names {
+            project: "fruits".into(),
+            region: "eu-west-3".into(),
+            account: "1".into(),
+            more_tags: [].into(),
+        };
         let subnet = |id: &str| Subnet {
             id: id.into(),
             vpc: "vpc-1".into(),
