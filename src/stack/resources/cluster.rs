@@ -543,6 +543,12 @@ fn tag_value(text: &str) -> String {
         .collect()
 }
 
+/// Ids of a cluster's steps that have not ended, but for those of this name. They may be anybody's.
+pub async fn steps_beside(id: &str, name: &str, aws: &Aws) -> Result<Vec<String>> {
+    let steps = aws.steps(id).await?.into_iter();
+    Ok(steps.filter(|step| !step.state.has_ended() && step.name != name).map(|step| step.id).collect())
+}
+
 /// Asks a cluster to end, protected or not.
 pub async fn terminate(found: &Existing, aws: &Aws) -> Result<()> {
     if found.status.state == ClusterState::Terminating || !found.status.lives() {
