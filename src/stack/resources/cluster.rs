@@ -524,6 +524,7 @@ fn refused(error: ApiError, cluster: &Cluster) -> Error {
             "set types under [cluster] to what {} supports: aws emr list-supported-instance-types --release-label {}",
             cluster.release, cluster.release
         ),
+        _ if error.is_organizations() => Error::from(error.clone()).help.unwrap_or_default(),
         _ if error.kind() == Kind::Denied => format!(
             "allow elasticmapreduce:RunJobFlow, and iam:PassRole on {} and {}: fruitctl policy",
             cluster.service_role, cluster.profile
