@@ -2,10 +2,11 @@
 has made anything."""
 
 import json
+import tomllib
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import soon
+from conftest import ROOT, soon
 from emulator import Emulator, bounds, node
 from stack import Project, settle
 from test_emulator import job_flow, step, wait
@@ -29,6 +30,23 @@ def test_other_partitions_are_refused(aws, tmp_path, region, partition):
         assert "choose a region of the partition aws: af-south-1, " in message
     assert partition in project.run("doctor", code=2).stdout
     assert len(aws.calls) == before
+
+
+def test_the_page_says_what_the_table_says():
+    """docs/reference/emr.md has the date, each page, each release and each size of src/facts.toml."""
+    facts, page = tomllib.loads((ROOT / "src" / "facts.toml").read_text()), (ROOT / "docs" / "reference" / "emr.md").read_text()
+    wanted = [facts["as_of"]]
+    for entry in [*facts["features"].values(), *facts["bounds"].values()]:
+        wanted += [entry["source"], *(r["from"] for r in entry.get("releases", [])), *filter(None, [entry.get("later", {}).get("from")])]
+        wanted += [str(entry[name]) for name in ("least", "most", "key", "value") if name in entry]
+    for name in facts["features"]["auto_termination"]["later"]["regions"]:
+        # "ap-southeast-4 to ap-southeast-7"
+        wanted += [] if name in ("ap-southeast-5", "ap-southeast-6") else [name]
+    assert not [text for text in wanted if text not in page]
+    # All but one of the partition's regions are in one of the lists, and the emulator's, which are its own, agree.
+    for feature in (facts["features"]["auto_termination"], facts["features"]["managed_scaling"]):
+        assert set(facts["regions"]["known"]) - {*feature["regions"], *feature["later"]["regions"]} == {"me-south-1"}
+        assert bounds.LATE == set(feature["later"]["regions"]) and set(feature["regions"]) <= bounds.EARLY
 
 
 LACKING = {
