@@ -141,8 +141,22 @@ pub struct Bounds {
     pub root_gb: Bound,
     /// GiB of a data volume.
     pub ebs_gb: Bound,
+    /// Instance types of a fleet.
+    pub fleet_types: FleetTypes,
     /// Tags.
     pub tags: TagBounds,
+}
+
+/// How many instance types a fleet has at most.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetTypes {
+    /// The page that says so.
+    pub source: String,
+    /// Of one without an allocation strategy.
+    pub on_demand: usize,
+    /// Of one with.
+    pub spot: usize,
 }
 
 /// A size's bounds.
@@ -291,6 +305,7 @@ mod tests {
             &features.managed_scaling.source,
             &facts.bounds.root_gb.source,
             &facts.bounds.ebs_gb.source,
+            &facts.bounds.fleet_types.source,
             &facts.bounds.tags.source,
         ];
         assert!(sources.iter().all(|page| page.starts_with("https://docs.aws.amazon.com/")));

@@ -143,6 +143,13 @@ def volumes(size, count=1):
     return group(EbsConfiguration={"EbsBlockDeviceConfigs": [{"VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": size}, "VolumesPerInstance": count}]})
 
 
+def fleet(count, **more):
+    spot = {"TimeoutDurationMinutes": 10, "TimeoutAction": "SWITCH_TO_ON_DEMAND"} | more
+    kinds = [{"InstanceType": f"m5.{n + 2}xlarge"} for n in range(count)]
+    return {"InstanceGroups": [], "InstanceFleets": [{"InstanceFleetType": "MASTER", "TargetSpotCapacity": 1, "InstanceTypeConfigs": kinds,
+                                                      "LaunchSpecifications": {"SpotSpecification": spot}}]}
+
+
 def scaling(low, high, **more):
     return {"ManagedScalingPolicy": {"ComputeLimits": {"UnitType": "Instances", "MinimumCapacityUnits": low, "MaximumCapacityUnits": high} | more}}
 
@@ -159,6 +166,8 @@ def test_the_emulator_has_emrs_bounds(emr_aws):  # noqa: F811
         ({"instances": volumes(9)}, "size 9 must"),
         ({"instances": volumes(1025)}, "size 1025 must"),
         ({"instances": volumes(32, 26)}, "at most 25"),
+        ({"instances": fleet(6)}, "at most 5"),
+        ({"instances": fleet(31, AllocationStrategy="lowest-price")}, "at most 30"),
         (scaling(0, 3), "MinimumCapacityUnits 0"),
         (scaling(3, 2), "MinimumCapacityUnits 3"),
         (scaling(1, 2, MaximumCoreCapacityUnits=3), "MaximumCoreCapacityUnits"),

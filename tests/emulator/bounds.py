@@ -38,6 +38,11 @@ def refuse(spec, region):
         raise service.EmrError(f"The EBS root volume size must be between {least} and 100 GiB.")
     for group in [*instances.get("InstanceGroups", []), *(k for f in instances.get("InstanceFleets", []) for k in f.get("InstanceTypeConfigs", []))]:
         refuse_volumes(group)
+    for fleet in instances.get("InstanceFleets", []):
+        # MG emr-instance-fleet.html
+        strategy = any("AllocationStrategy" in s for s in fleet.get("LaunchSpecifications", {}).values())
+        if len(fleet.get("InstanceTypeConfigs", [])) > (most := 30 if strategy else 5):
+            raise service.EmrError(f"The number of instance types in an instance fleet must be at most {most}.")
     refuse_scaling(spec.get("ManagedScalingPolicy"), label, region)
     if spec.get("AutoTerminationPolicy") and not scales_and_idles(label, region):
         raise service.EmrError(NO_IDLE)

@@ -50,7 +50,28 @@ pub fn check(config: &Config, region: &str) -> Result<()> {
         lacked(&features.auto_termination, release, region, "an end to idle clusters", remedy)?;
         look_busy(config, release)?;
     }
+    check_types(cluster)?;
     check_root(cluster, release)
+}
+
+fn check_types(cluster: &ClusterConfig) -> Result<()> {
+    let bounds = &FACTS.bounds.fleet_types;
+    for nodes in [Some(&cluster.primary), Some(&cluster.core), cluster.task.as_ref()].into_iter().flatten() {
+        let (most, of) = if nodes.spot {
+            (bounds.spot, "Spot instances")
+        } else {
+            (bounds.on_demand, "on-demand instances")
+        };
+        if nodes.types.len() > most {
+            return Err(Error::usage(format!(
+                "{} types ({}): a fleet of {of} has {most} at most",
+                nodes.types.len(),
+                nodes.types.join(", ")
+            ))
+            .help(format!("name fewer types under [cluster] in fruitctl.toml; see {}", bounds.source)));
+        }
+    }
+    Ok(())
 }
 
 /// Fails if EMR would take a step of ours for idleness: one that YARN does not run, and that cannot tell that it works.
@@ -134,6 +155,17 @@ mod tests {
             let message = check(&text, region).unwrap_or_else(|| panic!("{text} in {region} is taken"));
             assert!(message.contains(words) && message.contains("next:"), "{text}: {message}");
         }
+    }
+
+    #[test]
+    fn a_fleet_has_so_many_types() {
+        let with = |count: usize, spot: bool| {
+            let types: Vec<_> = (0..count).map(|n| format!("m{n}.xlarge")).collect();
+            check(&format!("[cluster.task]\ntypes = {types:?}\nspot = {spot}\n"), "eu-west-3")
+        };
+        assert_eq!((with(5, false), with(30, true)), (None, None));
+        assert!(with(6, false).unwrap().contains("a fleet of on-demand instances has 5 at most"));
+        assert!(with(31, true).unwrap().contains("a fleet of Spot instances has 30 at most"));
     }
 
     #[test]
