@@ -1,4 +1,5 @@
-//! What this one executable carries: templates, scripts for the nodes, the table of prices; and, in a release, a fruitjob
+//! What this one executable carries: templates, scripts for the nodes, tables of prices and
+//! facts; and, in a release, a fruitjob
 //! for each kind of processor.
 //!
 //! `release/build` makes the latter and builds with the feature `bundle`. A development build carries none, and ships the
@@ -25,6 +26,7 @@ macro_rules! files {
 files! {
     HOST_KEYS = "bootstrap/hostkeys.sh";
     STEP = "bootstrap/step.sh";
+    FACTS = "src/facts.toml";
     PRICES = "src/prices.toml";
     CONFIG_LOCAL = "templates/fruitctl.toml";
     CONFIG_EMR = "templates/fruitctl-emr.toml";

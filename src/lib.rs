@@ -4,8 +4,8 @@
 //! file uses its own folder and those to the left of it, and a test holds that:
 //!
 //! ```text
-//! error, clock, hash, instances < cancel, wait, bundle < config, ssh < aws, cli < cost < stack < logs < explain < run
-//!     < ui < app < commands
+//! error, clock, hash, instances < cancel, wait, bundle < facts < config, ssh < aws, cli < cost < stack < logs
+//!     < explain < run < ui < app < commands
 //! ```
 
 mod app;
@@ -19,6 +19,7 @@ pub mod config;
 mod cost;
 mod error;
 mod explain;
+mod facts;
 mod hash;
 mod instances;
 mod logs;

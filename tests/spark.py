@@ -97,12 +97,22 @@ def descendants(pid):
     return found
 
 
+def given(environment):
+    """Properties that give executors these variables."""
+    return {f"spark.executorEnv.{name}": value for name, value in environment.items()}
+
+
 class Cluster:
-    """`environment` is what executors get."""
+    """Its executors are in nobody's environment, as on YARN: they have the variables that the properties of a job give them,
+    beside Spark's own. `environment` is what those of `conf` give: where data are, and the right to them.
+
+    Source: https://spark.apache.org/docs/3.5.6/running-on-yarn.html
+    """
 
     def __init__(self, folder, workers, environment):
         self.folder = folder
-        self.environment = environment | ENVIRONMENT
+        self.given = {name: value for name, value in environment.items() if name.startswith("AWS_")}
+        self.environment = {"PATH": "/usr/bin:/bin"} | ENVIRONMENT
         self.events = folder / "events"
         self.events.mkdir(parents=True)
         port, ui = free_port(), free_port()
@@ -144,7 +154,7 @@ class Cluster:
             "spark.master": self.master, "spark.driver.host": "127.0.0.1", "spark.executor.cores": "1", "spark.cores.max": "2",
             "spark.executor.memory": "512m", "spark.driver.memory": "512m", "spark.eventLog.enabled": "true",
             "spark.eventLog.dir": f"file:{self.events}", "spark.scheduler.minRegisteredResourcesRatio": "1.0",
-        } | QUICK | {key.replace("_", "."): value for key, value in more.items()}
+        } | QUICK | given(self.given) | {key.replace("_", "."): value for key, value in more.items()}
         return [f"{key}={value}" for key, value in conf.items()]
 
     def executors(self):

@@ -26,7 +26,7 @@ def aws():
 
 
 def test_there_are_pieces():
-    assert len(PIECES) == 6
+    assert len(PIECES) == 7
 
 
 @pytest.mark.parametrize("title, piece", PIECES, ids=[title for title, _ in PIECES])

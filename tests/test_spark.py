@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from conftest import LONG, ROOT, check_complete, command, digests, download, events, fruitctl, fruitjob
 from emulator import Emulator, node
-from spark import ENVIRONMENT, HOME, QUICK, Cluster, descendants, submit
+from spark import ENVIRONMENT, HOME, QUICK, Cluster, descendants, given, submit
 from stack import Project
 
 # One cluster, in one process of pytest.
@@ -133,6 +133,18 @@ def test_the_same_bytes_as_on_one_machine(cluster, aws, expected, tmp_path, work
     assert (images["featurized"], images["cached"]) == (0, CLASSES * EACH)
 
 
+def test_executors_have_the_variables_that_they_are_given(cluster, aws, tmp_path):
+    """And none of the driver's: what fruitctl does not give by spark.executorEnv is not there on YARN either."""
+    before = 'env > "$here/$BASHPID.env"'
+    run = Run(cluster, aws, tmp_path, "environment", before, spark_cores_max=1, **{"spark.executorEnv.FRUIT": "fig"}).start()
+    run.end()
+    for file in tmp_path.glob("*.env"):
+        names = {line.partition("=")[0] for line in file.read_text().splitlines()}
+        assert {name for name in names if name.startswith("AWS_")} == cluster.given.keys(), names
+        assert "FRUIT" in names and "HOME" not in names and not any(name.startswith("FRUITCTL_") for name in names), names
+    assert list(tmp_path.glob("*.env"))
+
+
 SLOWLY = "sleep 0.3"
 
 
@@ -253,7 +265,10 @@ def test_what_spark_cannot_do_is_said(cluster, aws, tmp_path):
 @pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
 def test_from_here_to_results_by_way_of_spark(cluster, aws, fruits, done, tmp_path):
     """`fruitctl run` with engine spark: the step's spark-submit is Spark's own, and brings the job to the cluster."""
-    aws.emr.spark["spark-submit"] = submit("--master", cluster.master, "--conf", "spark.driver.host=127.0.0.1", *(word for k, v in QUICK.items() for word in ("--conf", f"{k}={v}")))
+    # What a node's instance profile and network give to any process on it; the region is fruitctl's to give.
+    node_has = given({name: value for name, value in aws.environment.items() if name.startswith("AWS_") and not name.endswith("REGION")})
+    conf = QUICK | node_has | {"spark.driver.host": "127.0.0.1"}
+    aws.emr.spark["spark-submit"] = submit("--master", cluster.master, *(word for k, v in conf.items() for word in ("--conf", f"{k}={v}")))
     more = 'idle_minutes = 1\n[cluster.primary]\ntypes = ["m5.xlarge"]\n[cluster.core]\ntypes = ["m5.xlarge"]\ncount = 2\n'
     project = Project(aws, tmp_path, "spark", more=more)
     try:

@@ -130,7 +130,9 @@ def test_what_cannot_change_makes_a_new_cluster(aws, tmp_path):
     assert actions(plan(project)) == []
     # A cluster at work is not replaced under its step.
     aws.emr.clusters[after[0]].state = "RUNNING"
-    aws.emr.clusters[after[0]].steps.append(type("Busy", (), {"state": "RUNNING", "thread": None, "kill": lambda *_: None})())
+    aws.emr.clusters[after[0]].steps.append(type("Busy", (), {
+        "state": "RUNNING", "thread": None, "kill": lambda *_: None,
+        "describe": lambda _: {"Id": "s-BUSY", "Name": "busy", "Status": {"State": "RUNNING"}}})())
     project.configure("release = \"emr-7.5.0\"\n[cluster.core]\nspot = true\n")
     assert "it is running a step" in project.run("up", code=5).stderr
     project.run("down", "--purge-bucket")

@@ -54,6 +54,28 @@ def test_a_wrong_region(project):
     check(project.run("plan", "--region", "eu-west-33", code=2), "nobody answers in region '…'", "did you mean eu-west-3?")
 
 
+def test_another_partition(project):
+    check(project.run("plan", "--region", "cn-north-1", code=2), "region … is in the partition …, where fruitctl was never tried", "aws-cn")
+
+
+def test_what_emr_lacks(project):
+    project.configure('release = "emr-6.1.0"\n')
+    check(project.run("plan", code=2), "emr-… cannot require IMDSv2", "emr-6.2.0 and later")
+    project.configure('release = "emr-6.3.0"\n')
+    check(project.run("plan", code=2), "would end the cluster after … minutes of a step", "set idle_minutes = 0")
+    project.configure("")
+    check(project.run("plan", "--region", "me-south-1", code=2), "EMR has not … in …", "set idle_minutes = 0")
+
+
+def test_an_organisations_denial(aws, project):
+    deny = {"Effect": "Deny", "Action": "s3:CreateBucket", "Resource": "*"}
+    aws.organization[:] = [{"Version": "2012-10-17", "Statement": [deny]}]
+    try:
+        check(project.run("up", code=4), "your organisation denies …", "[aws.tags]")
+    finally:
+        aws.organization.clear()
+
+
 def test_no_credentials(project):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         project.env.pop(name)

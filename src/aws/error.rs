@@ -51,6 +51,12 @@ impl ApiError {
         row.map(|row| row.reason)
     }
 
+    /// Whether an organisation's service control policy denies it: no policy of the account's own helps.
+    /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>.
+    pub fn is_organizations(&self) -> bool {
+        self.kind() == Kind::Denied && self.message.contains("in a service control policy")
+    }
+
     /// Whether there are no credentials: nothing can be asked at all.
     pub fn is_credentials(&self) -> bool {
         self.code == NO_CREDENTIALS
@@ -116,6 +122,11 @@ impl From<ApiError> for Error {
             | "SignatureDoesNotMatch"
             | "InvalidSignatureException"
             | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
+            _ if error.is_organizations() => format!(
+                "your organisation denies {}, whatever else is allowed: if it asks for a tag, set it under [aws.tags] in \
+                 fruitctl.toml, then the same command; else ask who keeps its policies",
+                error.denied_action()
+            ),
             _ if error.kind() == Kind::Denied => {
                 format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.denied_action())
             }
@@ -306,6 +317,27 @@ mod tests {
         assert!(denied.help.unwrap().starts_with("allow iam:PassRole;"));
         let denied = Error::from(error("s3:GetObject", "AccessDenied", "Access Denied", Some(403)));
         assert!(denied.help.unwrap().starts_with("allow s3:GetObject;"));
+    }
+
+    /// As users report it of IAM, S3 and EMR, and of EC2.
+    #[test]
+    fn an_organisations_denial_is_not_for_the_account_to_allow() {
+        let denial = "User: arn:aws:iam::1:user/a is not authorized to perform: ec2:CreateSecurityGroup on resource: x \
+                      with an explicit deny in a service control policy";
+        for message in [
+            format!("{denial}: arn:aws:organizations::1:policy/o-1/service_control_policy/p-1"),
+            format!(
+                "You are not authorized to perform this operation. {denial}. Encoded authorization failure message: x"
+            ),
+        ] {
+            let denied = error("ec2:CreateSecurityGroup", "UnauthorizedOperation", &message, Some(403));
+            let help = Error::from(denied).help.unwrap();
+            assert!(
+                help.starts_with("your organisation denies ec2:CreateSecurityGroup,")
+                    && help.contains("[aws.tags]"),
+                "{help}"
+            );
+        }
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub async fn region(config: &AwsConfig) -> Result<(String, &'static str)> {
             }
         }
     };
+    regions::tried(&found.0, found.1)?;
     let allowed = &config.allowed_regions;
     if !allowed.is_empty() && !allowed.iter().any(|pattern| matches(pattern, &found.0)) {
         return Err(Error::usage(format!(

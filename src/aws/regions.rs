@@ -1,56 +1,31 @@
-//! The regions of AWS, to tell a typo from a place that is out of reach. One that is not here may be a new one: it is
-//! asked all the same.
+//! The regions of AWS, to tell a typo from a place that is out of reach, and what was never tried from what was. One that
+//! is not known may be a new one: it is asked all the same.
 
-/// Those that have EMR. Source: botocore's endpoints, 2026-11.
-const REGIONS: &[&str] = &[
-    "af-south-1",
-    "ap-east-1",
-    "ap-east-2",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-south-1",
-    "ap-south-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-southeast-3",
-    "ap-southeast-4",
-    "ap-southeast-5",
-    "ap-southeast-6",
-    "ap-southeast-7",
-    "ca-central-1",
-    "ca-west-1",
-    "cn-north-1",
-    "cn-northwest-1",
-    "eu-central-1",
-    "eu-central-2",
-    "eu-north-1",
-    "eu-south-1",
-    "eu-south-2",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "eusc-de-east-1",
-    "il-central-1",
-    "me-central-1",
-    "me-south-1",
-    "mx-central-1",
-    "sa-east-1",
-    "us-east-1",
-    "us-east-2",
-    "us-gov-east-1",
-    "us-gov-west-1",
-    "us-west-1",
-    "us-west-2",
-];
+use crate::error::{Error, Result};
+use crate::facts::FACTS;
 
 /// Whether we know the region; if not, the one that is spelled most like it.
 pub fn known(region: &str) -> Result<(), &'static str> {
-    if REGIONS.contains(&region) {
+    let regions = &FACTS.regions.known;
+    if regions.iter().any(|known| known == region) {
         return Ok(());
     }
-    let like = REGIONS.iter().min_by_key(|known| strsim::damerau_levenshtein(region, known));
+    let like = regions.iter().min_by_key(|known| strsim::damerau_levenshtein(region, known));
     Err(like.expect("there are regions"))
+}
+
+/// Fails for a region of another partition than `aws`. Its ARNs begin otherwise, and the policies that we write would name
+/// nothing there.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage).
+pub fn tried(region: &str, from: &str) -> Result<()> {
+    let Some(partition) = FACTS.regions.other_partition(region) else { return Ok(()) };
+    Err(Error::usage(format!(
+        "region {region} (from {from}) is in the partition {partition}, where fruitctl was never tried: \
+         the policies that it writes name ARNs of the partition aws"
+    ))
+    .help(format!("choose a region of the partition aws: {}", FACTS.regions.known.join(", "))))
 }
 
 #[cfg(test)]
@@ -62,5 +37,23 @@ mod tests {
         assert_eq!(known("eu-west-3"), Ok(()));
         assert_eq!(known("eu-west-33"), Err("eu-west-3"));
         assert_eq!(known("us-est-1"), Err("us-east-1"));
+    }
+
+    #[test]
+    fn other_partitions_are_refused() {
+        for (region, partition) in [
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-iso-east-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ] {
+            let error = tried(region, "--region").unwrap_err();
+            assert_eq!(error.kind, crate::error::Kind::Usage);
+            let message = error.to_string();
+            assert!(message.contains(&format!("partition {partition},")), "{message}");
+            assert!(message.contains("eu-west-3, il-central-1"), "{message}");
+        }
+        assert!(tried("eu-west-3", "--region").is_ok() && tried("eu-west-9", "--region").is_ok());
     }
 }

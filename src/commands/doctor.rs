@@ -227,7 +227,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
 
 /// The release, its instance types, quotas and prices.
 async fn examine_cluster(config: &Config, aws: &Aws, note: Note<'_>) {
-    let spec = match cluster::Spec::new(&config.cluster) {
+    let spec = match cluster::check(config, &aws.region).and_then(|()| cluster::Spec::new(&config.cluster)) {
         Ok(spec) => spec,
         Err(error) => return note("cluster", error.into()),
     };

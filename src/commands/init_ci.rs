@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::app;
-use crate::aws::{self, Aws};
+use crate::aws::{self, Aws, Tags};
 use crate::cli::{Ci, Cli, InitArgs};
 use crate::error::{Error, Result};
 use crate::stack::{Names, operator_policy};
@@ -43,7 +43,7 @@ pub fn run(cli: &Cli, args: &InitArgs, ci: Ci) -> Result<()> {
                 (aws.region, aws.account)
             }
         };
-        Ok(Names { project, region, account })
+        Ok(Names { project, region, account, more_tags: Tags::new() })
     })?;
     let files = render(ci, &names, repository, args, operator_policy::operator(&names, &config));
     let Files { workflow: (workflow, text), trust, permissions, provider, role } = files;

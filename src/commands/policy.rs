@@ -1,7 +1,7 @@
 //! `fruitctl policy`: the least that whoever runs fruitctl has to be allowed.
 
 use crate::app;
-use crate::aws::{self, Aws};
+use crate::aws::{self, Aws, Tags};
 use crate::cli::{Cli, PolicyArgs};
 use crate::error::Result;
 use crate::stack::{Names, operator_policy};
@@ -19,7 +19,10 @@ pub fn run(cli: &Cli, args: &PolicyArgs) -> Result<()> {
                 (aws.region, aws.account)
             }
         };
-        ui::json(&operator_policy::operator(&Names { project, region, account }, &config));
+        ui::json(&operator_policy::operator(
+            &Names { project, region, account, more_tags: Tags::new() },
+            &config,
+        ));
         Ok(())
     })
 }

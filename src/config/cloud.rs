@@ -1,10 +1,12 @@
 //! The sections of `fruitctl.toml` that say what exists in AWS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+
+use crate::facts::{Bound, FACTS};
 
 /// `[aws]`: which account and region.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -16,6 +18,9 @@ pub struct AwsConfig {
     pub allowed_regions: Vec<String>,
     /// A profile of `~/.aws/config`.
     pub profile: Option<String>,
+    /// Tags of all that is made, beside ours.
+    #[serde(deserialize_with = "tags")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// `[bucket]`.
@@ -150,8 +155,10 @@ pub struct ClusterConfig {
     /// Refuse to terminate it until this is false again.
     pub termination_protection: bool,
     /// GiB of EBS a node, in one gp3 volume.
+    #[serde(deserialize_with = "ebs_gb")]
     pub ebs_gb: u16,
     /// GiB of the root volume.
+    #[serde(deserialize_with = "root_gb")]
     pub root_gb: u16,
     /// Bounds within which EMR chooses the number of instances.
     pub managed_scaling: Option<Scaling>,
@@ -181,6 +188,17 @@ impl Default for ClusterConfig {
     }
 }
 
+impl ClusterConfig {
+    /// Fleets, not groups: several types, or Spot with a fallback.
+    pub fn uses_fleets(&self) -> bool {
+        let core = Some(&self.core).filter(|core| core.count > 0);
+        [Some(&self.primary), core, self.task.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|nodes| nodes.spot || nodes.types.len() > 1)
+    }
+}
+
 /// A kind of nodes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -201,12 +219,33 @@ impl Default for Nodes {
 
 /// `[cluster.managed_scaling]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, try_from = "Limits")]
 pub struct Scaling {
     /// At least so many core and task instances.
     pub min: u32,
     /// At most.
     pub max: u32,
+}
+
+/// The same, as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    min: u32,
+    max: u32,
+}
+
+impl TryFrom<Limits> for Scaling {
+    type Error = String;
+
+    fn try_from(Limits { min, max }: Limits) -> Result<Self, String> {
+        if min == 0 || min > max || max > i32::MAX as u32 {
+            return Err(format!(
+                "managed scaling is from 1 node or more to as many or more, not {min} to {max}"
+            ));
+        }
+        Ok(Scaling { min, max })
+    }
 }
 
 /// `[[cluster.bootstrap]]`.
@@ -250,6 +289,75 @@ pub fn project<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
     project_name(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
 }
 
+fn root_gb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    within(&FACTS.bounds.root_gb, u16::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn ebs_gb<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    within(&FACTS.bounds.ebs_gb, u16::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn within(bound: &Bound, gb: u16) -> Result<u16, String> {
+    let Bound { least, most, source, .. } = bound;
+    if (*least..=*most).contains(&gb) {
+        Ok(gb)
+    } else {
+        Err(format!("{gb} GiB: it is from {least} to {most}; see {source}"))
+    }
+}
+
+/// Tags of the project's cluster that are ours: whose it is, who started it, for which run, and until when.
+const OUR_TAGS: usize = 4;
+
+fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let tags = BTreeMap::deserialize(deserializer)?;
+    check_tags(&tags)
+        .map_err(|what| D::Error::custom(format!("{what}; see {}", FACTS.bounds.tags.source)))?;
+    Ok(tags)
+}
+
+/// What EC2, EMR, IAM and S3 all take. IAM does not tell keys apart by case.
+/// Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html, and that of the bounds.
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), String> {
+    let bounds = &FACTS.bounds.tags;
+    if tags.len() + OUR_TAGS > bounds.count {
+        return Err(format!(
+            "{} tags: with {OUR_TAGS} of fruitctl's own, a resource has {} at most",
+            tags.len(),
+            bounds.count
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for (key, value) in tags {
+        let lower = key.to_lowercase();
+        if lower.starts_with("aws:") || lower.starts_with("fruitctl:") {
+            return Err(format!(
+                "the tag '{key}': keys that begin with aws: or fruitctl: are not yours to give"
+            ));
+        }
+        if value.to_lowercase().starts_with("aws:") {
+            return Err(format!("the tag '{key}': its value begins with aws:, which is AWS's own"));
+        }
+        for (what, text, least, most) in [("key", key, 1, bounds.key), ("value", value, 0, bounds.value)] {
+            let length = text.chars().count();
+            if !(least..=most).contains(&length) {
+                return Err(format!(
+                    "the tag '{key}': its {what} has {length} characters, of {most} at most"
+                ));
+            }
+            if let Some(c) = text.chars().find(|c| !c.is_alphanumeric() && !" _.:/=+-@".contains(*c)) {
+                return Err(format!(
+                    "the tag '{key}': its {what} has a '{c}', and may have letters, digits, spaces and _.:/=+-@"
+                ));
+            }
+        }
+        if !seen.insert(lower) {
+            return Err(format!("the tag '{key}' is there twice, but for its case"));
+        }
+    }
+    Ok(())
+}
+
 /// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 fn bucket_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -285,6 +393,65 @@ mod tests {
         for wrong in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "0.0.0.0/7", "1.2.3.4/33", "1.2.3", "home"] {
             assert!(wrong.parse::<SshCidr>().is_err(), "{wrong}");
         }
+    }
+
+    fn error(text: &str) -> Option<String> {
+        let parsed = crate::config::Config::parse(text, std::path::Path::new("f.toml"));
+        parsed.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn sizes_are_what_emr_takes() {
+        for (key, value, words) in [
+            ("ebs_gb", 9, "f.toml:2:10: 9 GiB: it is from 10 to 1024"),
+            ("ebs_gb", 1025, "f.toml:2:10: 1025 GiB"),
+            ("root_gb", 9, "f.toml:2:11: 9 GiB: it is from 10 to 100"),
+            ("root_gb", 101, "f.toml:2:11: 101 GiB"),
+        ] {
+            let message = error(&format!("[cluster]\n{key} = {value}\n")).unwrap();
+            assert!(message.starts_with(words), "{message}");
+        }
+        for (key, value) in [("ebs_gb", 10), ("ebs_gb", 1024), ("root_gb", 10), ("root_gb", 100)] {
+            assert_eq!(error(&format!("[cluster]\n{key} = {value}\n")), None);
+        }
+    }
+
+    #[test]
+    fn scaling_is_between_bounds() {
+        for (min, max) in [(0, 2), (3, 2), (1, 3_000_000_000_u32)] {
+            let message = error(&format!("[cluster.managed_scaling]\nmin = {min}\nmax = {max}\n")).unwrap();
+            assert!(message.starts_with("f.toml:1:1: managed scaling is from 1 node"), "{message}");
+        }
+        assert_eq!(error("[cluster.managed_scaling]\nmin = 2\nmax = 2\n"), None);
+        assert!(
+            error("[cluster.managed_scaling]\nmin = 2\nmx = 2\n").unwrap().contains("did you mean 'max'")
+        );
+    }
+
+    #[test]
+    fn tags_are_what_aws_takes() {
+        let long = "x".repeat(257);
+        for (tag, words) in [
+            ("\"\" = \"a\"", "its key has 0 characters"),
+            ("\"aws:team\" = \"a\"", "not yours to give"),
+            ("\"AWS:team\" = \"a\"", "not yours to give"),
+            ("\"fruitctl:project\" = \"a\"", "not yours to give"),
+            ("team = \"aws:a\"", "its value begins with aws:"),
+            (&format!("{} = \"a\"", &long[..129]), "its key has 129 characters, of 128"),
+            (&format!("team = \"{long}\""), "its value has 257 characters, of 256"),
+            ("team = \"a;b\"", "its value has a ';'"),
+            ("team = \"a\"\nTeam = \"b\"", "there twice, but for its case"),
+        ] {
+            let message = error(&format!("[aws.tags]\n{tag}\n")).unwrap();
+            assert!(message.starts_with("f.toml:1:1: ") && message.contains(words), "{tag}: {message}");
+        }
+        let many = |count: u32| {
+            let tags: String = (0..count).map(|n| format!("tag{n} = \"\"\n")).collect();
+            error(&format!("[aws.tags]\n{tags}"))
+        };
+        assert_eq!(many(46), None);
+        assert!(many(47).unwrap().contains("with 4 of fruitctl's own, a resource has 50 at most"));
+        assert_eq!(error("[aws.tags]\n\"cost centre\" = \"Früchte 12/3 @x\"\n"), None);
     }
 
     #[test]

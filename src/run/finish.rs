@@ -29,10 +29,14 @@ pub struct Ending<'a> {
     pub cluster: &'a str,
     /// The step; empty if it is not known.
     pub step: &'a str,
+    /// Its name.
+    pub step_name: &'a str,
     /// The step still runs, or may.
     pub cancel: bool,
     /// Leave the cluster.
     pub keep: bool,
+    /// It was there before the run: steps on it may be somebody else's.
+    pub shared: bool,
     /// Do not wait until the cluster has ended.
     pub hasty: bool,
 }
@@ -43,7 +47,7 @@ impl Ending<'_> {
     /// # Errors
     /// [`Kind::LeftBehind`], with the cluster that costs money.
     pub async fn carry_out(&self, aws: &Aws, reporter: &dyn Reporter) -> Result<String> {
-        let Ending { cluster: id, step, cancel, keep, hasty } = *self;
+        let Ending { cluster: id, step, step_name, cancel, keep, shared, hasty } = *self;
         let left = |e: Error| {
             Error { kind: Kind::LeftBehind, ..e }
                 .leftover(format!("cluster {id} in {}, which costs money every hour", aws.region))
@@ -58,6 +62,15 @@ impl Ending<'_> {
         }
         if keep {
             return Ok(format!("cluster {id} is kept; fruitctl down ends it"));
+        }
+        if shared {
+            let others = cluster::steps_beside(id, step_name, aws).await.map_err(left)?;
+            if !others.is_empty() {
+                let others = others.join(", ");
+                return Ok(format!(
+                    "cluster {id} is kept, for it has other steps ({others}); fruitctl down ends it"
+                ));
+            }
         }
         let Some(found) = aws.describe_cluster(id).await.map_err(|e| left(e.into()))? else {
             return Ok(String::new());

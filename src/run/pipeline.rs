@@ -266,8 +266,10 @@ impl ClusterRun<'_> {
         let ending = Ending {
             cluster: &entry.cluster,
             step: &entry.step,
+            step_name: &step.name,
             cancel,
             keep: self.request.keep,
+            shared: !entry.one_shot,
             hasty: result.as_ref().err().is_some_and(was_interrupted),
         };
         let left = ending.carry_out(self.aws, self.reporter).await;

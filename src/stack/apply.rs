@@ -121,13 +121,18 @@ async fn end_old_clusters(plan: &Plan, observed: &mut Observed, aws: &Aws, repor
     };
     let old: Vec<_> = observed.clusters.iter().filter(|c| going(&c.id).is_some()).cloned().collect();
     for found in &old {
-        if found.status.state == ClusterState::Running {
+        // Of a cluster that is still starting, steps wait.
+        let steps = cluster::steps_beside(&found.id, "", aws).await?;
+        let is_running = found.status.state == ClusterState::Running;
+        if is_running || !steps.is_empty() {
             return Err(Error::new(
                 Kind::Refused,
                 format!(
-                    "cluster {} has to be replaced ({}), and it is running a step",
+                    "cluster {} has to be replaced ({}), and it {} ({})",
                     found.id,
-                    going(&found.id).map(|c| c.reasons.join("; ")).unwrap_or_default()
+                    going(&found.id).map(|c| c.reasons.join("; ")).unwrap_or_default(),
+                    if is_running { "is running a step" } else { "has a step to run" },
+                    steps.join(", ")
                 ),
             )
             .help("wait until the step has ended; or, to lose it: fruitctl down, then: fruitctl up"));

@@ -24,13 +24,16 @@ pub struct Names {
     pub region: String,
     /// The account.
     pub account: String,
+    /// Tags of all that is made, as configured; ours not among them.
+    pub more_tags: Tags,
 }
 
 impl Names {
     /// Those of a project here.
     pub fn new(config: &Config, aws: &Aws) -> Result<Names> {
         let project = Names::project(config)?;
-        Ok(Names { project, region: aws.region.clone(), account: aws.account.clone() })
+        let more_tags = config.aws.tags.clone();
+        Ok(Names { project, region: aws.region.clone(), account: aws.account.clone(), more_tags })
     }
 
     /// The configured project.
@@ -61,9 +64,11 @@ impl Names {
         format!("fruitctl-{}-", self.project)
     }
 
-    /// The mark of what is ours.
+    /// What all that is made is tagged with: the mark of what is ours, and what is configured.
     pub fn tags(&self) -> Tags {
-        Tags::from([(PROJECT.to_owned(), self.project.clone())])
+        let mut tags = self.more_tags.clone();
+        tags.insert(PROJECT.to_owned(), self.project.clone());
+        tags
     }
 
     /// Whether something with these tags is ours.

@@ -35,6 +35,7 @@ impl Spec {
     /// key on this machine, the scripts.
     pub async fn resolve(config: &Config, aws: &Aws) -> Result<Spec> {
         let names = Names::new(config, aws)?;
+        cluster::check(config, &aws.region)?;
         let bucket = bucket::Spec::new(&names, &config.bucket);
         let bootstrap = bootstrap::read(&config.cluster.bootstrap, &bucket.name, &aws.region)?;
         // A key for a closed door would be left by every CI job, for each is another machine.

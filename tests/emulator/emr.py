@@ -25,7 +25,7 @@ from moto.ec2 import ec2_backends
 from moto.iam import iam_backends
 from moto.sts import sts_backends
 
-from . import access, launch, node
+from . import access, bounds, launch, node
 
 # Seconds that things take, but for the processes, which take what they take.
 PACE = {
@@ -39,7 +39,7 @@ PACE = {
     "listing": 0.0,      # until ListClusters knows a new cluster
     "idle": 1.0,         # how long a second of an idle timeout lasts
 }
-RELEASES = ["emr-7.13.0", "emr-7.9.0", "emr-7.5.0", "emr-6.15.0", "emr-6.3.0", "emr-5.36.2"]
+RELEASES = ["emr-7.13.0", "emr-7.9.0", "emr-7.5.0", "emr-6.15.0", "emr-6.13.0", "emr-6.4.0", "emr-6.3.0", "emr-6.1.0", "emr-5.36.2", "emr-5.31.0"]
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 TYPES = re.compile(r"(m[4-8]|c[4-8]|r[4-8]|i[34]|d[23]|g[456])[a-z-]*\.(large|\d*xlarge)")
 SHUT = "A job flow that is shutting down, terminated, or finished may not be modified."
@@ -149,6 +149,7 @@ class ElasticMapReduce:
         return {"StepConcurrencyLevel": cluster.spec["StepConcurrencyLevel"]}
 
     def add_tags(self, params, region):
+        bounds.refuse_tags(params["Tags"], self.find(params["ResourceId"], region).changeable().tags)
         self.find(params["ResourceId"], region).tags.update({t["Key"]: t.get("Value", "") for t in params["Tags"]})
 
     def remove_tags(self, params, region):
@@ -157,10 +158,12 @@ class ElasticMapReduce:
 
     def put_auto_termination_policy(self, params, region):
         cluster = self.find(params["ClusterId"], region).changeable()
-        refuse_idle_timeout(params.get("AutoTerminationPolicy"), cluster.spec["ReleaseLabel"])
+        bounds.refuse_reading_idle(cluster)
+        refuse_idle_timeout(params.get("AutoTerminationPolicy"))
         cluster.spec["AutoTerminationPolicy"] = params.get("AutoTerminationPolicy")
 
     def get_auto_termination_policy(self, params, region):
+        bounds.refuse_reading_idle(self.find(params["ClusterId"], region))
         policy = self.find(params["ClusterId"], region).spec.get("AutoTerminationPolicy")
         return {"AutoTerminationPolicy": policy} if policy else {}
 
@@ -168,7 +171,9 @@ class ElasticMapReduce:
         self.find(params["ClusterId"], region).spec.pop("AutoTerminationPolicy", None)
 
     def put_managed_scaling_policy(self, params, region):
-        self.find(params["ClusterId"], region).changeable().spec["ManagedScalingPolicy"] = params["ManagedScalingPolicy"]
+        cluster = self.find(params["ClusterId"], region).changeable()
+        bounds.refuse_scaling(params["ManagedScalingPolicy"], cluster.spec["ReleaseLabel"], region)
+        cluster.spec["ManagedScalingPolicy"] = params["ManagedScalingPolicy"]
 
     def get_managed_scaling_policy(self, params, region):
         policy = self.find(params["ClusterId"], region).spec.get("ManagedScalingPolicy")
@@ -365,7 +370,8 @@ def refuse_job_flow(emr, spec, region):
             raise EmrError(f"Invalid InstanceProfile: {spec.get('JobFlowRole')}.")
     if (name := spec.get("SecurityConfiguration")) and (region, name) not in emr.security_configurations:
         raise EmrError(f"Security configuration with name '{name}' does not exist.")
-    refuse_idle_timeout(spec.get("AutoTerminationPolicy"), label)
+    refuse_idle_timeout(spec.get("AutoTerminationPolicy"))
+    bounds.refuse(spec, region)
     refuse_steps(spec.get("Steps", []))
     if instances.get("AdditionalMasterSecurityGroups") and len(instances["AdditionalMasterSecurityGroups"]) > 4:
         # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-sg-specify.html; the text is a guess.
@@ -375,15 +381,11 @@ def refuse_job_flow(emr, spec, region):
         raise EmrError("You must specify both the master and the slave security group.")
 
 
-def refuse_idle_timeout(policy, label):
+def refuse_idle_timeout(policy):
     if policy is None:
         return
     if not 60 <= policy.get("IdleTimeout", 0) <= 604_800:
         raise EmrError("IdleTimeout must be between 60 and 604800 seconds.")
-    # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-auto-termination-policy.html
-    version = tuple(map(int, label.removeprefix("emr-").split(".")))
-    if version < (5, 30) or (6,) <= version < (6, 1):
-        raise EmrError("Auto-termination is not available for this account when using this release of EMR.")
 
 
 def refuse_steps(steps):
@@ -579,8 +581,8 @@ class Cluster:
             return self.terminate(*self.emr.failures.pop(0))
         if problem := unusable(self):
             return self.terminate("VALIDATION_ERROR", problem, self.details)
-        if problem := launch.refused(self):
-            return self.terminate(*problem)
+        if failure := launch.refused(self) or bounds.fails_to_start(self):
+            return self.terminate(*failure)
         self._let_nodes_talk()
         for group in self.workforce:
             group.start()
@@ -626,7 +628,7 @@ class Cluster:
 
         Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-auto-termination-policy.html
         """
-        mark = self.node and self.node.path("/emr/metricscollector/isbusy")
+        mark = self.node and bounds.sees_isbusy(self.spec["ReleaseLabel"]) and self.node.path("/emr/metricscollector/isbusy")
         return bool(mark) and mark.exists() and time.time() - mark.stat().st_mtime < 60 * self.emr.pace["idle"]
 
     def _boot(self):

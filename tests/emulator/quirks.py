@@ -112,6 +112,9 @@ def after(request, result):
         backend = s3_backends[ACCOUNT]["aws"]
         if tags and request.params["Bucket"] in backend.buckets and not backend.get_bucket_tagging(request.params["Bucket"])["Tags"]:
             backend.put_bucket_tagging(request.params["Bucket"], {t["Key"]: t["Value"] for t in tags})
+    if request.name == "s3:DeleteBucket" and request.params["Bucket"] not in s3_backends[ACCOUNT]["aws"].buckets:
+        # moto remembers its tags for the next of its name.
+        s3_backends[ACCOUNT]["aws"].tagger.delete_all_tags_for_resource(f"arn:aws:s3:::{request.params['Bucket']}")
     if root := ROOTS.get(request.name):
         # As long as the wrong one, for the headers are sent.
         return [body.replace(root[0], root[1]) for body in result]

@@ -35,12 +35,13 @@ class Emulator:
     faults    what happens to calls: see `Fault`
     actions   access key -> IAM actions that its calls needed
     refused   what the validation refused, one line a problem
+    organization  service control policies: what they deny, nobody may do
     pace      seconds that things take: see `emr.PACE`
     """
 
     def __init__(self, region="eu-west-3", port=0, nodes=True, verbose=False, **pace):
         self.region, self.verbose = region, verbose
-        self.faults, self.calls, self.log, self.refused = [], [], [], []
+        self.faults, self.calls, self.log, self.refused, self.organization = [], [], [], [], []
         self.actions = defaultdict(set)
         self._moto, self._clients = DomainDispatcherApplication(create_backend_app), {}
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-", ignore_cleanup_errors=True)
@@ -140,7 +141,7 @@ class Emulator:
         if (code := access.untimely(request)) is not None:
             return answer(respond, request, 400 if request.service in ("ec2", "elasticmapreduce") else 403, code, "Signature expired: the clock is off")
         try:
-            self.actions[request.access_key] |= access.check(request, self.emr.clusters)
+            self.actions[request.access_key] |= access.check(request, self.emr.clusters, self.organization)
         except access.Refused as refused:
             code = {"ec2": "UnauthorizedOperation", "elasticmapreduce": "AccessDeniedException"}.get(request.service, "AccessDenied")
             return answer(respond, request, 400 if request.service == "elasticmapreduce" else 403, code, str(refused))

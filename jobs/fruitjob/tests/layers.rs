@@ -30,6 +30,7 @@ const INTERFACE: Layers = &[
 const FRUITCTL: Layers = &[
     &["error", "clock", "hash", "instances"],
     &["cancel", "wait", "bundle"],
+    &["facts"],
     &["config"],
     &["ssh", "aws", "cli"],
     &["cost"],

@@ -225,7 +225,12 @@ mod tests {
     use crate::stack::change::Action;
 
     fn spec() -> Spec {
-        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+        let names = Names {
+            project: "fruits".into(),
+            region: "eu-west-3".into(),
+            account: "1".into(),
+            more_tags: [].into(),
+        };
         Spec::new(&names, &BucketConfig::default())
     }
 

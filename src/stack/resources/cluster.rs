@@ -3,7 +3,11 @@
 //! RunJobFlow has no token by which AWS could tell a repetition. So the cluster's name ends in an id that is drawn
 //! before the call; after a lost answer, a cluster of that name is looked for before the call is made again.
 
+mod limits;
+
 use std::collections::BTreeMap;
+
+pub use limits::check;
 
 use super::bootstrap::Script;
 use super::{bucket, network};
@@ -53,28 +57,6 @@ impl Spec {
     /// As configured.
     pub fn new(config: &ClusterConfig) -> Result<Spec> {
         let wrong = |what: String| Err(Error::usage(what).help("correct [cluster] in fruitctl.toml"));
-        let version = config
-            .release
-            .strip_prefix("emr-")
-            .map(|v| v.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>());
-        match version {
-            Some(Ok(version)) if version.len() == 3 => {
-                // Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-auto-termination-policy.html
-                let has_idle = version >= vec![6, 1, 0] || version[0] == 5 && version[1] >= 30;
-                if config.idle_minutes > 0 && !has_idle {
-                    return wrong(format!(
-                        "{} cannot end an idle cluster: that needs emr-5.30.0 or emr-6.1.0 and later",
-                        config.release
-                    ));
-                }
-            }
-            _ => {
-                return wrong(format!(
-                    "'{}' is no EMR release; they are called like emr-7.13.0",
-                    config.release
-                ));
-            }
-        }
         let roles = [
             (Role::Primary, Some(&config.primary)),
             (Role::Core, Some(&config.core)),
@@ -101,7 +83,7 @@ impl Spec {
                 ebs_gb: Some(config.ebs_gb.into()),
             });
         }
-        let fleets = workforce.iter().any(|w| w.spot || w.types.len() > 1);
+        let fleets = config.uses_fleets();
         // A group of nobody cannot be made; a fleet of nobody can be left out as well.
         workforce.retain(|w| w.count > 0);
         if config.idle_minutes > 7 * 24 * 60 {
@@ -551,6 +533,7 @@ fn refused(error: ApiError, cluster: &Cluster) -> Error {
             "set types under [cluster] to what {} supports: aws emr list-supported-instance-types --release-label {}",
             cluster.release, cluster.release
         ),
+        _ if error.is_organizations() => Error::from(error.clone()).help.unwrap_or_default(),
         _ if error.kind() == Kind::Denied => format!(
             "allow elasticmapreduce:RunJobFlow, and iam:PassRole on {} and {}: fruitctl policy",
             cluster.service_role, cluster.profile
@@ -568,6 +551,12 @@ fn tag_value(text: &str) -> String {
         .map(|c| if c.is_alphanumeric() || "_.:/=+-@ ".contains(c) { c } else { '_' })
         .take(256)
         .collect()
+}
+
+/// Ids of a cluster's steps that have not ended, but for those of this name. They may be anybody's.
+pub async fn steps_beside(id: &str, name: &str, aws: &Aws) -> Result<Vec<String>> {
+    let steps = aws.steps(id).await?.into_iter();
+    Ok(steps.filter(|step| !step.state.has_ended() && step.name != name).map(|step| step.id).collect())
 }
 
 /// Asks a cluster to end, protected or not.

@@ -302,7 +302,12 @@ mod tests {
     use crate::stack::change::Action;
 
     fn names() -> Names {
-        Names { project: "fruits".into(), region: "eu-west-3".into(), account: "123456789012".into() }
+        Names {
+            project: "fruits".into(),
+            region: "eu-west-3".into(),
+            account: "123456789012".into(),
+            more_tags: [].into(),
+        }
     }
 
     fn node(text: &str) -> Spec {

@@ -103,7 +103,12 @@ mod tests {
 
     #[test]
     fn a_name_proves_the_content() {
-        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+        let names = Names {
+            project: "fruits".into(),
+            region: "eu-west-3".into(),
+            account: "1".into(),
+            more_tags: [].into(),
+        };
         let spec = Spec::new(&names);
         assert!(is_ours(&names, &spec.name, &spec.json));
         assert!(!is_ours(&names, &spec.name, "{}") && !is_ours(&names, &spec.name, ""));

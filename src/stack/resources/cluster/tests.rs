@@ -19,8 +19,6 @@ fn spot_and_several_types_make_fleets() {
 #[test]
 fn what_emr_would_refuse_is_refused_here() {
     for (text, words) in [
-        ("[cluster]\nrelease = \"7.13\"\n", "emr-7.13.0"),
-        ("[cluster]\nrelease = \"emr-5.29.0\"\n", "idle"),
         ("[cluster.primary]\ncount = 3\n", "count has to be 1"),
         ("[cluster.task]\ntypes = [\"big\"]\n", "[cluster.task]"),
         ("[cluster]\nidle_minutes = 20000\n", "week"),
@@ -42,7 +40,12 @@ struct World {
 
 impl World {
     fn new(text: &str) -> World {
-        let names = Names { project: "fruits".into(), region: "eu-west-3".into(), account: "1".into() };
+        let names = Names {
+            project: "fruits".into(),
+            region: "eu-west-3".into(),
+            account: "1".into(),
+            more_tags: [].into(),
+        };
         let subnet = |id: &str| Subnet {
             id: id.into(),
             vpc: "vpc-1".into(),
