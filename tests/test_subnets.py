@@ -4,9 +4,9 @@ import json
 import time
 
 import pytest
-from emulator import Emulator
+from emulator import Emulator, Fault
 from emulator import network as emulated
-from stack import settle
+from stack import Project, Vpc, settle
 
 
 @pytest.fixture(scope="module")
@@ -14,40 +14,6 @@ def aws():
     with Emulator(nodes=False, start=0.05, bootstrap=0.01, terminate=0.05, propagation=0) as aws:
         yield aws
         settle(aws)
-
-
-class Vpc:
-    """A VPC of its own with two subnets; without a way out at first, so that both are private."""
-
-    def __init__(self, aws):
-        self.aws, self.ec2 = aws, aws.client("ec2")
-        self.id = self.ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
-        self.subnets = [self.ec2.create_subnet(VpcId=self.id, CidrBlock=f"10.1.{n}.0/24")["Subnet"]["SubnetId"] for n in range(2)]
-        tables = self.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.id]}])["RouteTables"]
-        self.main = tables[0]["RouteTableId"]
-
-    def group(self, name):
-        return self.ec2.create_security_group(GroupName=name, Description="x", VpcId=self.id)["GroupId"]
-
-    def open(self, table):
-        """A route to the internet."""
-        gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-        self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=self.id)
-        self.ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
-        return gateway
-
-    def table(self, subnet):
-        """A route table of this subnet alone."""
-        table = self.ec2.create_route_table(VpcId=self.id)["RouteTable"]["RouteTableId"]
-        self.ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
-        return table
-
-    def nat(self):
-        """A NAT gateway, and the route to it."""
-        address = self.ec2.allocate_address(Domain="vpc")["AllocationId"]
-        gateway = self.ec2.create_nat_gateway(SubnetId=self.subnets[1], AllocationId=address)["NatGateway"]["NatGatewayId"]
-        self.ec2.create_route(RouteTableId=self.main, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=gateway)
-        return gateway
 
 
 def tcp(port, group):
@@ -133,3 +99,171 @@ def test_a_subnet_is_what_its_route_table_says(aws):
     assert outcome(aws, pair | {"Ec2SubnetIds": [first, second]}) == emulated.MIXED
     # Without groups of one's own, EMR makes all three.
     assert outcome(aws, {"Ec2SubnetId": second}) == ""
+
+
+# The commands
+
+
+NETWORK = "[network]\nsubnets = {}\nssh_cidr = \"none\"\n"
+
+
+def project_in(aws, folder, name, subnets, more=""):
+    return Project(aws, folder, name, more=more + NETWORK.format(json.dumps(subnets)))
+
+
+def plan(project):
+    found = json.loads(project.run("plan", "--json").stdout)
+    return [(c["resource"], c["action"], *c["reasons"]) for c in found["changes"] if c["action"] != "keep"], found["notes"]
+
+
+def groups_of(aws, name):
+    """The project's groups: primary, workers, access."""
+    found = aws.client("ec2").describe_security_groups(Filters=[{"Name": "tag:fruitctl:project", "Values": [name]}])["SecurityGroups"]
+    return {group["GroupName"].rpartition("-")[2]: group for group in found}
+
+
+def rules(group, kind):
+    return [(r["IpProtocol"], r.get("FromPort"), {p["GroupId"] for p in r["UserIdGroupPairs"]}, r["IpRanges"]) for r in group[kind]]
+
+
+@pytest.mark.parametrize("kind", ["groups", "fleets"])
+def test_a_cluster_in_private_subnets(aws, tmp_path, kind):
+    """From nothing to nothing, with a third group, which has three rules and no other."""
+    vpc = Vpc(aws)
+    vpc.nat()
+    more = "[cluster.core]\nspot = true\n" if kind == "fleets" else ""
+    project = project_in(aws, tmp_path, f"private-{kind}", vpc.subnets, more)
+    changes, notes = plan(project)
+    assert ("access-group", "create") in changes and notes == []
+    project.run("up", "--wait")
+    found = project.exists()
+    cluster = aws.client("emr").describe_cluster(ClusterId=found["cluster"][0])["Cluster"]
+    assert cluster["Status"]["State"] == "WAITING"
+    groups = groups_of(aws, project.name)
+    ids = {name: group["GroupId"] for name, group in groups.items()}
+    assert cluster["Ec2InstanceAttributes"]["ServiceAccessSecurityGroup"] == ids["access"]
+    assert rules(groups["access"], "IpPermissions") == [("tcp", 9443, {ids["primary"]}, [])]
+    assert rules(groups["access"], "IpPermissionsEgress") == [("tcp", 8443, {ids["primary"], ids["workers"]}, [])]
+    # The nodes still reach S3, and the access group.
+    assert groups["primary"]["IpPermissionsEgress"][0]["IpProtocol"] == "-1"
+    assert plan(project) == ([], [])
+    assert "nothing to do" in project.run("up").stdout
+    project.run("down", "--purge-bucket")
+    assert project.exists() == {} and groups_of(aws, project.name) == {}
+
+
+def test_a_run_of_its_own_in_a_private_subnet(aws, tmp_path):
+    vpc = Vpc(aws)
+    vpc.nat()
+    project = project_in(aws, tmp_path, "alone", vpc.subnets[:1])
+    (project.folder / "job").write_text("#!/bin/sh\n")
+    # The step does nothing here.
+    assert "the results are incomplete" in project.run("run", "--executable", project.folder / "job", "--one-shot", code=6).stderr
+    (cluster,) = [c for c in aws.emr.clusters.values() if c.tags.get("fruitctl:project") == project.name]
+    assert cluster.why == ("ALL_STEPS_COMPLETED", "Steps completed")
+    project.run("down", "--purge-bucket")
+    assert project.exists() == {}
+
+
+def test_drift_of_the_access_group_is_mended(aws, tmp_path):
+    vpc = Vpc(aws)
+    vpc.nat()
+    project = project_in(aws, tmp_path, "drift", vpc.subnets)
+    project.run("up", "--wait")
+    groups = groups_of(aws, project.name)
+    access, primary = groups["access"]["GroupId"], groups["primary"]["GroupId"]
+    vpc.ec2.revoke_security_group_ingress(GroupId=access, IpPermissions=[tcp(9443, primary)])
+    vpc.ec2.authorize_security_group_egress(GroupId=access, IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
+    reasons = ["open port 9443 from fruitctl-drift-primary", "close ports 0-65535 to 0.0.0.0/0"]
+    assert plan(project) == ([("access-group", "update", *reasons)], [])
+    project.run("up")
+    assert plan(project) == ([], [])
+    # One that somebody else made is not ours to change.
+    project.run("down", "--purge-bucket")
+    vpc.group("fruitctl-drift-access")
+    assert "security group fruitctl-drift-access" in project.run("up", code=None).stderr
+    project.run("down", "--purge-bucket")
+
+
+def test_public_subnets_have_no_access_group(aws, tmp_path):
+    vpc = Vpc(aws)
+    vpc.open(vpc.main)
+    project = project_in(aws, tmp_path, "public", vpc.subnets)
+    project.run("up", "--wait")
+    assert groups_of(aws, project.name).keys() == {"primary", "workers"}
+    project.run("down", "--purge-bucket")
+    assert project.exists() == {}
+
+
+def test_subnets_of_two_kinds_are_refused(aws, tmp_path):
+    vpc = Vpc(aws)
+    vpc.open(vpc.table(vpc.subnets[0]))
+    project = project_in(aws, tmp_path, "mixed", vpc.subnets)
+    for command in ("plan", "up"):
+        refused = project.run(command, code=2).stderr
+        assert f"of two kinds: {vpc.subnets[1]} is private" in refused and "name subnets of one kind under [network]" in refused
+    assert project.exists() == {}
+    assert verdict(project, 2)["verdict"] == "bad"
+
+
+@pytest.mark.parametrize("gives", [False, True])
+def test_without_the_right_to_read_routes_it_is_a_guess(aws, tmp_path, gives):
+    """Private, if no subnet gives public addresses; and this is said."""
+    vpc = Vpc(aws)
+    if gives:
+        vpc.open(vpc.main)
+        vpc.ec2.modify_subnet_attribute(SubnetId=vpc.subnets[0], MapPublicIpOnLaunch={"Value": True})
+    project = project_in(aws, tmp_path, f"guess-{'public' if gives else 'private'}", vpc.subnets)
+    aws.faults[:] = [Fault("ec2:DescribeRouteTables", "deny")]
+    try:
+        project.run("up", "--wait")
+        changes, (note,) = plan(project)
+        assert changes == [] and f"taken to be {'public' if gives else 'private'}" in note and "ec2:DescribeRouteTables" in note
+        assert ("access" in groups_of(aws, project.name)) != gives
+        assert note in verdict(project)["what"]
+        project.run("down", "--purge-bucket")
+    finally:
+        aws.faults.clear()
+    assert project.exists() == {}
+
+
+def verdict(project, code=0):
+    """What doctor says of the subnets."""
+    found = json.loads(project.run("doctor", "--json", code=code).stdout)
+    return next(row for row in found if row["check"] == "subnets")
+
+
+def test_doctor_looks_for_ways_out(aws, tmp_path):
+    vpc = Vpc(aws)
+    first, second = vpc.subnets
+    project = project_in(aws, tmp_path, "doctor", [first])
+    # None at all.
+    found = verdict(project, 2)
+    assert found["verdict"] == "bad" and "neither a route out nor an endpoint for S3" in found["what"]
+    assert f"--vpc-id {vpc.id} --service-name com.amazonaws.eu-west-3.s3 --route-table-ids {vpc.main}" in found["remedy"]
+    aws.faults[:] = [Fault("ec2:DescribeVpcEndpoints", "deny")]
+    try:
+        found = verdict(project)
+    finally:
+        aws.faults.clear()
+    assert found["verdict"] == "unknown" and "may not be asked: ec2:DescribeVpcEndpoints" in found["what"]
+    # To S3 only, and not from a subnet with another table.
+    endpoint = vpc.ec2.create_vpc_endpoint(VpcId=vpc.id, ServiceName="com.amazonaws.eu-west-3.s3", RouteTableIds=[vpc.main])["VpcEndpoint"]["VpcEndpointId"]
+    found = verdict(project)
+    assert found["verdict"] == "unknown" and f"to S3, by {endpoint}" in found["what"]
+    own = vpc.table(second)
+    assert verdict(project_in(aws, tmp_path, "doctor", [second]), 2)["verdict"] == "bad"
+    # By a NAT gateway; SSH is another matter.
+    gateway = vpc.nat()
+    found = verdict(project_in(aws, tmp_path, "doctor", [first]))
+    assert found["verdict"] == "good" and f"{first} has a route out by {gateway}" in found["what"]
+    project.configure(f"[network]\nsubnets = [\"{first}\"]\nssh_cidr = \"10.0.0.0/8\"\n")
+    found = verdict(project)
+    assert found["verdict"] == "unknown" and "SSH needs a way in" in found["what"]
+    # A public one whose nodes have no address.
+    vpc.open(own)
+    found = verdict(project_in(aws, tmp_path, "doctor", [second]))
+    assert found["verdict"] == "unknown" and f"--subnet-id {second} --map-public-ip-on-launch" in found["what"]
+    vpc.ec2.modify_subnet_attribute(SubnetId=second, MapPublicIpOnLaunch={"Value": True})
+    assert verdict(project)["verdict"] != "bad"
+    assert verdict(project_in(aws, tmp_path, "doctor", [second]))["verdict"] == "good"
