@@ -111,3 +111,37 @@ class Project:
         counts = {kind: len(names) for kind, names in found.items()}
         assert counts == {"bucket": 1, "role": 2, "profile": 1, "key pair": 1, "group": 2, "configuration": 1, "cluster": 1}, found
         return found
+
+
+class Vpc:
+    """A VPC of its own with two subnets; without a way out at first, so that both are private."""
+
+    def __init__(self, aws):
+        self.aws, self.ec2 = aws, aws.client("ec2")
+        self.id = self.ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+        self.subnets = [self.ec2.create_subnet(VpcId=self.id, CidrBlock=f"10.1.{n}.0/24")["Subnet"]["SubnetId"] for n in range(2)]
+        tables = self.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.id]}])["RouteTables"]
+        self.main = tables[0]["RouteTableId"]
+
+    def group(self, name):
+        return self.ec2.create_security_group(GroupName=name, Description="x", VpcId=self.id)["GroupId"]
+
+    def open(self, table):
+        """A route to the internet."""
+        gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=self.id)
+        self.ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+        return gateway
+
+    def table(self, subnet):
+        """A route table of this subnet alone."""
+        table = self.ec2.create_route_table(VpcId=self.id)["RouteTable"]["RouteTableId"]
+        self.ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+        return table
+
+    def nat(self):
+        """A NAT gateway, and the route to it."""
+        address = self.ec2.allocate_address(Domain="vpc")["AllocationId"]
+        gateway = self.ec2.create_nat_gateway(SubnetId=self.subnets[1], AllocationId=address)["NatGateway"]["NatGatewayId"]
+        self.ec2.create_route(RouteTableId=self.main, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=gateway)
+        return gateway

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types as t;
 
+use super::vpc::{Routes, WayOut};
 use super::{ApiError, Aws, Tags, absent, already, call};
 
 type Result<T> = std::result::Result<T, ApiError>;
@@ -19,8 +20,45 @@ pub struct Subnet {
     pub zone: String,
     /// Addresses that are free.
     pub free: i32,
-    /// Its instances get public addresses.
-    pub public: bool,
+    /// Its instances get public addresses by themselves.
+    pub gives_addresses: bool,
+    /// Where its route table leads; none, where that is not known.
+    pub routes: Option<Routes>,
+}
+
+impl Subnet {
+    /// Whether it is private: no route leads to an internet gateway. `None`: that is not known.
+    pub fn is_private(&self) -> Option<bool> {
+        let routes = self.routes.as_ref()?;
+        Some(!matches!(routes.way_out, WayOut::InternetGateway(_)))
+    }
+}
+
+/// A rule by which a group lets TCP through, to or from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Which way.
+    pub direction: Direction,
+    /// The first and the last port.
+    pub ports: (i32, i32),
+    /// The id of the other group.
+    pub group: String,
+}
+
+/// Which way packets go, as a group sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// They come from the other.
+    In,
+    /// They go to the other.
+    Out,
+}
+
+impl Link {
+    /// One of one port.
+    pub fn new(direction: Direction, port: i32, group: &str) -> Link {
+        Link { direction, ports: (port, port), group: group.into() }
+    }
 }
 
 /// A security group.
@@ -38,13 +76,27 @@ pub struct Group {
     pub ssh_from: Vec<String>,
     /// Other rules that let the whole internet in, as text.
     pub open: Vec<String>,
-    rules: Vec<t::IpPermission>,
+    /// Rules that let it out to the whole internet, as text.
+    pub leaks: Vec<String>,
+    /// Rules for TCP that name other groups.
+    pub links: Vec<Link>,
+    ingress: Vec<t::IpPermission>,
+    egress: Vec<t::IpPermission>,
 }
 
 impl Group {
     /// One without any rule.
     pub fn new(id: &str, name: &str, vpc: &str, tags: Tags) -> Group {
         Group { id: id.into(), name: name.into(), vpc: vpc.into(), tags, ..Group::default() }
+    }
+
+    /// Whether a rule of this group, or a wider one, is there.
+    pub fn has(&self, wanted: &Link) -> bool {
+        self.links.iter().any(|link| {
+            (link.direction, &link.group) == (wanted.direction, &wanted.group)
+                && link.ports.0 <= wanted.ports.0
+                && wanted.ports.1 <= link.ports.1
+        })
     }
 }
 
@@ -58,7 +110,8 @@ pub struct KeyPair {
 }
 
 impl Aws {
-    /// These subnets, or, where none are named, those of the default VPC; by zone.
+    /// These subnets, or, where none are named, those of the default VPC; by zone. Their routes are asked for apart:
+    /// [`Aws::route_tables`].
     pub async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>> {
         let on = if ids.is_empty() { "the default VPC's subnets".to_owned() } else { ids.join(", ") };
         let answer = call("ec2:DescribeSubnets", &on, || {
@@ -79,7 +132,8 @@ impl Aws {
                 vpc: s.vpc_id.unwrap_or_default(),
                 zone: s.availability_zone.unwrap_or_default(),
                 free: s.available_ip_address_count.unwrap_or(0),
-                public: s.map_public_ip_on_launch.unwrap_or(false),
+                gives_addresses: s.map_public_ip_on_launch.unwrap_or(false),
+                routes: None,
             })
             .collect();
         subnets.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
@@ -143,65 +197,78 @@ impl Aws {
         already(revoke.await, &["InvalidPermission.NotFound"])
     }
 
-    /// Takes away all rules of a group that name another group: EMR makes its two name each other, and neither
+    /// Lets a group reach another, or be reached by it; a rule that is there already is fine.
+    pub async fn link(&self, group: &str, link: &Link) -> Result<()> {
+        let rule = t::IpPermission::builder()
+            .ip_protocol("tcp")
+            .from_port(link.ports.0)
+            .to_port(link.ports.1)
+            .user_id_group_pairs(t::UserIdGroupPair::builder().group_id(&link.group).build())
+            .build();
+        let known = ["InvalidPermission.Duplicate"];
+        match link.direction {
+            Direction::In => {
+                let allow = call("ec2:AuthorizeSecurityGroupIngress", group, || {
+                    let request = self.ec2.authorize_security_group_ingress();
+                    request.group_id(group).ip_permissions(rule.clone()).send()
+                });
+                already(allow.await, &known)
+            }
+            Direction::Out => {
+                let allow = call("ec2:AuthorizeSecurityGroupEgress", group, || {
+                    let request = self.ec2.authorize_security_group_egress();
+                    request.group_id(group).ip_permissions(rule.clone()).send()
+                });
+                already(allow.await, &known)
+            }
+        }
+    }
+
+    /// Takes away all rules of a group that name another group: EMR makes its groups name each other, and none
     /// could be deleted.
     pub async fn disentangle(&self, group: &Group) -> Result<()> {
-        let rules: Vec<_> = group
-            .rules
-            .iter()
-            .filter(|r| r.user_id_group_pairs.as_ref().is_some_and(|p| !p.is_empty()))
-            .collect();
-        if rules.is_empty() {
-            return Ok(());
-        }
-        let between: Vec<_> = rules
-            .into_iter()
-            .map(|rule| {
-                t::IpPermission::builder()
-                    .set_ip_protocol(rule.ip_protocol.clone())
-                    .set_from_port(rule.from_port)
-                    .set_to_port(rule.to_port)
-                    .set_user_id_group_pairs(rule.user_id_group_pairs.clone())
-                    .build()
-            })
-            .collect();
-        let revoke = call("ec2:RevokeSecurityGroupIngress", &group.id, || {
-            self.ec2
-                .revoke_security_group_ingress()
-                .group_id(&group.id)
-                .set_ip_permissions(Some(between.clone()))
-                .send()
-        });
-        already(revoke.await, &["InvalidPermission.NotFound", "InvalidGroup.NotFound"])
+        self.forbid(group, Direction::In, group.ingress.iter().filter_map(between).collect()).await?;
+        self.forbid(group, Direction::Out, group.egress.iter().filter_map(between).collect()).await
     }
 
     /// Takes away all rules, but those for SSH, that let the whole internet in.
     pub async fn close(&self, group: &Group) -> Result<()> {
-        for rule in group.rules.iter().filter(|rule| !is_ssh(rule)) {
-            let v4: Vec<_> =
-                rule.ip_ranges.iter().flatten().filter(|r| is_world(r.cidr_ip())).cloned().collect();
-            let v6: Vec<_> =
-                rule.ipv6_ranges.iter().flatten().filter(|r| is_world(r.cidr_ipv6())).cloned().collect();
-            if v4.is_empty() && v6.is_empty() {
-                continue;
-            }
-            let open = t::IpPermission::builder()
-                .set_ip_protocol(rule.ip_protocol.clone())
-                .set_from_port(rule.from_port)
-                .set_to_port(rule.to_port)
-                .set_ip_ranges((!v4.is_empty()).then_some(v4))
-                .set_ipv6_ranges((!v6.is_empty()).then_some(v6))
-                .build();
-            let revoke = call("ec2:RevokeSecurityGroupIngress", &group.id, || {
-                self.ec2
-                    .revoke_security_group_ingress()
-                    .group_id(&group.id)
-                    .ip_permissions(open.clone())
-                    .send()
-            });
-            already(revoke.await, &["InvalidPermission.NotFound"])?;
+        for rule in group.ingress.iter().filter(|rule| !is_ssh(rule)).filter_map(worldwide) {
+            self.forbid(group, Direction::In, vec![rule]).await?;
         }
         Ok(())
+    }
+
+    /// Takes away all rules that let a group out to the whole internet.
+    pub async fn close_outward(&self, group: &Group) -> Result<()> {
+        for rule in group.egress.iter().filter_map(worldwide) {
+            self.forbid(group, Direction::Out, vec![rule]).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes rules away in one call; what is gone is fine.
+    async fn forbid(&self, group: &Group, direction: Direction, rules: Vec<t::IpPermission>) -> Result<()> {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let gone = ["InvalidPermission.NotFound", "InvalidGroup.NotFound"];
+        match direction {
+            Direction::In => {
+                let revoke = call("ec2:RevokeSecurityGroupIngress", &group.id, || {
+                    let request = self.ec2.revoke_security_group_ingress();
+                    request.group_id(&group.id).set_ip_permissions(Some(rules.clone())).send()
+                });
+                already(revoke.await, &gone)
+            }
+            Direction::Out => {
+                let revoke = call("ec2:RevokeSecurityGroupEgress", &group.id, || {
+                    let request = self.ec2.revoke_security_group_egress();
+                    request.group_id(&group.id).set_ip_permissions(Some(rules.clone())).send()
+                });
+                already(revoke.await, &gone)
+            }
+        }
     }
 
     /// Deletes a group; one that is gone is fine.
@@ -303,7 +370,7 @@ impl Aws {
     }
 }
 
-fn filter(name: &str, value: &str) -> t::Filter {
+pub(super) fn filter(name: &str, value: &str) -> t::Filter {
     t::Filter::builder().name(name).values(value).build()
 }
 
@@ -337,22 +404,74 @@ fn is_world(cidr: Option<&str>) -> bool {
     cidr.is_some_and(|cidr| cidr.ends_with("/0"))
 }
 
+/// What of a rule names other groups.
+fn between(rule: &t::IpPermission) -> Option<t::IpPermission> {
+    let pairs = rule.user_id_group_pairs.clone().filter(|pairs| !pairs.is_empty())?;
+    Some(same_ports(rule).set_user_id_group_pairs(Some(pairs)).build())
+}
+
+/// What of a rule is about the whole internet.
+fn worldwide(rule: &t::IpPermission) -> Option<t::IpPermission> {
+    let v4: Vec<_> = rule.ip_ranges.iter().flatten().filter(|r| is_world(r.cidr_ip())).cloned().collect();
+    let v6: Vec<_> = rule.ipv6_ranges.iter().flatten().filter(|r| is_world(r.cidr_ipv6())).cloned().collect();
+    if v4.is_empty() && v6.is_empty() {
+        return None;
+    }
+    let rule = same_ports(rule).set_ip_ranges((!v4.is_empty()).then_some(v4));
+    Some(rule.set_ipv6_ranges((!v6.is_empty()).then_some(v6)).build())
+}
+
+fn same_ports(rule: &t::IpPermission) -> aws_sdk_ec2::types::builders::IpPermissionBuilder {
+    t::IpPermission::builder()
+        .set_ip_protocol(rule.ip_protocol.clone())
+        .set_from_port(rule.from_port)
+        .set_to_port(rule.to_port)
+}
+
+/// Addresses that a rule is about.
+fn cidrs(rule: &t::IpPermission) -> impl Iterator<Item = String> {
+    let v4 = rule.ip_ranges.iter().flatten().filter_map(|r| r.cidr_ip.clone());
+    v4.chain(rule.ipv6_ranges.iter().flatten().filter_map(|r| r.cidr_ipv6.clone()))
+}
+
+fn ports(rule: &t::IpPermission) -> (i32, i32) {
+    (rule.from_port.unwrap_or(0), rule.to_port.unwrap_or(65535))
+}
+
+fn port_text(rule: &t::IpPermission) -> String {
+    let (first, last) = ports(rule);
+    format!("ports {first}-{last}")
+}
+
+/// The groups that a rule for TCP names; -1 is any protocol.
+fn links(rule: &t::IpPermission, direction: Direction) -> impl Iterator<Item = Link> {
+    let is_tcp = matches!(rule.ip_protocol.as_deref(), Some("tcp" | "6" | "-1"));
+    let pairs = rule.user_id_group_pairs.iter().flatten().filter(move |_| is_tcp);
+    let ports = ports(rule);
+    pairs.filter_map(move |pair| Some(Link { direction, ports, group: pair.group_id.clone()? }))
+}
+
 fn group(g: t::SecurityGroup) -> Group {
-    let rules = g.ip_permissions.unwrap_or_default();
+    let (ingress, egress) =
+        (g.ip_permissions.unwrap_or_default(), g.ip_permissions_egress.unwrap_or_default());
     let (mut ssh_from, mut open) = (Vec::new(), Vec::new());
-    for rule in &rules {
-        let v4 = rule.ip_ranges.iter().flatten().filter_map(|r| r.cidr_ip.clone());
-        let v6 = rule.ipv6_ranges.iter().flatten().filter_map(|r| r.cidr_ipv6.clone());
-        for cidr in v4.chain(v6) {
+    for rule in &ingress {
+        for cidr in cidrs(rule) {
             if is_ssh(rule) {
                 ssh_from.push(cidr);
             } else if is_world(Some(&cidr)) {
-                let ports = format!("{}-{}", rule.from_port.unwrap_or(0), rule.to_port.unwrap_or(65535));
-                open.push(format!("ports {ports} from {cidr}"));
+                open.push(format!("{} from {cidr}", port_text(rule)));
             }
         }
     }
     ssh_from.sort();
+    let mut leaks = Vec::new();
+    for rule in &egress {
+        let worlds = cidrs(rule).filter(|cidr| is_world(Some(cidr)));
+        leaks.extend(worlds.map(|cidr| format!("{} to {cidr}", port_text(rule))));
+    }
+    let inward = ingress.iter().flat_map(|rule| links(rule, Direction::In));
+    let links = inward.chain(egress.iter().flat_map(|rule| links(rule, Direction::Out))).collect();
     Group {
         id: g.group_id.unwrap_or_default(),
         name: g.group_name.unwrap_or_default(),
@@ -360,6 +479,9 @@ fn group(g: t::SecurityGroup) -> Group {
         tags: plain(g.tags),
         ssh_from,
         open,
-        rules,
+        leaks,
+        links,
+        ingress,
+        egress,
     }
 }

@@ -12,6 +12,7 @@ mod regions;
 mod retry;
 pub mod s3;
 pub mod s3_uri;
+pub mod vpc;
 
 use std::collections::BTreeMap;
 use std::future::Future;

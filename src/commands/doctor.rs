@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::app;
+use crate::aws::ec2::Subnet;
 use crate::aws::emr::Workforce;
+use crate::aws::vpc::WayOut;
 use crate::aws::{ApiError, Aws};
 use crate::cli::{Cli, CloudArgs};
 use crate::config::{Config, SshCidr};
@@ -186,23 +188,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
     note(
         "subnets",
         match network::Spec::resolve(&names, &without(SshCidr::Closed), aws).await {
-            Ok(network) => {
-                let list: Vec<_> = network.subnets.iter().map(|s| format!("{} ({})", s.id, s.zone)).collect();
-                let text = format!("{} of {}", list.join(", "), network.vpc());
-                match network.subnets.iter().find(|subnet| subnet.free < 4 || !subnet.public) {
-                    Some(subnet) if subnet.free < 4 => Verdict::Bad {
-                        what: format!("{} has {} free addresses", subnet.id, subnet.free),
-                        remedy: "name a larger subnet under [network]".into(),
-                    },
-                    Some(subnet) => Verdict::Unknown {
-                        what: format!(
-                            "{text}; {} gives no public addresses: its nodes need a NAT or endpoints, and SSH a way in",
-                            subnet.id
-                        ),
-                    },
-                    None => good(text),
-                }
-            }
+            Ok(network) => subnets(&network, config.network.ssh_cidr != SshCidr::Closed, aws).await,
             Err(error) => error.into(),
         },
     );
@@ -223,6 +209,89 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
             Err(error) => asked(error),
         },
     );
+}
+
+/// Whether there is room in the subnets, and whether nodes there reach what they need. `ssh`: so should we.
+async fn subnets(network: &network::Spec, ssh: bool, aws: &Aws) -> Verdict {
+    let list: Vec<_> = network.subnets.iter().map(|s| format!("{} ({})", s.id, s.zone)).collect();
+    let text = format!("{} of {}", list.join(", "), network.vpc());
+    if let Some(subnet) = network.subnets.iter().find(|subnet| subnet.free < 4) {
+        return Verdict::Bad {
+            what: format!("{} has {} free addresses", subnet.id, subnet.free),
+            remedy: "name a larger subnet under [network]".into(),
+        };
+    }
+    if let Some(note) = network.note() {
+        return Verdict::Unknown { what: format!("{text}; {note}") };
+    }
+    if network.is_private {
+        return private_subnets(network, text, ssh, aws).await;
+    }
+    match network.subnets.iter().find(|subnet| !subnet.gives_addresses) {
+        Some(subnet) => Verdict::Unknown {
+            what: format!(
+                "{text}; {} is public and gives no public addresses, without which its nodes may reach nothing: \
+                 aws ec2 modify-subnet-attribute --subnet-id {} --map-public-ip-on-launch",
+                subnet.id, subnet.id
+            ),
+        },
+        None => good(text),
+    }
+}
+
+/// The ways out of private subnets. `ssh`: we want a way in.
+async fn private_subnets(network: &network::Spec, mut text: String, ssh: bool, aws: &Aws) -> Verdict {
+    text += "; private";
+    let mut doubts = Vec::new();
+    for subnet in &network.subnets {
+        match subnet.routes.as_ref().map(|routes| (&routes.table, &routes.way_out)) {
+            Some((_, WayOut::Other(by))) => text += &format!(", {} has a route out by {by}", subnet.id),
+            Some((table, WayOut::Nothing)) => match without_route(subnet, table, aws).await {
+                Ok(doubt) => doubts.push(doubt),
+                Err(verdict) => return verdict,
+            },
+            _ => {}
+        }
+    }
+    if ssh {
+        doubts.push("SSH needs a way in, such as a VPN; or set ssh_cidr = \"none\"".into());
+    }
+    if doubts.is_empty() {
+        return good(text);
+    }
+    Verdict::Unknown { what: format!("{text}; {}", doubts.join("; ")) }
+}
+
+/// What is in doubt of a subnet without a default route, or what is wrong with it. The least that EMR's nodes need is S3.
+/// Source: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-clusters-in-a-vpc.html>.
+async fn without_route(subnet: &Subnet, table: &str, aws: &Aws) -> std::result::Result<String, Verdict> {
+    let endpoints = match aws.endpoints(&subnet.vpc).await {
+        Ok(endpoints) => endpoints,
+        Err(error) => match asked(error) {
+            Verdict::Unknown { what } => {
+                return Ok(format!("{} has no route out; whether it has endpoints {what}", subnet.id));
+            }
+            verdict => return Err(verdict),
+        },
+    };
+    match endpoints.iter().find(|endpoint| endpoint.leads_to_s3(table)) {
+        // Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-auto-termination-policy.html
+        Some(endpoint) => Ok(format!(
+            "{} has no route out but to S3, by {}: EMR ends an idle cluster only if its nodes reach API Gateway",
+            subnet.id, endpoint.id
+        )),
+        None => Err(Verdict::Bad {
+            what: format!(
+                "{} has neither a route out nor an endpoint for S3, which nodes need to start",
+                subnet.id
+            ),
+            remedy: format!(
+                "add a route for 0.0.0.0/0 to a NAT gateway to {table}, or: aws ec2 create-vpc-endpoint \
+                 --vpc-id {} --service-name com.amazonaws.{}.s3 --route-table-ids {table}",
+                subnet.vpc, aws.region
+            ),
+        }),
+    }
 }
 
 /// The release, its instance types, quotas and prices.

@@ -65,7 +65,7 @@ pub async fn apply(
             key_pair::apply(names, spec.key_pair.as_ref(), &observed.key_pairs, aws)
         ),
         told(
-            change(&[Resource::PrimaryGroup, Resource::WorkerGroup]),
+            change(&[Resource::PrimaryGroup, Resource::WorkerGroup, Resource::AccessGroup]),
             report,
             network::apply(names, &spec.network, &observed.groups, aws)
         ),

@@ -34,6 +34,8 @@ pub enum Resource {
     PrimaryGroup,
     /// The workers' security group.
     WorkerGroup,
+    /// The security group by which EMR reaches nodes in private subnets.
+    AccessGroup,
     /// The security configuration.
     SecurityConfiguration,
     /// A bootstrap action in the bucket.
@@ -52,6 +54,7 @@ impl Resource {
             Resource::KeyPair => "key pair",
             Resource::PrimaryGroup => "primary security group",
             Resource::WorkerGroup => "worker security group",
+            Resource::AccessGroup => "access security group",
             Resource::SecurityConfiguration => "security configuration",
             Resource::BootstrapAction => "bootstrap action",
             Resource::Cluster => "cluster",

@@ -25,7 +25,7 @@ from moto.ec2 import ec2_backends
 from moto.iam import iam_backends
 from moto.sts import sts_backends
 
-from . import access, bounds, launch, node
+from . import access, bounds, launch, network, node
 
 # Seconds that things take, but for the processes, which take what they take.
 PACE = {
@@ -609,19 +609,22 @@ class Cluster:
             self.stopping.wait(self.emr.pace["poll"])
 
     def _let_nodes_talk(self):
-        """EMR adds rules to its two groups by which they let each other in, and leaves them there.
+        """EMR adds rules to its two groups by which they let each other and the access group in, and leaves them there.
 
         Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
         """
         ec2, instances = ec2_backends[ACCOUNT][self.region], self.spec["Instances"]
-        pair = [instances.get(k) for k in ("EmrManagedMasterSecurityGroup", "EmrManagedSlaveSecurityGroup")]
-        for group, other in itertools.product(filter(None, pair), repeat=2):
-            for protocol, low, high in (("tcp", "0", "65535"), ("udp", "0", "65535"), ("icmp", "-1", "-1")):
-                try:
-                    ec2.authorize_security_group_ingress(group, protocol, low, high, [], source_groups=[{"GroupId": other}])
-                except Exception as error:
-                    if "Duplicate" not in repr(error):
-                        raise
+        pair = [instances[k] for k in network.MANAGED if instances.get(k)]
+        nodes = ("tcp", "0", "65535"), ("udp", "0", "65535"), ("icmp", "-1", "-1")
+        rules = list(itertools.product(pair, pair, nodes))
+        if access := instances.get("ServiceAccessSecurityGroup"):
+            rules += [(group, access, ("tcp", "8443", "8443")) for group in pair]
+        for group, other, (protocol, low, high) in rules:
+            try:
+                ec2.authorize_security_group_ingress(group, protocol, low, high, [], source_groups=[{"GroupId": other}])
+            except Exception as error:
+                if "Duplicate" not in repr(error):
+                    raise
 
     def _is_busy(self):
         """A touch of isbusy is activity.
@@ -763,7 +766,7 @@ def unusable(cluster):
             inside = any(low <= int(rule.from_port or 0) and int(rule.to_port or 65535) <= high for low, high in permitted)
             if public and blocked["BlockPublicSecurityGroupRules"] and not inside:
                 return f"The EC2 Security Groups [{group_id}] contain one or more ingress rules to ports other than [{ports}] which allow public access."
-    return None
+    return network.unusable(ec2, instances, [subnets[s] for s in subnet_ids], cluster.spec["ReleaseLabel"])
 
 
 class Step:

@@ -116,6 +116,7 @@ pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
             key_pair: ec2.ec2_key_name.unwrap_or_default(),
             primary_group: ec2.emr_managed_master_security_group.unwrap_or_default(),
             worker_group: ec2.emr_managed_slave_security_group.unwrap_or_default(),
+            access_group: ec2.service_access_security_group.unwrap_or_default(),
             security_configuration: c.security_configuration.unwrap_or_default(),
             fleets: c.instance_collection_type == Some(t::InstanceCollectionType::InstanceFleet),
             workforce: Vec::new(),
@@ -131,7 +132,8 @@ pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
     }
 }
 
-/// Settings that every cluster of ours has, and of which this answer does not say how they are.
+/// Settings that every cluster of ours has, and of which this answer does not say how they are. The access group is one of
+/// clusters in private subnets only, which the answer does not tell from others.
 fn untold(c: &t::Cluster) -> Vec<Setting> {
     let ec2 = c.ec2_instance_attributes.as_ref();
     let named = |a: &t::Application| a.name.is_some();
@@ -145,6 +147,7 @@ fn untold(c: &t::Cluster) -> Vec<Setting> {
         (Setting::Subnets, ec2.is_some_and(|e| e.ec2_subnet_id.is_some())),
         (Setting::PrimaryGroup, ec2.is_some_and(|e| e.emr_managed_master_security_group.is_some())),
         (Setting::WorkerGroup, ec2.is_some_and(|e| e.emr_managed_slave_security_group.is_some())),
+        (Setting::AccessGroup, ec2.is_some_and(|e| e.service_access_security_group.is_some())),
         (Setting::SecurityConfiguration, c.security_configuration.is_some()),
         (Setting::Configurations, c.configurations.as_ref().is_some_and(|all| all.iter().all(whole))),
         (Setting::Protection, c.termination_protected.is_some()),

@@ -122,6 +122,8 @@ pub struct Cluster {
     pub primary_group: String,
     /// The workers' security group.
     pub worker_group: String,
+    /// The security group by which EMR reaches nodes in private subnets; empty for none.
+    pub access_group: String,
     /// Which security configuration.
     pub security_configuration: String,
     /// Fleets, not groups.
@@ -245,6 +247,7 @@ impl Aws {
             .set_ec2_key_name(Some(cluster.key_pair.clone()).filter(|name| !name.is_empty()))
             .emr_managed_master_security_group(&cluster.primary_group)
             .emr_managed_slave_security_group(&cluster.worker_group)
+            .set_service_access_security_group(Some(cluster.access_group.clone()).filter(|id| !id.is_empty()))
             .keep_job_flow_alive_when_no_steps(cluster.keep_alive)
             .termination_protected(cluster.protected);
         let instances = if cluster.fleets {

@@ -15,6 +15,8 @@ pub enum Setting {
     Subnets,
     PrimaryGroup,
     WorkerGroup,
+    /// Of clusters in private subnets only.
+    AccessGroup,
     SecurityConfiguration,
     Configurations,
     Protection,
@@ -43,6 +45,7 @@ impl Setting {
             Setting::Subnets => "subnet",
             Setting::PrimaryGroup => "primary security group",
             Setting::WorkerGroup => "worker security group",
+            Setting::AccessGroup => "access security group",
             Setting::SecurityConfiguration => "security configuration",
             Setting::Configurations => "configurations",
             Setting::Protection => "termination protection",

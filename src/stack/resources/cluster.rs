@@ -264,10 +264,15 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
             &wanted.network.subnets.iter().map(|s| &*s.id).collect::<Vec<_>>().join(" or "),
         );
     }
-    for (setting, what, id, name) in [
-        (Setting::PrimaryGroup, "primary security group", &have.primary_group, &wanted.network.primary),
-        (Setting::WorkerGroup, "worker security group", &have.worker_group, &wanted.network.workers),
-    ] {
+    let network = wanted.network;
+    let mut pairs = vec![
+        (Setting::PrimaryGroup, "primary security group", &have.primary_group, &network.primary),
+        (Setting::WorkerGroup, "worker security group", &have.worker_group, &network.workers),
+    ];
+    if network.is_private {
+        pairs.push((Setting::AccessGroup, "access security group", &have.access_group, &network.access));
+    }
+    for (setting, what, id, name) in pairs {
         if network::find(wanted.network, name, groups).is_none_or(|group| group.id != *id) {
             differ(setting, what, id, name);
         }
@@ -369,7 +374,8 @@ pub fn diff(
                 Change::new(Resource::Cluster, &found.id, Action::Replace, new)
             };
             changes.push(change);
-            notes.extend(found.unread.iter().map(|unread| {
+            let has = |setting| setting != Setting::AccessGroup || wanted.network.is_private;
+            notes.extend(found.unread.iter().filter(|unread| has(unread.setting)).map(|unread| {
                 let why = unread.error.as_ref().map_or("EMR does not say".into(), ToString::to_string);
                 format!(
                     "the cluster's {} cannot be read, and is taken to be right: {why}",
@@ -468,6 +474,7 @@ pub async fn start(wanted: &Wanted<'_>, run: Option<(&str, StepSpec)>, aws: &Aws
         key_pair: wanted.key_pair.unwrap_or_default().to_owned(),
         primary_group: group(&wanted.network.primary)?,
         worker_group: group(&wanted.network.workers)?,
+        access_group: if wanted.network.is_private { group(&wanted.network.access)? } else { String::new() },
         security_configuration: wanted.security_configuration.to_owned(),
         fleets: want.fleets,
         workforce: want.workforce.clone(),

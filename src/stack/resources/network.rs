@@ -1,8 +1,12 @@
 //! The network: which subnets, and a pair of security groups of our own. EMR fills in the rules that its nodes need
 //! among each other; the only way in from outside is port 22 of the primary node, from the caller's address.
+//!
+//! In private subnets there is a third group, by which EMR reaches the nodes. EMR adds no rule to it, and refuses clusters
+//! where one is missing: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html>.
 
-use crate::aws::Aws;
-use crate::aws::ec2::{Group, Subnet};
+use crate::aws::ec2::{Direction, Group, Link, Subnet};
+use crate::aws::vpc::routes_of;
+use crate::aws::{ApiError, Aws};
 use crate::clock;
 use crate::config::{NetworkConfig, SshCidr};
 use crate::error::{Error, Kind, Result};
@@ -12,14 +16,20 @@ use crate::stack::names::{BY_PROJECT, Names};
 /// What it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// Where nodes may be; all in one VPC.
+    /// Where nodes may be; all in one VPC, and all public or all private.
     pub subnets: Vec<Subnet>,
+    /// The subnets are private.
+    pub is_private: bool,
+    /// Why it is not known whether they are, where it is not; `is_private` is then a guess, see [`guess_private`].
+    pub unread: Option<String>,
     /// Who may reach port 22 of the primary node.
     pub ssh_from: Option<String>,
     /// The primary node's group.
     pub primary: String,
     /// The workers' group.
     pub workers: String,
+    /// The group by which EMR reaches the nodes; there is one only if the subnets are private.
+    pub access: String,
 }
 
 impl Spec {
@@ -35,12 +45,16 @@ impl Spec {
                 SshCidr::Cidr(cidr) => Ok(Some(cidr.clone())),
             }
         };
-        let (subnets, ssh_from) = tokio::try_join!(subnets, ssh_from)?;
+        let ((subnets, unread), ssh_from) = tokio::try_join!(subnets, ssh_from)?;
+        let is_private = is_private(&subnets)?;
         Ok(Spec {
+            is_private: is_private.unwrap_or_else(|| guess_private(&subnets)),
+            unread: is_private.is_none().then(|| unread.map_or("EC2 does not say".into(), |e| e.to_string())),
             subnets,
             ssh_from,
             primary: format!("{}primary", names.prefix()),
             workers: format!("{}workers", names.prefix()),
+            access: format!("{}access", names.prefix()),
         })
     }
 
@@ -48,11 +62,43 @@ impl Spec {
     pub fn vpc(&self) -> &str {
         self.subnets.first().map_or("", |subnet| &subnet.vpc)
     }
+
+    /// The groups that there should be, by name.
+    fn groups(&self) -> Vec<(Resource, &str)> {
+        let mut groups = vec![
+            (Resource::PrimaryGroup, self.primary.as_str()),
+            (Resource::WorkerGroup, self.workers.as_str()),
+        ];
+        if self.is_private {
+            groups.push((Resource::AccessGroup, self.access.as_str()));
+        }
+        groups
+    }
+
+    /// The rules of the access group: each with the name of the other group. `ids` finds a group's id by its name;
+    /// empty for one that is not there yet.
+    fn links(&self, ids: impl Fn(&str) -> String) -> Vec<(Link, &str)> {
+        let rules = [
+            (Direction::In, 9443, self.primary.as_str()),
+            (Direction::Out, 8443, self.primary.as_str()),
+            (Direction::Out, 8443, self.workers.as_str()),
+        ];
+        rules.map(|(way, port, name)| (Link::new(way, port, &ids(name)), name)).into()
+    }
+
+    /// What a plan says of what could not be looked at.
+    pub fn note(&self) -> Option<String> {
+        let why = self.unread.as_ref()?;
+        let (taken, give) = if self.is_private { ("private", "give no") } else { ("public", "give") };
+        Some(format!(
+            "whether the subnets are private cannot be read, and they are taken to be {taken}, for they {give} public addresses: {why}"
+        ))
+    }
 }
 
-/// The configured subnets, or the default VPC's.
-async fn subnets(config: &NetworkConfig, aws: &Aws) -> Result<Vec<Subnet>> {
-    let subnets = aws.subnets(&config.subnets).await.map_err(|error| {
+/// The configured subnets, or the default VPC's; and why their routes could not be read, if they could not.
+async fn subnets(config: &NetworkConfig, aws: &Aws) -> Result<(Vec<Subnet>, Option<ApiError>)> {
+    let mut subnets = aws.subnets(&config.subnets).await.map_err(|error| {
         if error.code.starts_with("InvalidSubnet") {
             Error::usage(format!("no such subnet in {}: {}", aws.region, error.message)).help(
                 "correct subnets under [network] in fruitctl.toml: they have to be in the configured region",
@@ -72,7 +118,37 @@ async fn subnets(config: &NetworkConfig, aws: &Aws) -> Result<Vec<Subnet>> {
         ))
         .help("name subnets of one VPC"));
     }
-    Ok(subnets)
+    let tables = match aws.route_tables(&first.vpc).await {
+        Ok(tables) => tables,
+        Err(error) if error.kind() == Kind::Denied && !error.is_credentials() => {
+            return Ok((subnets, Some(error)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for subnet in &mut subnets {
+        subnet.routes = routes_of(&subnet.id, &tables);
+    }
+    Ok((subnets, None))
+}
+
+/// Whether the subnets are private: `None` where that is not known of one of them. An error where they are of both kinds.
+fn is_private(subnets: &[Subnet]) -> Result<Option<bool>> {
+    let of_kind = |private| subnets.iter().find(|subnet| subnet.is_private() == Some(private));
+    match (of_kind(true), of_kind(false)) {
+        (Some(private), Some(public)) => Err(Error::usage(format!(
+            "the subnets are of two kinds: {} is private, for it has no route to an internet gateway, and {} is public",
+            private.id, public.id
+        ))
+        .help("name subnets of one kind under [network] in fruitctl.toml")),
+        _ if subnets.iter().any(|subnet| subnet.routes.is_none()) => Ok(None),
+        (private, _) => Ok(Some(private.is_some())),
+    }
+}
+
+/// Whether subnets are private whose routes are not known: if none of them gives public addresses. Where this is wrong, EMR
+/// refuses the cluster, or there is a security group too many.
+fn guess_private(subnets: &[Subnet]) -> bool {
+    subnets.iter().all(|subnet| !subnet.gives_addresses)
 }
 
 /// The address from which the internet sees this machine.
@@ -104,13 +180,16 @@ pub async fn own_address() -> Result<String> {
 
 /// The project's groups; an error if one in the VPC has our name and not our tag.
 pub async fn observe(names: &Names, spec: &Spec, aws: &Aws) -> Result<Vec<Group>> {
-    let (tagged, primary, workers) = tokio::try_join!(
+    let access =
+        async { if spec.is_private { aws.groups("group-name", &spec.access).await } else { Ok(Vec::new()) } };
+    let (tagged, primary, workers, access) = tokio::try_join!(
         aws.groups(BY_PROJECT, &names.project),
         aws.groups("group-name", &spec.primary),
         aws.groups("group-name", &spec.workers),
+        access,
     )?;
     let foreign = |group: &&Group| group.vpc == spec.vpc() && !names.owns(&group.tags);
-    match primary.iter().chain(&workers).find(foreign) {
+    match primary.iter().chain(&workers).chain(&access).find(foreign) {
         Some(group) => Err(names.foreign("security group", &group.name, &group.tags)),
         None => Ok(tagged),
     }
@@ -121,11 +200,10 @@ pub fn find<'a>(spec: &Spec, name: &str, seen: &'a [Group]) -> Option<&'a Group>
     seen.iter().find(|group| group.name == name && group.vpc == spec.vpc())
 }
 
-/// What there is to do.
+/// What there is to do. An access group that is not needed any more stays until `down`: a cluster may still use it.
 pub fn diff(spec: &Spec, seen: &[Group]) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (resource, name) in [(Resource::PrimaryGroup, &spec.primary), (Resource::WorkerGroup, &spec.workers)]
-    {
+    for (resource, name) in spec.groups() {
         let found = find(spec, name, seen);
         let wanted = spec.ssh_from.as_ref().filter(|_| resource == Resource::PrimaryGroup);
         let mut wrong = Vec::new();
@@ -142,13 +220,19 @@ pub fn diff(spec: &Spec, seen: &[Group]) -> Vec<Change> {
                 ));
             }
             wrong.extend(group.open.iter().map(|open| format!("close {open}")));
+            if resource == Resource::AccessGroup {
+                wrong.extend(wrong_access(spec, group, seen));
+            }
         }
         changes.push(Change::of(resource, name, found.is_some(), wrong));
     }
     // Of a VPC that is not the configured one any more.
     for group in seen.iter().filter(|group| group.vpc != spec.vpc()) {
-        let resource =
-            if group.name == spec.primary { Resource::PrimaryGroup } else { Resource::WorkerGroup };
+        let resource = match &group.name {
+            name if *name == spec.primary => Resource::PrimaryGroup,
+            name if *name == spec.access => Resource::AccessGroup,
+            _ => Resource::WorkerGroup,
+        };
         changes.push(Change::new(
             resource,
             &group.id,
@@ -157,6 +241,17 @@ pub fn diff(spec: &Spec, seen: &[Group]) -> Vec<Change> {
         ));
     }
     changes
+}
+
+/// What is wrong with the rules of the access group.
+fn wrong_access(spec: &Spec, group: &Group, seen: &[Group]) -> Vec<String> {
+    let id = |name: &str| find(spec, name, seen).map(|group| group.id.clone()).unwrap_or_default();
+    let missing = spec.links(id).into_iter().filter(|(link, _)| !group.has(link));
+    let opened = missing.map(|(link, name)| match link.direction {
+        Direction::In => format!("open port {} from {name}", link.ports.0),
+        Direction::Out => format!("open port {} to {name}", link.ports.0),
+    });
+    opened.chain(group.leaks.iter().map(|leak| format!("close {leak}"))).collect()
 }
 
 /// Makes the groups and sets who may log in.
@@ -170,7 +265,8 @@ pub async fn apply(names: &Names, spec: &Spec, seen: &[Group], aws: &Aws) -> Res
         if let Some(cidr) = spec.ssh_from.as_ref().filter(|cidr| !group.ssh_from.contains(cidr)) {
             aws.allow_ssh(&group.id, cidr).await?;
         }
-        Ok::<_, Error>(aws.close(&group).await?)
+        aws.close(&group).await?;
+        Ok::<_, Error>(group.id)
     };
     let workers = async {
         let group =
@@ -179,11 +275,41 @@ pub async fn apply(names: &Names, spec: &Spec, seen: &[Group], aws: &Aws) -> Res
         for cidr in &group.ssh_from {
             aws.forbid_ssh(&group.id, cidr).await?;
         }
-        Ok(aws.close(&group).await?)
+        aws.close(&group).await?;
+        Ok(group.id)
     };
-    tokio::try_join!(primary, workers)?;
+    let (primary, workers) = tokio::try_join!(primary, workers)?;
+    if spec.is_private {
+        apply_access(names, spec, (&primary, &workers), seen, aws).await?;
+    }
     let old: Vec<Group> = seen.iter().filter(|group| group.vpc != spec.vpc()).cloned().collect();
     remove(&old, aws).await
+}
+
+/// Makes the access group and sets its rules, which name the `others`: the ids of the primary's and the workers' group.
+async fn apply_access(
+    names: &Names,
+    spec: &Spec,
+    others: (&str, &str),
+    seen: &[Group],
+    aws: &Aws,
+) -> Result<()> {
+    let about = "How EMR reaches fruitctl clusters in private subnets";
+    let mut group = ensure(names, spec, &spec.access, about, seen, aws).await?;
+    if find(spec, &spec.access, seen).is_none() {
+        // A new group lets everything out, by rules that depend on its VPC.
+        let found = aws.groups("group-name", &spec.access).await?;
+        group = found.into_iter().find(|found| found.id == group.id).unwrap_or(group);
+    }
+    for cidr in &group.ssh_from {
+        aws.forbid_ssh(&group.id, cidr).await?;
+    }
+    aws.close(&group).await?;
+    let id = |name: &str| if name == spec.primary { others.0 } else { others.1 }.to_owned();
+    for (link, _) in spec.links(id).iter().filter(|(link, _)| !group.has(link)) {
+        aws.link(&group.id, link).await?;
+    }
+    Ok(aws.close_outward(&group).await?)
 }
 
 /// The group, made if it is not there.
@@ -235,15 +361,27 @@ async fn remove(groups: &[Group], aws: &Aws) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::vpc::{Routes, WayOut};
+
+    fn subnet(id: &str, way_out: Option<WayOut>, gives_addresses: bool) -> Subnet {
+        let routes = way_out.map(|way_out| Routes { table: "rtb-1".into(), way_out });
+        let (id, vpc, zone) = (id.into(), "vpc-1".into(), "a".into());
+        Subnet { id, vpc, zone, free: 9, gives_addresses, routes }
+    }
+
+    fn internet() -> Option<WayOut> {
+        Some(WayOut::InternetGateway("igw-1".into()))
+    }
 
     fn spec() -> Spec {
-        let subnet =
-            Subnet { id: "subnet-1".into(), vpc: "vpc-1".into(), zone: "a".into(), free: 9, public: true };
         Spec {
-            subnets: vec![subnet],
+            subnets: vec![subnet("subnet-1", internet(), true)],
+            is_private: false,
+            unread: None,
             ssh_from: Some("203.0.113.7/32".into()),
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
+            access: "fruitctl-fruits-access".into(),
         }
     }
 
@@ -268,5 +406,90 @@ mod tests {
         assert_eq!(changes[1].reasons, ["close ports 0-65535 from 0.0.0.0/0"]);
         seen[1].vpc = "vpc-2".into();
         assert_eq!(actions(&seen), [Action::Update, Action::Create, Action::Delete]);
+    }
+
+    /// A private network as it should be; ids are names.
+    fn private() -> (Spec, Vec<Group>) {
+        let spec = Spec { is_private: true, ..spec() };
+        let mut seen = groups(&spec);
+        let mut access = Group::new(&spec.access, &spec.access, "vpc-1", Default::default());
+        access.links = spec.links(str::to_owned).into_iter().map(|(link, _)| link).collect();
+        seen.push(access);
+        (spec, seen)
+    }
+
+    #[test]
+    fn private_subnets_have_a_third_group() {
+        let (spec, seen) = private();
+        let row = |seen: &[Group]| {
+            let changes = diff(&spec, seen);
+            assert_eq!((changes.len(), changes[2].resource), (3, Resource::AccessGroup));
+            (changes[2].action, changes[2].reasons.join("; "))
+        };
+        assert_eq!(row(&seen), (Action::Keep, String::new()));
+        assert_eq!(row(&seen[..2]), (Action::Create, String::new()));
+        let alter = |alter: fn(&mut Group)| {
+            let mut seen = seen.clone();
+            alter(&mut seen[2]);
+            row(&seen)
+        };
+        let update = |reason: &str| (Action::Update, reason.to_owned());
+        assert_eq!(alter(|g| drop(g.links.remove(0))), update("open port 9443 from fruitctl-fruits-primary"));
+        assert_eq!(alter(|g| drop(g.links.remove(2))), update("open port 8443 to fruitctl-fruits-workers"));
+        assert_eq!(alter(|g| g.links[1].direction = Direction::In), {
+            update("open port 8443 to fruitctl-fruits-primary")
+        });
+        // A wider rule will do.
+        assert_eq!(alter(|g| g.links[0].ports = (0, 65535)).0, Action::Keep);
+        assert_eq!(alter(|g| g.leaks = vec!["ports 0-65535 to 0.0.0.0/0".into()]), {
+            update("close ports 0-65535 to 0.0.0.0/0")
+        });
+        // The rules of a group that is gone are gone too.
+        assert!(row(&seen[1..]).1.contains("open port 9443 from fruitctl-fruits-primary"));
+    }
+
+    #[test]
+    fn an_access_group_that_is_not_needed_stays() {
+        let (private, seen) = private();
+        let changes = diff(&Spec { is_private: false, ..private.clone() }, &seen);
+        assert!(changes.len() == 2 && changes.iter().all(|c| c.action == Action::Keep), "{changes:?}");
+        let moved =
+            Spec { subnets: vec![Subnet { vpc: "vpc-2".into(), ..private.subnets[0].clone() }], ..private };
+        let deleted: Vec<_> = diff(&moved, &seen)
+            .into_iter()
+            .filter(|c| c.action == Action::Delete)
+            .map(|c| c.resource)
+            .collect();
+        assert_eq!(deleted, [Resource::PrimaryGroup, Resource::WorkerGroup, Resource::AccessGroup]);
+    }
+
+    #[test]
+    fn subnets_are_of_one_kind() {
+        let nat = || Some(WayOut::Other("nat-1".into()));
+        let public = subnet("subnet-1", internet(), true);
+        let private = subnet("subnet-2", nat(), false);
+        let unknown = |gives| subnet("subnet-3", None, gives);
+        assert_eq!(is_private(std::slice::from_ref(&public)).unwrap(), Some(false));
+        // The route table decides, whatever addresses there are.
+        assert_eq!(is_private(&[subnet("a", nat(), true)]).unwrap(), Some(true));
+        assert_eq!(
+            is_private(&[private.clone(), subnet("b", Some(WayOut::Nothing), false)]).unwrap(),
+            Some(true)
+        );
+        let error = is_private(&[public.clone(), private.clone()]).unwrap_err();
+        assert!(error.kind == Kind::Usage && error.message.contains("subnet-2 is private"), "{error}");
+        assert_eq!(is_private(&[public, unknown(true)]).unwrap(), None);
+        assert!(
+            guess_private(&[private, unknown(false)]) && !guess_private(&[unknown(true), unknown(false)])
+        );
+    }
+
+    #[test]
+    fn a_guess_is_noted() {
+        let mut spec = spec();
+        assert_eq!(spec.note(), None);
+        spec.unread = Some("ec2:DescribeRouteTables is not allowed".into());
+        let note = spec.note().unwrap();
+        assert!(note.contains("taken to be public") && note.contains("ec2:DescribeRouteTables"), "{note}");
     }
 }

@@ -51,13 +51,17 @@ impl World {
             vpc: "vpc-1".into(),
             zone: "eu-west-3a".into(),
             free: 250,
-            public: true,
+            gives_addresses: true,
+            routes: None,
         };
         let network = network::Spec {
             subnets: vec![subnet("subnet-1"), subnet("subnet-2")],
+            is_private: false,
+            unread: None,
             ssh_from: None,
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
+            access: "fruitctl-fruits-access".into(),
         };
         let group = |id: &str, name: &str| {
             let mut group = Group::default();
@@ -94,6 +98,7 @@ impl World {
                     key_pair: "key".into(),
                     primary_group: "sg-1".into(),
                     worker_group: "sg-2".into(),
+                    access_group: String::new(),
                     security_configuration: "imds".into(),
                     fleets: cluster.fleets,
                     workforce: cluster.workforce.clone(),
@@ -244,6 +249,32 @@ fn what_differs_and_does_not_matter() {
         let mut world = World::new(FULL);
         alter(&mut world);
         assert_eq!(world.change(), (Action::Keep, String::new()), "row {n}");
+    }
+}
+
+#[test]
+fn in_private_subnets_the_access_group_counts() {
+    let mut world = World::new("");
+    // What EMR says of one is of no interest in public subnets.
+    world.found.cluster.access_group = "sg-9".into();
+    assert_eq!(world.change().0, Action::Keep);
+    world.network.is_private = true;
+    let mut group = world.groups[0].clone();
+    (group.id, group.name) = ("sg-3".into(), world.network.access.clone());
+    world.groups.push(group);
+    let (action, reasons) = world.change();
+    assert_eq!(action, Action::Replace);
+    assert_eq!(reasons, "access security group sg-9 -> fruitctl-fruits-access");
+    world.found.cluster.access_group = "sg-3".into();
+    assert_eq!(world.change().0, Action::Keep);
+    // Not told is neither right nor wrong; it is said only where there has to be one.
+    world.found.cluster.access_group.clear();
+    world.found.unread = vec![crate::aws::emr::Unread { setting: Setting::AccessGroup, error: None }];
+    for is_private in [true, false] {
+        world.network.is_private = is_private;
+        let mut notes = Vec::new();
+        let changes = diff(&world.wanted(), &[world.found.clone()], &world.groups, &mut notes);
+        assert_eq!((changes[0].action, notes.len()), (Action::Keep, usize::from(is_private)), "{notes:?}");
     }
 }
 
