@@ -1,4 +1,4 @@
-//! `fruitctl schema`: the JSON Schema of what fruitctl writes for programs.
+//! `fruitctl schema`: the JSON Schema of what fruitctl reads and of what it writes for programs.
 
 use fruitjob_interface::Event;
 use schemars::generate::SchemaSettings;
@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema};
 use crate::cli::{SchemaArgs, SchemaOf};
 use crate::error::Result;
 use crate::run::summary::Summary;
-use crate::ui;
+use crate::{config, ui};
 
 /// Prints it.
 pub fn run(args: &SchemaArgs) -> Result<()> {
@@ -20,6 +20,7 @@ fn schema(of: SchemaOf) -> Schema {
         SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
     }
     match of {
+        SchemaOf::Config => config::schema(),
         SchemaOf::Events => of_type::<Event>(),
         SchemaOf::RunSummary => of_type::<Summary>(),
     }
@@ -33,6 +34,7 @@ mod tests {
     #[test]
     fn the_published_schemas_are_ours() {
         for (of, published, name) in [
+            (SchemaOf::Config, include_str!("../../docs/schema/config-1.json"), "config"),
             (SchemaOf::Events, include_str!("../../docs/schema/events-1.json"), "events"),
             (SchemaOf::RunSummary, include_str!("../../docs/schema/run-summary-1.json"), "run-summary"),
         ] {

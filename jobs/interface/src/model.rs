@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT: &str = "builtin";
 
 /// What a model computes with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floats.
@@ -19,7 +19,7 @@ pub enum Precision {
 
 /// What a model file does not say, or says wrongly. Everything unset comes from the file's metadata
 /// (`input_size`, `resize`, `mean`, `std`, `color`, `layout`) or its input's shape.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessingOptions {
     /// Height and width of the model's input, in pixels [default: from the model]
