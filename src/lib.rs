@@ -22,6 +22,8 @@ mod explain;
 mod hash;
 mod instances;
 mod logs;
+#[cfg(test)]
+mod reference;
 mod run;
 mod ssh;
 mod stack;

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from conftest import BIN, ROOT, fruitctl
+from conftest import BIN, ROOT, fruitctl, fruitjob
 from emulator import Emulator
 from stack import Project
 
@@ -185,6 +185,13 @@ def test_commands_in_the_docs_exist():
                 if known[name] is None or set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", rest)) - known[name]:
                     wrong.append(f"{page.relative_to(ROOT)}: {line}")
     assert len(known) > 15 and not wrong, "\n".join(wrong)
+
+
+def test_the_reference_has_each_option_of_fruitjob():
+    """Its definitions are the executable's own; fruitctl's page lists them from what both share."""
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    options = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", fruitjob("run", "--help").stdout)) - {"--help", "--engine"}
+    assert len(options) > 15 and all(f"{option} " in page for option in options), options
 
 
 def test_toolchains_are_as_documented():

@@ -147,7 +147,8 @@ Example:
     /// Print the IAM policy that whoever runs fruitctl needs
     #[command(after_help = "\
 Example:
-  fruitctl policy > policy.json && aws iam create-policy --policy-name fruitctl --policy-document file://policy.json")]
+  fruitctl policy > policy.json
+  aws iam create-policy --policy-name fruitctl --policy-document file://policy.json")]
     Policy(PolicyArgs),
     /// Draw fruit-like 100x100 JPEGs, one folder a class, to try and load the job with
     #[command(after_help = "\

@@ -15,7 +15,8 @@ pub fn run(args: &SchemaArgs) -> Result<()> {
     Ok(())
 }
 
-fn schema(of: SchemaOf) -> Schema {
+/// The schema itself; a test holds what is published in `docs/schema` to it.
+pub fn schema(of: SchemaOf) -> Schema {
     fn of_type<T: JsonSchema>() -> Schema {
         SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
     }
@@ -23,23 +24,5 @@ fn schema(of: SchemaOf) -> Schema {
         SchemaOf::Config => config::schema(),
         SchemaOf::Events => of_type::<Event>(),
         SchemaOf::RunSummary => of_type::<Summary>(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is published is what we write.
-    #[test]
-    fn the_published_schemas_are_ours() {
-        for (of, published, name) in [
-            (SchemaOf::Config, include_str!("../../docs/schema/config-1.json"), "config"),
-            (SchemaOf::Events, include_str!("../../docs/schema/events-1.json"), "events"),
-            (SchemaOf::RunSummary, include_str!("../../docs/schema/run-summary-1.json"), "run-summary"),
-        ] {
-            let ours = serde_json::to_string_pretty(&schema(of)).unwrap();
-            assert_eq!(published.trim(), ours, "type: fruitctl schema {name} > docs/schema/{name}-1.json");
-        }
     }
 }

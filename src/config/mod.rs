@@ -35,11 +35,12 @@ pub enum Target {
 pub struct Config {
     /// Where the job runs [default: local]
     pub target: Option<Target>,
-    /// The job: what it reads and writes, and how it computes. Flags of the same names overrule it.
+    /// The job: what it reads and writes, and how it computes. Flags of the same names overrule it. On a cluster, `input`
+    /// and `output` may be left out: they are then `input/` and `output/` in the project's bucket.
     pub job: JobOptions,
     /// What the model's file does not say about its input, or says wrongly. Flags of the same names overrule it.
     pub preprocessing: PreprocessingOptions,
-    /// Part of the name of everything that is made in AWS, and the value of its tag `fruitctl:project`: 2 to 20 of a-z,
+    /// Needed on AWS: part of the name of everything that is made there, and the value of its tag `fruitctl:project`: 2 to 20 of a-z,
     /// 0-9 and `-`, beginning with a letter and not ending with `-`.
     #[serde(deserialize_with = "project")]
     #[schemars(extend("pattern" = "^[a-z][a-z0-9-]{0,18}[a-z0-9]$"))]

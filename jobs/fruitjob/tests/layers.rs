@@ -40,6 +40,7 @@ const FRUITCTL: Layers = &[
     &["ui"],
     &["app"],
     &["commands"],
+    &["reference"],
     &["lib", "main"],
 ];
 

@@ -21,8 +21,7 @@ pub struct JobOptions {
     /// The backbone: an ONNX file or URI, or 'builtin', which knows fruit [default: builtin]
     #[arg(short, long, value_name = "URI")]
     pub model: Option<String>,
-    /// What the model computes with: f32, or int8, which is faster on processors with AVX-512 VNNI and a little less
-    /// accurate [default: f32]
+    /// What the model computes with [default: f32]
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
     /// Components to keep [default: 64, or as many as the images allow]
