@@ -255,7 +255,7 @@ pub fn project_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// For serde.
+/// A name that [`project_name`] accepts.
 pub fn project<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     project_name(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
 }

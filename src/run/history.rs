@@ -18,13 +18,9 @@ use crate::stack::bucket::RUNS;
 pub struct Entry {
     /// Version of this form.
     pub version: u32,
-    /// The run.
     pub id: String,
-    /// How it is.
     pub state: State,
-    /// Its cluster.
     pub cluster: String,
-    /// Its step.
     pub step: String,
     /// The cluster was made for it alone.
     pub one_shot: bool,

@@ -22,23 +22,19 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resource {
-    /// The bucket.
     Bucket,
     /// EMR's role.
     ServiceRole,
     /// The nodes' role and instance profile.
     NodeRole,
-    /// The key pair.
     KeyPair,
     /// The primary node's security group.
     PrimaryGroup,
     /// The workers' security group.
     WorkerGroup,
-    /// The security configuration.
     SecurityConfiguration,
     /// A bootstrap action in the bucket.
     BootstrapAction,
-    /// A cluster.
     Cluster,
 }
 
@@ -62,9 +58,7 @@ impl Resource {
 /// One line of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What kind.
     pub resource: Resource,
-    /// Which.
     pub name: String,
     /// What happens to it.
     pub action: Action,

@@ -11,7 +11,6 @@ use crate::error::Result;
 pub struct Spec {
     /// Names and mark.
     pub names: Names,
-    /// The bucket.
     pub bucket: bucket::Spec,
     /// EMR's role.
     pub service_role: roles::Spec,
@@ -25,7 +24,6 @@ pub struct Spec {
     pub security_configuration: security_configuration::Spec,
     /// Bootstrap actions.
     pub bootstrap: Vec<bootstrap::Script>,
-    /// The cluster.
     pub cluster: cluster::Spec,
 }
 
