@@ -29,6 +29,10 @@ fmt:
 unit:
     cargo test --workspace
 
+# Writes what docs/reference and docs/schema list, from the code
+reference:
+    FRUITCTL_REFERENCE=write cargo test -p fruitctl --lib reference
+
 # Licences, sources and advisories of dependencies (needs cargo-deny)
 deny:
     cargo deny check

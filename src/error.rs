@@ -71,7 +71,7 @@ mod tests {
     /// The table that people read says what we do.
     #[test]
     fn the_codes_are_as_documented() {
-        let table = include_str!("../docs/exit-codes.md");
+        let table = include_str!("../docs/reference/exit-codes.md");
         let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")?.0.into());
         let documented: Vec<i32> =
             rows.flat_map(|codes: &str| codes.split(", ")).filter_map(|code| code.parse().ok()).collect();

@@ -23,6 +23,8 @@ mod facts;
 mod hash;
 mod instances;
 mod logs;
+#[cfg(test)]
+mod reference;
 mod run;
 mod ssh;
 mod stack;

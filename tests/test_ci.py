@@ -216,8 +216,8 @@ def place(text, folder):
 
 
 def test_the_consumer_of_the_docs(fruits, tmp_path):
-    """The script that docs/nightly.md shows, as it is there."""
-    text = (Path(__file__).parent.parent / "docs" / "nightly.md").read_text()
+    """The script that docs/howto/nightly.md shows, as it is there."""
+    text = (Path(__file__).parent.parent / "docs" / "howto" / "nightly.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len(script.strip().splitlines()) <= 12
     out = tmp_path / "out"

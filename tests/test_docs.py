@@ -1,13 +1,16 @@
 """What the docs say is so: pieces of configuration are planned, and commands are run."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
-from conftest import BIN, ROOT
+from conftest import BIN, ROOT, fruitctl, fruitjob
 from emulator import Emulator
 from stack import Project
 
@@ -37,6 +40,52 @@ def test_the_piece_is_planned(aws, tmp_path, title, piece):
     text = piece.replace("subnet-0123456789abcdef0", subnet)
     (project.folder / "fruitctl.toml").write_text(f'target = "emr"\nproject = "howto"\n{text}\n{rest}')
     assert "to create" in project.run("plan").stdout
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """A check of configurations by what editors check them by."""
+    validator = jsonschema.validators.validator_for(json.loads(fruitctl("schema", "config").stdout))
+    ours = json.loads((ROOT / "docs" / "schema" / "config-1.json").read_text())
+    validator.check_schema(ours)
+    return validator(ours)
+
+
+def wrong(schema, text):
+    return [f"{error.json_path}: {error.message}" for error in schema.iter_errors(tomllib.loads(text))]
+
+
+@pytest.mark.parametrize("title, piece", PIECES, ids=[title for title, _ in PIECES])
+def test_the_schema_accepts_the_piece(schema, title, piece):
+    assert not wrong(schema, piece)
+
+
+@pytest.mark.parametrize("flags", [["--input", "fruits"], ["--target", "emr", "--region", "eu-west-3"]], ids=["local", "emr"])
+def test_the_schema_accepts_what_init_writes(schema, tmp_path, flags):
+    """As it is written, and without the signs before options that are commented out."""
+    fruitctl("init", *flags, cwd=tmp_path)
+    text = (tmp_path / "fruitctl.toml").read_text()
+    named = re.match(r"#:schema \./(.*)\n", text)[1]
+    assert json.loads((tmp_path / named).read_text()) == schema.schema
+    options = re.sub(r"^# (?=\[|[\w.\"-]+ = )", "", text, flags=re.M).replace("variance = ", "# variance = ")
+    assert len(tomllib.loads(options)["job"]) > len(tomllib.loads(text)["job"])
+    assert not wrong(schema, text) and not wrong(schema, options)
+    # Again, over both.
+    fruitctl("init", *flags, "--force", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("[job]\ncompnents = 3", "$.job: Additional properties are not allowed ('compnents' was unexpected)"),
+    ("[cluster.core]\nspots = true", "'spots' was unexpected"),
+    ('target = "locl"', "'locl' is not one of ['local', 'emr']"),
+    ("[job]\nmax_rejects = \"some\"", "'some' does not match"),
+    ("[job]\nvariance = 95", "95 is greater than the maximum of 1"),
+    ("[cluster]\nmax_hours = 0", "0 is less than the minimum of 1"),
+    ("[[cluster.bootstrap]]", "'script' is a required property"),
+    ('project = "Fruits"', "'Fruits' does not match"),
+])
+def test_the_schema_refuses(schema, text, words):
+    assert any(words in message for message in wrong(schema, text)), wrong(schema, text)
 
 
 def test_the_tutorial_runs(tmp_path):
@@ -136,6 +185,13 @@ def test_commands_in_the_docs_exist():
                 if known[name] is None or set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", rest)) - known[name]:
                     wrong.append(f"{page.relative_to(ROOT)}: {line}")
     assert len(known) > 15 and not wrong, "\n".join(wrong)
+
+
+def test_the_reference_has_each_option_of_fruitjob():
+    """Its definitions are the executable's own; fruitctl's page lists them from what both share."""
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    options = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", fruitjob("run", "--help").stdout)) - {"--help", "--engine"}
+    assert len(options) > 15 and all(f"{option} " in page for option in options), options
 
 
 def test_toolchains_are_as_documented():

@@ -1,4 +1,4 @@
-"""Ten mistakes that people make: what docs/troubleshooting.md quotes is what they see, with the exit code and the remedy."""
+"""Ten mistakes that people make: what docs/howto/troubleshooting.md quotes is what they see, with the exit code and the remedy."""
 
 import re
 
@@ -7,7 +7,7 @@ from conftest import ROOT, fruitctl
 from emulator import Emulator, Fault
 from stack import Project
 
-PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
+PAGE = (ROOT / "docs" / "howto" / "troubleshooting.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def project(aws, tmp_path):
 
 def check(done, quote, *more):
     """The page quotes it, and the message is like that: `…` stands for anything."""
-    assert f"`{quote}`" in PAGE, f"docs/troubleshooting.md does not quote `{quote}`"
+    assert f"`{quote}`" in PAGE, f"docs/howto/troubleshooting.md does not quote `{quote}`"
     pattern = ".*".join(re.escape(part) for part in quote.split("…"))
     said = done.stdout + done.stderr
     assert re.search(pattern, said), said

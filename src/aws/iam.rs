@@ -15,7 +15,6 @@ const THERE: &[&str] = &["EntityAlreadyExists", "EntityAlreadyExistsException"];
 /// A role as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Role {
-    /// Its tags.
     pub tags: Tags,
     /// Who may assume it.
     pub trust: Value,
@@ -28,7 +27,6 @@ pub struct Role {
 /// An instance profile as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// Its tags.
     pub tags: Tags,
     /// Names of its roles; one at most.
     pub roles: Vec<String>,

@@ -38,7 +38,6 @@ pub type Tags = BTreeMap<String, String>;
 
 /// One region of one account.
 pub struct Aws {
-    /// The region.
     pub region: String,
     /// Where that was said.
     pub region_source: &'static str,

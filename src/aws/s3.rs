@@ -43,14 +43,12 @@ pub struct BucketSettings {
     pub policy: Vec<serde_json::Value>,
     /// Rules that delete.
     pub lifecycle: Vec<Expiry>,
-    /// Tags.
     pub tags: Tags,
 }
 
 /// A lifecycle rule. Days of 0: not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// Its name.
     pub id: String,
     /// Where it applies.
     pub prefix: String,
@@ -76,7 +74,6 @@ pub enum Only<'a> {
 /// What lies in a bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Contents {
-    /// Objects.
     pub objects: u64,
     /// Their size.
     pub bytes: u64,
@@ -89,9 +86,7 @@ pub struct Contents {
 /// An object of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its key.
     pub key: String,
-    /// Its size.
     pub bytes: u64,
     /// When it was written, in seconds since 1970.
     pub modified: i64,

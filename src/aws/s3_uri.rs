@@ -3,7 +3,6 @@
 /// A bucket, and a key or prefix in it; both empty for what is nowhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct S3Uri {
-    /// The bucket.
     pub bucket: String,
     /// A key or prefix, without slashes at its ends; empty for all of the bucket.
     pub key: String,

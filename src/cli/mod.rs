@@ -52,6 +52,9 @@ pub struct Cli {
 pub enum Command {
     /// Write a commented fruitctl.toml, or a workflow that runs it every night
     #[command(after_help = "\
+Beside it, .fruitctl/schema.json lets editors complete and check it. Nothing else
+needs that file.
+
 Examples:
   fruitctl init --input fruits --output out
   fruitctl init --target emr --region eu-west-3
@@ -144,7 +147,8 @@ Example:
     /// Print the IAM policy that whoever runs fruitctl needs
     #[command(after_help = "\
 Example:
-  fruitctl policy > policy.json && aws iam create-policy --policy-name fruitctl --policy-document file://policy.json")]
+  fruitctl policy > policy.json
+  aws iam create-policy --policy-name fruitctl --policy-document file://policy.json")]
     Policy(PolicyArgs),
     /// Draw fruit-like 100x100 JPEGs, one folder a class, to try and load the job with
     #[command(after_help = "\
@@ -153,9 +157,10 @@ The same seed draws the same files; those that are there already are left alone.
 Example:
   fruitctl samples fruits --classes 131 --per-class 500")]
     Samples(SamplesArgs),
-    /// Print the JSON Schema of what is written for programs
+    /// Print the JSON Schema of fruitctl.toml, or of what is written for programs
     #[command(after_help = "\
 Examples:
+  fruitctl schema config                     of fruitctl.toml, for editors
   fruitctl schema events                     of 'fruitctl run --json', a line
   fruitctl schema run-summary                of run-summary.json")]
     Schema(SchemaArgs),
@@ -331,6 +336,8 @@ pub struct SchemaArgs {
 /// What there is a schema of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemaOf {
+    /// fruitctl.toml
+    Config,
     /// A line of 'fruitctl run --json'
     Events,
     /// run-summary.json

@@ -1,11 +1,17 @@
-//! `fruitctl init`: a configuration file to begin with.
+//! `fruitctl init`: a configuration file to begin with, and its schema for editors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use fruitjob_interface::error::explain_io;
 
 use crate::cli::{Cli, InitArgs};
 use crate::config::Target;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{app, bundle, config, ui};
+
+/// Where the schema lies, relative to the configuration, whose first line names it.
+/// Source: <https://taplo.tamasfe.dev/configuration/directives.html>.
+const SCHEMA: &str = ".fruitctl/schema.json";
 
 /// Writes `fruitctl.toml`, or the file that `--config` names.
 pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
@@ -22,9 +28,20 @@ pub fn run(cli: &Cli, args: &InitArgs) -> Result<()> {
             (text, "fruitctl doctor")
         }
     };
-    app::write(&path, &text, args.force)?;
-    ui::say(&format!("wrote {}; edit it, then: {next}", path.display()));
+    app::write(&path, &format!("#:schema ./{SCHEMA}\n{text}"), args.force)?;
+    write_schema(&path)?;
+    ui::say(&format!("wrote {}, and its schema for editors; edit it, then: {next}", path.display()));
     Ok(())
+}
+
+/// Writes the schema beside a configuration, over an older one.
+fn write_schema(config: &Path) -> Result<()> {
+    let path = config.parent().unwrap_or(Path::new("")).join(SCHEMA);
+    let text = serde_json::to_string_pretty(&config::schema()).expect("a schema is JSON") + "\n";
+    let folder = path.parent().expect("it lies in a folder");
+    std::fs::create_dir_all(folder)
+        .map_err(|e| Error::usage(format!("cannot make {}: {}", folder.display(), explain_io(&e))))?;
+    app::write(&path, &text, true)
 }
 
 fn local(input: &str, output: &str) -> String {

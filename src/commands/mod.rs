@@ -23,6 +23,9 @@ mod up;
 mod upload;
 mod version;
 
+#[cfg(test)]
+pub use schema::schema;
+
 use crate::cli::{Cli, Command};
 use crate::error::Result;
 

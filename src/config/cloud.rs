@@ -3,40 +3,45 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::facts::{Bound, FACTS};
 
 /// `[aws]`: which account and region.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AwsConfig {
-    /// Where everything is made.
+    /// The region in which everything is made, such as `eu-west-3`; none is assumed
+    /// [default: `AWS_REGION`, or the profile's]
     pub region: Option<String>,
-    /// Regions that may be used at all; `*` stands for anything, as in `eu-*`. Empty: all.
+    /// Regions in which anything may be made or read at all, a guard for data that may not leave a place; `*` stands for
+    /// anything, as in `eu-*`. Empty: all.
     pub allowed_regions: Vec<String>,
-    /// A profile of `~/.aws/config`.
+    /// A profile of `~/.aws/config` [default: `AWS_PROFILE`, or `default`]
     pub profile: Option<String>,
     /// Tags of all that is made, beside ours.
     #[serde(deserialize_with = "tags")]
     pub tags: BTreeMap<String, String>,
 }
 
-/// `[bucket]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// `[bucket]`: the project's bucket, and for how long it keeps what.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BucketConfig {
-    /// Its name, if not `fruitctl-PROJECT-ACCOUNT-REGION`.
+    /// The bucket's name: 3 to 63 of a-z, 0-9 and `-`, with a letter or digit at each end
+    /// [default: `fruitctl-PROJECT-ACCOUNT-REGION`]
     #[serde(deserialize_with = "bucket_name")]
+    #[schemars(extend("pattern" = "^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$"))]
     pub name: Option<String>,
-    /// A KMS key's ARN or id to encrypt with; S3's own keys without.
+    /// ARN or id of the KMS key to encrypt with [default: S3's own keys]
     pub kms_key: Option<String>,
-    /// Days until logs are deleted.
+    /// Days until what lies under `logs/` is deleted.
     pub logs_days: u16,
-    /// Days until what lies under tmp/ is deleted.
+    /// Days until what lies under `tmp/` is deleted.
     pub tmp_days: u16,
-    /// Days for which a version that was replaced or deleted can be had back.
+    /// Days for which an object that was replaced or deleted can be restored.
     pub undo_days: u16,
 }
 
@@ -47,30 +52,33 @@ impl Default for BucketConfig {
 }
 
 /// `[roles]`: roles that exist, where we may not make any.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolesConfig {
-    /// EMR's service role.
+    /// EMR's service role, such as `EMR_DefaultRole_V2` [default: one is made]
     pub service: Option<String>,
-    /// The nodes' role; their instance profile has the same name.
+    /// The nodes' role, such as `EMR_EC2_DefaultRole`; their instance profile has the same name [default: one is made]
     pub node: Option<String>,
 }
 
 /// `[key]`: who may log in to the nodes.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyConfig {
-    /// A private key's file; its `.pub` beside it. Without, a key is made in the data directory.
+    /// The private key's file, ed25519 or RSA, with its `.pub` beside it; `~/` is the home directory
+    /// [default: a key that is made for this machine, in `$XDG_DATA_HOME/fruitctl/keys`]
     pub private_key: Option<String>,
 }
 
-/// `[network]`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+/// `[network]`: subnets, and who may log in.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// Subnets of one VPC. Empty: those of the default VPC.
+    /// Ids of subnets of one VPC. Empty: those of the default VPC.
     pub subnets: Vec<String>,
-    /// Who may reach port 22 of the primary node.
+    /// Who may reach port 22 of the primary node: `auto`, the address from which this machine is seen; `none`, nobody, so
+    /// that there are no live logs; or a range such as 203.0.113.0/24, of /8 or longer (IPv6: /32).
+    #[schemars(with = "String", extend("default" = "auto"))]
     pub ssh_cidr: SshCidr,
 }
 
@@ -134,37 +142,38 @@ fn cidr(text: &str) -> Result<String, String> {
     Ok(format!("{address}/{length}"))
 }
 
-/// `[cluster]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// `[cluster]`: the EMR cluster, its nodes and its end.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
-    /// The EMR release.
+    /// The EMR release: 5.30 or 6.1 at least, unless `idle_minutes` is 0.
     pub release: String,
-    /// Applications beside Hadoop.
+    /// Applications to install beside Hadoop.
     pub applications: Vec<String>,
-    /// The primary node.
+    /// The primary node. A run on one machine runs here.
     pub primary: Nodes,
-    /// Nodes that hold HDFS.
+    /// Nodes that hold HDFS and compute; `count` may be 0.
     pub core: Nodes,
     /// Nodes that only compute.
     pub task: Option<Nodes>,
-    /// Minutes without work after which the cluster ends itself; 0: never.
+    /// Minutes without work after which the cluster ends itself, a week at most; 0: never.
     pub idle_minutes: u32,
-    /// Hours after which `fruitctl sweep` ends it whatever it does.
+    /// Hours after which `fruitctl sweep` ends the cluster, whatever it does; 1 at least.
+    #[schemars(range(min = 1))]
     pub max_hours: u32,
-    /// Refuse to terminate it until this is false again.
+    /// EMR refuses to terminate the cluster while this is set; `fruitctl down` does so all the same.
     pub termination_protection: bool,
-    /// GiB of EBS a node, in one gp3 volume.
+    /// GiB of data disk per node, in one gp3 volume.
     #[serde(deserialize_with = "ebs_gb")]
     pub ebs_gb: u16,
-    /// GiB of the root volume.
+    /// GiB of root volume per node.
     #[serde(deserialize_with = "root_gb")]
     pub root_gb: u16,
-    /// Bounds within which EMR chooses the number of instances.
+    /// Bounds within which EMR chooses the number of core and task nodes.
     pub managed_scaling: Option<Scaling>,
-    /// Scripts that run on every node before anything else.
+    /// Scripts that run on every node before anything else, in this order.
     pub bootstrap: Vec<BootstrapConfig>,
-    /// EMR configurations, by classification.
+    /// EMR configurations: a table of properties for each classification, such as `[cluster.configurations.spark-defaults]`.
     pub configurations: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -200,14 +209,15 @@ impl ClusterConfig {
 }
 
 /// A kind of nodes.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nodes {
-    /// Instance types, of which EMR takes what there is; several, or Spot, make the cluster one of fleets.
+    /// Instance types, all of one kind of processor. EMR takes of several what there is; several, or Spot, make the cluster
+    /// one of instance fleets.
     pub types: Vec<String>,
-    /// How many.
+    /// Number of instances; of primary nodes, 1.
     pub count: u32,
-    /// Spot instances, and on-demand ones where there are none within ten minutes.
+    /// Spot instances, or on-demand ones if there are none within ten minutes.
     pub spot: bool,
 }
 
@@ -218,20 +228,22 @@ impl Default for Nodes {
 }
 
 /// `[cluster.managed_scaling]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, try_from = "Limits")]
 pub struct Scaling {
-    /// At least so many core and task instances.
+    /// Core and task instances at least.
     pub min: u32,
-    /// At most.
+    /// Core and task instances at most.
     pub max: u32,
 }
 
-/// The same, as written.
-#[derive(Deserialize)]
+/// Bounds of the number of core and task nodes, as written.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Limits {
+    /// Core and task nodes at least.
     min: u32,
+    /// Core and task nodes at most.
     max: u32,
 }
 
@@ -249,25 +261,25 @@ impl TryFrom<Limits> for Scaling {
 }
 
 /// `[[cluster.bootstrap]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BootstrapConfig {
-    /// A script on this machine.
+    /// The script's file on this machine, relative to `fruitctl.toml`.
     pub script: String,
-    /// What it is called with.
+    /// Arguments that the script is called with.
     #[serde(default)]
     pub args: Vec<String>,
 }
 
-/// `[prices]`: dollars an hour that differ from the table that comes with fruitctl.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+/// `[prices]`: prices that differ from the list prices that fruitctl carries.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PricesConfig {
-    /// Instance type -> on-demand price.
+    /// Dollars an hour on demand, by instance type.
     pub ec2: BTreeMap<String, f64>,
-    /// Instance type -> EMR's fee.
+    /// EMR's fee in dollars an hour, by instance type.
     pub emr: BTreeMap<String, f64>,
-    /// A GB-month of gp3.
+    /// Dollars per GB-month of gp3 [default: by the list]
     pub ebs: Option<f64>,
 }
 
@@ -284,7 +296,7 @@ pub fn project_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// For serde.
+/// A name that [`project_name`] accepts.
 pub fn project<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     project_name(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
 }

@@ -1,6 +1,7 @@
 //! `fruitctl.toml`: read into [`Config`]; what is wrong with it is said with file, line and column.
 
 mod cloud;
+mod schema;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,8 @@ pub use cloud::*;
 use fruitjob_interface::JobOptions;
 use fruitjob_interface::error::explain_io;
 use fruitjob_interface::model::PreprocessingOptions;
+pub use schema::schema;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -17,7 +20,7 @@ use crate::error::{Error, Result};
 pub const FILE: &str = "fruitctl.toml";
 
 /// Where a job runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     /// This machine
@@ -26,32 +29,35 @@ pub enum Target {
     Emr,
 }
 
-/// A configuration file.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+/// Everything that `fruitctl.toml` may say. All of it may be left out.
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the job runs.
+    /// Where the job runs [default: local]
     pub target: Option<Target>,
-    /// The job.
+    /// The job: what it reads and writes, and how it computes. Flags of the same names overrule it. On a cluster, `input`
+    /// and `output` may be left out: they are then `input/` and `output/` in the project's bucket.
     pub job: JobOptions,
-    /// What the model's file does not say.
+    /// What the model's file does not say about its input, or says wrongly. Flags of the same names overrule it.
     pub preprocessing: PreprocessingOptions,
-    /// The name of all that is made in AWS.
+    /// Needed on AWS: part of the name of everything that is made there, and the value of its tag `fruitctl:project`: 2 to 20 of a-z,
+    /// 0-9 and `-`, beginning with a letter and not ending with `-`.
     #[serde(deserialize_with = "project")]
+    #[schemars(extend("pattern" = "^[a-z][a-z0-9-]{0,18}[a-z0-9]$"))]
     pub project: Option<String>,
-    /// Account and region.
+    /// Which account and region.
     pub aws: AwsConfig,
-    /// The bucket.
+    /// The project's bucket.
     pub bucket: BucketConfig,
-    /// Roles that exist.
+    /// Roles that exist already, where fruitctl may not make any.
     pub roles: RolesConfig,
-    /// Who may log in.
+    /// A key pair of your own, to log in to the nodes with.
     pub key: KeyConfig,
     /// Subnets, and who may reach port 22.
     pub network: NetworkConfig,
-    /// The cluster.
+    /// The EMR cluster.
     pub cluster: ClusterConfig,
-    /// Prices that differ from the table's.
+    /// Prices, where yours differ from the list prices that fruitctl carries.
     pub prices: PricesConfig,
 }
 

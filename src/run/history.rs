@@ -19,13 +19,9 @@ use crate::stack::bucket::RUNS;
 pub struct Entry {
     /// Version of this form.
     pub version: u32,
-    /// The run.
     pub id: String,
-    /// How it is.
     pub state: State,
-    /// Its cluster.
     pub cluster: String,
-    /// Its step.
     pub step: String,
     /// Clusters that ended before they began, and were followed by another.
     #[serde(skip_serializing_if = "Vec::is_empty")]

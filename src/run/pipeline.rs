@@ -34,7 +34,6 @@ pub struct ClusterRun<'a> {
     pub spec: &'a Spec,
     /// What is asked for.
     pub request: &'a Request,
-    /// The account.
     pub aws: &'a Arc<Aws>,
     /// How to come by locks; its token stops the run.
     pub claim: &'a lock::Claim<'a>,

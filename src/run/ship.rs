@@ -20,9 +20,7 @@ use crate::stack::{Spec, bucket};
 pub struct Shipped {
     /// The step's script.
     pub script: String,
-    /// The executable.
     pub executable: String,
-    /// Its SHA-256.
     pub sha256: String,
     /// The model, as fruitjob is told.
     pub model: Option<String>,

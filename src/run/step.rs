@@ -66,7 +66,6 @@ pub async fn add(cluster: &str, step: &StepSpec, aws: &Aws) -> Result<Option<Str
         .help("fruitctl status, then: fruitctl run"))
 }
 
-/// The step of a name.
 pub async fn find(cluster: &str, name: &str, aws: &Aws) -> Result<Option<Step>> {
     Ok(aws.steps(cluster).await?.into_iter().find(|step| step.name == name))
 }

@@ -29,7 +29,7 @@ pub struct Summary {
     pub id: String,
     /// How it ended.
     pub state: State,
-    /// What the process ended with.
+    /// The process's exit code.
     pub exit_code: i32,
     /// Why it failed, what is left, and what to type next.
     pub error: Option<String>,
@@ -39,9 +39,9 @@ pub struct Summary {
     pub output: Option<String>,
     /// When it began, RFC 3339, UTC.
     pub started: String,
-    /// When it had ended.
+    /// When it had ended, RFC 3339, UTC.
     pub ended: String,
-    /// Its cluster.
+    /// Id of the cluster; null where there was none.
     pub cluster: Option<String>,
     /// Dollars that the cluster's instances cost, as far as prices are known.
     pub dollars: Option<f64>,

@@ -19,7 +19,6 @@ pub const USER: &str = "hadoop";
 /// How to reach a node.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Its address.
     pub host: String,
     /// 22, unless `FRUITCTL_SSH_PORT` says otherwise (for an emulator run by an ordinary user).
     pub port: u16,

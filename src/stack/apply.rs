@@ -17,7 +17,6 @@ pub type Report<'a> = &'a (dyn Fn(&Change, Result<(), &str>) + Sync);
 /// How much of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// All of it.
     All,
     /// What a cluster needs, and clusters as they are.
     ButCluster,

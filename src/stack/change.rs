@@ -22,13 +22,11 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resource {
-    /// The bucket.
     Bucket,
     /// EMR's role.
     ServiceRole,
     /// The nodes' role and instance profile.
     NodeRole,
-    /// The key pair.
     KeyPair,
     /// The primary node's security group.
     PrimaryGroup,
@@ -36,11 +34,9 @@ pub enum Resource {
     WorkerGroup,
     /// The security group by which EMR reaches nodes in private subnets.
     AccessGroup,
-    /// The security configuration.
     SecurityConfiguration,
     /// A bootstrap action in the bucket.
     BootstrapAction,
-    /// A cluster.
     Cluster,
 }
 
@@ -65,9 +61,7 @@ impl Resource {
 /// One line of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What kind.
     pub resource: Resource,
-    /// Which.
     pub name: String,
     /// What happens to it.
     pub action: Action,

@@ -140,7 +140,6 @@ impl Name {
 /// How one comes by locks in a bucket.
 #[derive(Clone, Copy)]
 pub struct Claim<'a> {
-    /// The account.
     pub aws: &'a Arc<Aws>,
     /// Where the locks lie.
     pub bucket: &'a str,

@@ -18,11 +18,8 @@ pub const OWNER: &str = "fruitctl:owner";
 /// The names of all that a project has, and its mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The project.
     pub project: String,
-    /// The region.
     pub region: String,
-    /// The account.
     pub account: String,
     /// Tags of all that is made, as configured; ours not among them.
     pub more_tags: Tags,

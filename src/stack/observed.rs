@@ -11,7 +11,6 @@ use crate::error::Result;
 /// What exists of it.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// The bucket's settings.
     pub bucket: Option<BucketSettings>,
     /// EMR's role.
     pub service_role: roles::Observed,

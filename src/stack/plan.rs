@@ -16,11 +16,8 @@ use crate::error::Result;
 pub struct Plan {
     /// The form of this value as JSON.
     pub version: u32,
-    /// The project.
     pub project: String,
-    /// The region.
     pub region: String,
-    /// The account.
     pub account: String,
     /// Line by line.
     pub changes: Vec<Change>,

@@ -12,7 +12,6 @@ use crate::error::Result;
 pub struct Spec {
     /// Names and mark.
     pub names: Names,
-    /// The bucket.
     pub bucket: bucket::Spec,
     /// EMR's role.
     pub service_role: roles::Spec,
@@ -26,7 +25,6 @@ pub struct Spec {
     pub security_configuration: security_configuration::Spec,
     /// Bootstrap actions.
     pub bootstrap: Vec<bootstrap::Script>,
-    /// The cluster.
     pub cluster: cluster::Spec,
 }
 

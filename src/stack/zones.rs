@@ -88,7 +88,8 @@ mod tests {
             vpc: "vpc-1".into(),
             zone: zone.into(),
             free,
-            public: true,
+            gives_addresses: true,
+            routes: None,
         };
         let subnets = [subnet("a", 3), subnet("b", 100), subnet("c", 100), subnet("d", 100)];
         let offers: Offers = [("a", "m6g x g5"), ("b", "m6g"), ("c", "m6g g5")]

@@ -20,7 +20,6 @@ fn mark(action: Action) -> (&'static str, Style) {
     }
 }
 
-/// Prints it.
 pub fn print(plan: &Plan, prices: &Prices, aws: &Aws) {
     let mut lines = vec![format!(
         "{BOLD}{}{BOLD:#} in {BOLD}{}{BOLD:#} {DIM}(from {}), account {}, as {}{DIM:#}",

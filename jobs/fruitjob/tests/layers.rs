@@ -41,6 +41,7 @@ const FRUITCTL: Layers = &[
     &["ui"],
     &["app"],
     &["commands"],
+    &["reference"],
     &["lib", "main"],
 ];
 

@@ -6,7 +6,7 @@ use std::io;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Who has to act on a failure, and the exit code by which `fruitjob` and `fruitctl` both say so. The table is public:
-/// `docs/exit-codes.md`.
+/// `docs/reference/exit-codes.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// We are wrong.

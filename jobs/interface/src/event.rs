@@ -14,20 +14,20 @@ use crate::stage::Stage;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The first event.
+    /// The first event of a job.
     Started {
-        /// Version of this stream's format.
+        /// Version of this stream's format: 1.
         version: u32,
-        /// Where the images are.
+        /// The directory or URI that holds the images.
         input: String,
-        /// Where the results go.
+        /// The directory or URI that the results go to.
         output: String,
-        /// The model's name.
+        /// The model, as it was named; `builtin` is the one inside.
         model: String,
-        /// What runs the model, where the stage needs it.
+        /// The inference engine that runs the model; null where the stage needs none.
         #[serde(default)]
         engine: Option<String>,
-        /// Why that is the general engine and not the fast one.
+        /// Why that is the general engine and not the fast one; null where it is the fast one.
         #[serde(default)]
         not_fast: Option<String>,
         /// Worker threads.
@@ -35,7 +35,7 @@ pub enum Event {
     },
     /// A stage begins.
     StageStarted {
-        /// Which.
+        /// The stage that begins.
         stage: Stage,
         /// How many units of work it has, when that is known.
         total: Option<u64>,
@@ -44,22 +44,22 @@ pub enum Event {
     },
     /// How far a stage is; at most a few a second.
     Progress {
-        /// Which.
+        /// The stage at work.
         stage: Stage,
         /// Units done, those found in the cache included.
         done: u64,
-        /// Of how many, when that is known.
+        /// Units that there are, when that is known.
         total: Option<u64>,
         /// Units that were found in the cache.
         cached: u64,
         /// Units rejected.
         rejected: u64,
-        /// Bytes read.
+        /// Bytes of images read.
         bytes: u64,
     },
     /// A stage is complete.
     StageFinished {
-        /// Which.
+        /// The stage that ended.
         stage: Stage,
         /// Its wall time in seconds.
         seconds: f64,
@@ -68,7 +68,7 @@ pub enum Event {
     },
     /// Something a person should know; the job goes on.
     Warning {
-        /// What.
+        /// The warning, in one sentence.
         message: String,
     },
     /// The last event of a job that worked: everything in `run.json`.
@@ -85,9 +85,9 @@ pub enum Event {
     },
     /// The last event of a job that did not.
     Failed {
-        /// The error.
+        /// What failed, on what, and, where that is known, what to do about it.
         message: String,
-        /// The process's exit code.
+        /// The process's exit code, from 1 to 9, or 128 and a signal's number.
         exit_code: i32,
     },
 }

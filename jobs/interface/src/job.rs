@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Precision;
 
 /// Options of a job. The same struct is parsed from flags and from `[job]` in `fruitctl.toml`.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobOptions {
     /// Where the images are: a directory, s3://, gs://, az:// or abfss:// URI; one folder a label
@@ -20,8 +21,7 @@ pub struct JobOptions {
     /// The backbone: an ONNX file or URI, or 'builtin', which knows fruit [default: builtin]
     #[arg(short, long, value_name = "URI")]
     pub model: Option<String>,
-    /// What the model computes with: f32, or int8, which is faster on processors with AVX-512 VNNI and a little less
-    /// accurate [default: f32]
+    /// What the model computes with [default: f32]
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
     /// Components to keep [default: 64, or as many as the images allow]
@@ -90,7 +90,7 @@ impl JobOptions {
 }
 
 /// What runs a job.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineKind {
     /// On a cluster, by the number of images and nodes; threads otherwise
@@ -114,8 +114,9 @@ impl EngineKind {
 }
 
 /// A share of a whole, above 0 and below 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
+#[schemars(extend("minimum" = 0, "maximum" = 1))]
 pub struct Share(f64);
 
 impl TryFrom<f64> for Share {
@@ -145,8 +146,9 @@ impl FromStr for Share {
 }
 
 /// How many images may be rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^([0-9]+|[0-9]+([.][0-9]+)? *%)$"))]
 pub enum MaxRejects {
     /// This many.
     Count(u64),

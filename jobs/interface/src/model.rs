@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT: &str = "builtin";
 
 /// What a model computes with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 32-bit floats.
+    /// 32-bit floats
     #[default]
     F32,
-    /// Bytes: faster on processors with AVX-512 VNNI, and a little less accurate.
+    /// Bytes: faster on processors with AVX-512 VNNI, and a little less accurate
     Int8,
 }
 
 /// What a model file does not say, or says wrongly. Everything unset comes from the file's metadata
 /// (`input_size`, `resize`, `mean`, `std`, `color`, `layout`) or its input's shape.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessingOptions {
     /// Height and width of the model's input, in pixels [default: from the model]
@@ -76,9 +76,9 @@ impl PreprocessingOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Color {
-    /// Red first: Keras, PyTorch.
+    /// Red first, as in Keras and PyTorch
     Rgb,
-    /// Blue first: OpenCV, Caffe.
+    /// Blue first, as in OpenCV and Caffe
     Bgr,
 }
 
@@ -86,9 +86,9 @@ pub enum Color {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// Planes: PyTorch's order.
+    /// Planes, as in PyTorch
     Nchw,
-    /// Interleaved: TensorFlow's order.
+    /// Interleaved, as in TensorFlow
     Nhwc,
 }
 
@@ -100,11 +100,11 @@ pub struct Preprocessing {
     /// The shorter side of the image, in pixels, when the tensor is cut from its centre; at least `size`'s shorter
     /// one, and equal to it when nothing but what the aspect demands is cut off.
     pub resize: u32,
-    /// Subtracted from each channel, in the tensor's channel order, on the scale 0..=255.
+    /// Subtracted from each channel, in the tensor's channel order, on the scale 0 to 255.
     pub mean: [f32; 3],
-    /// Then divided by, same order and scale.
+    /// Then each channel is divided by this, in the same order and on the same scale.
     pub std: [f32; 3],
-    /// Channel order.
+    /// Order of the tensor's channels.
     pub color: Color,
     /// Axis order of the model's input.
     pub layout: Layout,

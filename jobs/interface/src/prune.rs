@@ -14,7 +14,7 @@ use crate::record::RunRecord;
 pub struct Stored {
     /// Its name, relative to the output.
     pub name: String,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
     /// When it was written, in seconds since 1970.
     pub modified: i64,

@@ -27,11 +27,11 @@ pub struct RunRecord {
     /// How it was spread, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spark: Option<SparkRecord>,
-    /// The backbone.
+    /// The backbone; null before it is loaded.
     pub model: Option<ModelRecord>,
-    /// The PCA.
+    /// The PCA; null before it is fitted.
     pub pca: Option<PcaRecord>,
-    /// How many of what.
+    /// Numbers of images.
     pub images: Counts,
     /// The labels of the results, in order.
     #[serde(default)]
@@ -45,7 +45,7 @@ pub struct RunRecord {
     pub rejects: Vec<(String, u64)>,
     /// Stages and their wall time.
     pub stages: Vec<StageRecord>,
-    /// What was warned of.
+    /// Warnings, as they were printed.
     pub warnings: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ impl ModelRecord {
     }
 }
 
-/// A PCA.
+/// The PCA that the vectors are made with.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PcaRecord {
     /// What it is called: a hash of its numbers. `--pin-pca` takes it.
@@ -121,7 +121,7 @@ pub struct PcaRecord {
     pub total_variance: f64,
 }
 
-/// How many images. `listed = results + rejected`, and `results + rejected = featurized + cached` once all
+/// Numbers of images. `listed = results + rejected`, and `results + rejected = featurized + cached` once all
 /// stages have run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
@@ -137,7 +137,7 @@ pub struct Counts {
     pub cached: u64,
     /// Bytes read in this run.
     pub read_bytes: u64,
-    /// Without features.
+    /// Images that could not be used: without features, and no row of the results.
     pub rejected: u64,
     /// Rows of the results.
     pub results: u64,
@@ -146,9 +146,9 @@ pub struct Counts {
 /// A label of the results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LabelRecord {
-    /// Its name: the folder's.
+    /// The name of the folder that holds the images.
     pub label: String,
-    /// Rows.
+    /// Rows of the results that have this label.
     pub images: u64,
 }
 
@@ -157,7 +157,7 @@ pub struct LabelRecord {
 pub struct PartRecord {
     /// File name below `results/`.
     pub name: String,
-    /// Rows.
+    /// Rows of the file.
     pub rows: u64,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -166,8 +166,8 @@ pub struct PartRecord {
 /// One stage's wall time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageRecord {
-    /// Which.
+    /// The stage.
     pub stage: Stage,
-    /// In seconds.
+    /// Its wall time in seconds.
     pub seconds: f64,
 }

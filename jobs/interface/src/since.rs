@@ -22,14 +22,14 @@ pub struct Since {
     pub explained_variance: Option<f64>,
     /// Labels with another number of results, in order.
     pub labels: Vec<LabelChange>,
-    /// How far vectors moved; none when another model made them, for then they have nothing in common.
+    /// How far vectors moved; null when another model made them, for then they have nothing in common.
     pub pca: Option<Drift>,
 }
 
 /// A label that gained or lost results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LabelChange {
-    /// Its name.
+    /// The label that changed.
     pub label: String,
     /// Results then.
     pub before: u64,
@@ -48,7 +48,7 @@ pub struct Drift {
     /// Orthogonality Constraints", SIAM J. Matrix Anal. Appl. 20(2), 1998, section 4.3).
     pub subspace_distance: f64,
     /// How far this run's vectors are from what the other PCA would have made of the same images: the root mean
-    /// square of the difference over that of the vectors. 0.01: vectors moved by a hundredth of their length. None
+    /// square of the difference over that of the vectors. 0.01: vectors moved by a hundredth of their length. Null
     /// when the number of components is another.
     pub vectors_moved: Option<f64>,
 }

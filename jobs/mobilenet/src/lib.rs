@@ -28,12 +28,12 @@ pub enum Isa {
     Avx2,
     /// AArch64.
     Neon,
-    /// Any.
+    /// Any processor: no instructions of its own.
     Portable,
 }
 
 impl Isa {
-    /// All.
+    /// All of them, in the same order.
     pub const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
 
     /// As written in settings and records.

@@ -89,20 +89,16 @@ pub struct Workforce {
 /// A script that runs on every node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootstrapAction {
-    /// Its name.
     pub name: String,
     /// `s3://...`.
     pub path: String,
-    /// Its arguments.
     pub args: Vec<String>,
 }
 
 /// A cluster: what is asked for in RunJobFlow, and what DescribeCluster and its siblings say of one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
-    /// Its name.
     pub name: String,
-    /// Its tags.
     pub tags: Tags,
     /// `emr-7.13.0`.
     pub release: String,
@@ -124,7 +120,6 @@ pub struct Cluster {
     pub worker_group: String,
     /// The security group by which EMR reaches nodes in private subnets; empty for none.
     pub access_group: String,
-    /// Which security configuration.
     pub security_configuration: String,
     /// Fleets, not groups.
     pub fleets: bool,
@@ -166,9 +161,7 @@ pub struct StepSpec {
 pub struct Step {
     /// `s-...`.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// How it is.
     pub state: StepState,
     /// What EMR says about its failure; often nothing.
     pub failure: String,
@@ -190,13 +183,11 @@ impl Step {
 pub struct Existing {
     /// `j-...`.
     pub id: String,
-    /// Its state.
     pub status: Status,
     /// The primary node's address.
     pub primary_dns: Option<String>,
     /// Its availability zone.
     pub zone: Option<String>,
-    /// What it is.
     pub cluster: Cluster,
     /// What of it EMR did not tell, and why. `cluster` says nothing about these.
     pub unread: Vec<Unread>,
@@ -214,9 +205,7 @@ impl Existing {
 pub struct Listed {
     /// `j-...`.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// Its state.
     pub status: Status,
 }
 
@@ -225,11 +214,9 @@ pub struct Listed {
 pub struct Instance {
     /// `i-...`.
     pub id: String,
-    /// Its type.
     pub kind: String,
     /// ON_DEMAND or SPOT.
     pub market: String,
-    /// How it is.
     pub state: InstanceState,
     /// Its public address, or its private one.
     pub address: String,
@@ -552,7 +539,6 @@ impl Aws {
         Ok(add.await?.step_ids.unwrap_or_default().into_iter().next().unwrap_or_default())
     }
 
-    /// A step.
     pub async fn step(&self, cluster: &str, id: &str) -> Result<Option<Step>> {
         let describe = call("elasticmapreduce:DescribeStep", id, || {
             self.emr.describe_step().cluster_id(cluster).step_id(id).send()

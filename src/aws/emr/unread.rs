@@ -62,7 +62,6 @@ impl Setting {
 /// A setting that is not known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unread {
-    /// Which one.
     pub setting: Setting,
     /// Why; none, if EMR answered, and did not say.
     pub error: Option<ApiError>,

@@ -15,7 +15,6 @@ pub enum Source {
     None,
     /// A tail, which listens to control.
     Ssh(Arc<Control>),
-    /// The bucket.
     Bucket,
     /// All is here.
     Done,
@@ -23,7 +22,6 @@ pub enum Source {
 
 /// One stream on its way.
 pub struct Feed {
-    /// Which stream.
     pub stream: Stream,
     /// Where its bytes come from now.
     pub source: Source,

@@ -33,13 +33,10 @@ const LATE: f64 = 420.0;
 
 /// What is watched.
 pub struct Watch<'a> {
-    /// The account.
     pub aws: &'a Aws,
     /// What was wanted of the project.
     pub spec: &'a Spec,
-    /// The cluster.
     pub cluster: &'a str,
-    /// The step.
     pub step: &'a str,
     /// Do not try SSH.
     pub no_ssh: bool,
@@ -47,7 +44,6 @@ pub struct Watch<'a> {
     pub deadline: i64,
     /// Dollars that it may cost.
     pub max_cost: Option<f64>,
-    /// Prices.
     pub prices: &'a Prices,
     /// Hears states.
     pub state: &'a (dyn Fn(ClusterState, StepState) + Sync),
@@ -55,11 +51,9 @@ pub struct Watch<'a> {
     pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
-/// How it ended.
 pub struct Ended {
-    /// The step; it may not say that it has ended where its cluster has.
+    /// It may not say that it has ended where its cluster has.
     pub step: Step,
-    /// The cluster.
     pub cluster: Existing,
 }
 

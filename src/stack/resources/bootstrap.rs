@@ -15,14 +15,12 @@ use crate::error::{Error, Result};
 use crate::hash::sha256;
 use crate::stack::change::{Change, Resource};
 
-/// A script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
     /// Its file's name.
     pub name: String,
     /// Its key in the bucket.
     pub key: String,
-    /// Its content.
     pub content: Vec<u8>,
     /// What it is called with.
     pub args: Vec<String>,

@@ -33,9 +33,7 @@ pub const SCRATCH: [&str; 5] = [BOOTSTRAP, HOST_KEYS, JOBS, TMP, OWN];
 /// What the bucket should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    /// Its name.
     pub name: String,
-    /// Its settings.
     pub settings: BucketSettings,
 }
 

@@ -33,7 +33,6 @@ pub struct Spec {
 /// What there is of it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observed {
-    /// The role.
     pub role: Option<Role>,
     /// The instance profile.
     pub profile: Option<Profile>,

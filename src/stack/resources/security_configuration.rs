@@ -17,7 +17,6 @@ use crate::stack::names::Names;
 pub struct Spec {
     /// Its name, which ends in the hash of its content.
     pub name: String,
-    /// Its content.
     pub json: String,
 }
 

@@ -1,5 +1,5 @@
 //! The general engine: any image backbone, through rten. Which exporters and architectures were tried, and what came
-//! out: docs/models.md.
+//! out: docs/reference/models.md.
 
 use std::sync::Arc;
 

@@ -106,7 +106,7 @@ pub fn floats(tensor: &TensorProto) -> Option<Floats> {
     (dims.iter().product::<usize>() == data.len()).then_some(Floats { dims, data })
 }
 
-/// A node's attribute.
+/// The first attribute of this name.
 pub fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|a| a.name() == name)
 }

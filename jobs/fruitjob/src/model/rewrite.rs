@@ -1,5 +1,6 @@
 //! What a graph must be for the general engine: some that ONNX allows are made others that mean the same, and some are
-//! refused, for rten 0.27 runs them and gives other numbers. Found by ONNX's own tests of operators: docs/models.md.
+//! refused, for rten 0.27 runs them and gives other numbers. Found by ONNX's own tests of operators:
+//! docs/reference/models.md.
 
 use super::graph::{self, int, ints, node};
 use super::onnx::{GraphProto, ModelProto, NodeProto};
