@@ -626,7 +626,7 @@ def failure(world, status):
 
 def test_recorded_failures_are_explained(world):
     recorded_one = failure(world, {})
-    assert "The requested instance profile EMR_AutoScaling_DefaultRole is invalid" in recorded_one and "fruitctl doctor" in recorded_one
+    assert "The requested instance profile EMR_AutoScaling_DefaultRole is invalid" in recorded_one and "fruitctl plan" in recorded_one
     # A map for each datum, or one for all of them.
     data = {"primary-instance-id": "i-0abc", "bootstrap-action": "1", "public-doc": "https://docs.aws.amazon.com/"}
     for maps in ([{k: v} for k, v in data.items()], [data]):

@@ -33,8 +33,13 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
                 run.images.map(|n| format!("{} ", fruitjob_interface::count(n, "image"))).unwrap_or_default();
             let dollars = run.dollars.map(|d| format!("${d:.2} ")).unwrap_or_default();
             let failure = run.failure.as_deref().and_then(|f| f.lines().next()).unwrap_or_default();
+            let failed = match run.failed_launches.len() {
+                0 => String::new(),
+                1 => "after a failed launch ".to_owned(),
+                n => format!("after {n} failed launches "),
+            };
             ui::say(&format!(
-                "{} {colour}{:<8}{colour:#} {images}{dollars}{} -> {} {DIM}{failure}{DIM:#}",
+                "{} {colour}{:<8}{colour:#} {failed}{images}{dollars}{} -> {} {DIM}{failure}{DIM:#}",
                 run.id,
                 run.state.name(),
                 run.input,
