@@ -55,11 +55,12 @@ def test_it_is_not_asked_for_for_ever(aws, tmp_path):
     assert len(launches(aws)) == 4
 
 
-def test_what_was_billed_is_not_asked_for_again(aws, tmp_path):
+def test_what_may_have_been_billed_is_not_asked_for_again(aws, tmp_path):
     project = Project(aws, tmp_path, "billed", more=ALONE)
     aws.emr.failures.append(("VALIDATION_ERROR", "EMR service role x is invalid", []))
     aws.faults[:] = [Fault("elasticmapreduce:ListInstances", "deny")]
-    project.run("up", "--wait", code=4)
+    done = project.run("up", "--wait", code=6)
+    assert "EMR does not take its service role" in done.stderr, done.stderr
     assert len(launches(aws)) == 1
 
 

@@ -76,7 +76,7 @@ async fn ready(mut id: String, mut spec: Spec, claim: &lock::Claim<'_>, aws: &Aw
     while !wait_ready(&id, aws).await? {
         cluster::wait_ended(std::slice::from_ref(&id), aws, &|_, _| {}).await?;
         let found = aws.describe_cluster(&id).await?.ok_or_else(|| gone(&id))?;
-        let Some(again) = relaunches.again(&mut spec, &found, aws).await? else {
+        let Some(again) = relaunches.again(&mut spec, &found, aws).await else {
             return Err(explain::ended(&found, aws).await);
         };
         ui::note(&format!("cluster {id} ended before it began: {}; another is asked for", again.why));

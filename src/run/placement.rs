@@ -43,7 +43,7 @@ pub async fn prepare_relaunch(
 ) -> Result<bool> {
     cluster::wait_ended(std::slice::from_ref(&entry.cluster), aws, &|_, _| {}).await?;
     let Some(found) = aws.describe_cluster(&entry.cluster).await? else { return Ok(false) };
-    let Some(again) = relaunches.again(spec, &found, aws).await? else { return Ok(false) };
+    let Some(again) = relaunches.again(spec, &found, aws).await else { return Ok(false) };
     reporter.clear();
     reporter
         .warn(&format!("cluster {} ended before it began: {}; another is asked for", found.id, again.why));

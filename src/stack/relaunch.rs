@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::Spec;
 use crate::aws::Aws;
 use crate::aws::emr::{EndReason, Existing};
-use crate::error::Result;
 
 /// Seconds to wait before each further launch, where roles are not known everywhere yet. AWS's own samples wait 10 s once
 /// (awsdocs/aws-doc-sdk-examples, emr_usage_demo.py), Terraform two minutes in all (terraform-provider-aws, iam/wait.go).
@@ -38,22 +37,22 @@ pub struct Again {
 
 impl Relaunches {
     /// Whether to ask for another cluster after this one, which has ended; then `spec` leaves out the zone that did not do.
-    /// Only where no node was billed, or, for a zone without room, none was ready.
-    ///
-    /// # Errors
-    /// That of looking at its instances.
-    pub async fn again(&mut self, spec: &mut Spec, found: &Existing, aws: &Aws) -> Result<Option<Again>> {
+    /// Only where no node was billed, or, for a zone without room, none was ready; where that cannot be read, not.
+    pub async fn again(&mut self, spec: &mut Spec, found: &Existing, aws: &Aws) -> Option<Again> {
         if found.status.lives() || found.status.ready.is_some() {
-            return Ok(None);
+            return None;
         }
-        Ok(match found.status.reason() {
-            EndReason::Role if aws.instances(&found.id).await?.is_empty() => self.after_roles(),
+        match found.status.reason() {
+            EndReason::Role => {
+                let instances = aws.instances(&found.id).await;
+                if instances.is_ok_and(|all| all.is_empty()) { self.after_roles() } else { None }
+            }
             reason @ (EndReason::NoCapacity | EndReason::NotOffered) => {
                 let zone = found.status.zone().or(found.zone.as_deref());
                 zone.and_then(|zone| elsewhere(spec, zone, reason))
             }
             _ => None,
-        })
+        }
     }
 
     fn after_roles(&mut self) -> Option<Again> {
