@@ -62,6 +62,11 @@ impl ApiError {
         self.code == NO_CREDENTIALS
     }
 
+    /// Whether there was an answer, without something that it always has: see [`told`].
+    pub fn is_incomplete(&self) -> bool {
+        self.code == INCOMPLETE
+    }
+
     /// Who has to act.
     pub fn kind(&self) -> Kind {
         if self.is_credentials() || self.is(DENIED) || self.status == Some(403) {
@@ -75,6 +80,7 @@ impl ApiError {
 }
 
 const NO_CREDENTIALS: &str = "NoCredentials";
+const INCOMPLETE: &str = "IncompleteAnswer";
 
 /// Codes that say that credentials or permission are missing.
 const DENIED: &[&str] = &[
@@ -98,6 +104,7 @@ impl fmt::Display for ApiError {
         write!(f, "{} on {} failed: ", self.action, self.on)?;
         match (self.code.as_str(), self.status) {
             (NO_CREDENTIALS, _) => f.write_str("there are no AWS credentials"),
+            (INCOMPLETE, _) => write!(f, "AWS's answer is incomplete: {}", self.message),
             ("", Some(status)) => write!(f, "HTTP {status}: {}", self.message),
             ("", None) => write!(f, "no answer: {}", self.message),
             (code, _) => write!(f, "{code}: {}", self.message),
@@ -111,6 +118,9 @@ impl From<ApiError> for Error {
             NO_CREDENTIALS => {
                 "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml"
                     .to_owned()
+            }
+            INCOMPLETE => {
+                "the same command, a little later; nothing was changed for want of this answer".into()
             }
             "RequestTimeTooSkewed" => "set this machine's clock, then the same command".into(),
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
@@ -228,6 +238,22 @@ const REASONS: &[Row] = &[
     Row { actions: RUN, code: "ValidationException", text: "release label", reason: Reason::Release },
     Row { actions: RUN, code: "ValidationException", text: "Instance type", reason: Reason::InstanceType },
 ];
+
+/// A member that AWS's answer always has, and that something rests on: without it, nothing is known. An absent tag is not
+/// a cluster of somebody else's.
+///
+/// # Errors
+/// Where the answer lacks it; like one that cannot be read.
+pub(super) fn told<T>(member: Option<T>, name: &str, action: &'static str, on: &str) -> Result<T, ApiError> {
+    member.ok_or_else(|| ApiError {
+        action,
+        on: on.to_owned(),
+        code: INCOMPLETE.to_owned(),
+        message: format!("it has no {name}"),
+        status: None,
+        bucket_region: None,
+    })
+}
 
 /// The SDK's error as ours.
 pub(super) fn describe<E>(action: &'static str, on: &str, error: &SdkError<E, HttpResponse>) -> ApiError

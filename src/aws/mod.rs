@@ -30,8 +30,8 @@ use tracing::{debug, info};
 use crate::clock;
 use crate::config::AwsConfig;
 use crate::error::{Error, Result};
-use error::describe;
 pub use error::{ApiError, Reason};
+use error::{describe, told};
 
 /// Tags, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -150,8 +150,8 @@ impl Aws {
         Ok(Aws {
             region,
             region_source,
-            account: identity.account.unwrap_or_default(),
-            caller: identity.arn.unwrap_or_default(),
+            account: told(identity.account, "Account", ASK.0, ASK.1)?,
+            caller: told(identity.arn, "Arn", ASK.0, ASK.1)?,
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&shared),
             ec2: aws_sdk_ec2::Client::new(&shared),

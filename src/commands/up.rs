@@ -74,8 +74,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
 async fn ready(mut id: String, mut spec: Spec, claim: &lock::Claim<'_>, aws: &Aws) -> Result<String> {
     let mut relaunches = Relaunches::default();
     while !wait_ready(&id, aws).await? {
-        cluster::wait_ended(std::slice::from_ref(&id), aws, &|_, _| {}).await?;
-        let found = aws.describe_cluster(&id).await?.ok_or_else(|| gone(&id))?;
+        let found = cluster::until_ended(&id, aws, &|_| {}).await?.ok_or_else(|| gone(&id))?;
         let Some(again) = relaunches.again(&mut spec, &found, aws).await else {
             return Err(explain::ended(&found, aws).await);
         };

@@ -192,11 +192,22 @@ impl ClusterRun<'_> {
         let (mut spec, mut relaunches) = (self.spec.clone(), Relaunches::default());
         loop {
             choose_cluster(&spec, entry, step, self.aws, self.reporter).await?;
-            let ended = self.follow(entry, prices, transcript).await?;
-            let began = ended.step.started.is_some() || ended.cluster.status.is_usable();
-            if began || !prepare_relaunch(&mut relaunches, &mut spec, entry, self.aws, self.reporter).await? {
+            let mut ended = self.follow(entry, prices, transcript).await?;
+            if !ended.went_down_with_cluster() {
                 return Ok(ended);
             }
+            // There are never two clusters; and why this one ends may not be told before its end.
+            if let Some(cluster) = cluster::until_ended(&entry.cluster, self.aws, &|_| {}).await? {
+                ended.cluster = cluster;
+            }
+            if ended.step.started.is_some() {
+                return Ok(ended);
+            }
+            let Some(again) = relaunches.again(&mut spec, &ended.cluster, self.aws).await else {
+                return Ok(ended);
+            };
+            prepare_relaunch(again, &ended.cluster, entry, &spec.bucket.name, self.aws, self.reporter)
+                .await?;
             if !entry.one_shot {
                 let wanted = spec.wanted_cluster();
                 let stand = cluster::stand(&wanted, self.aws);

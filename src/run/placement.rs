@@ -3,9 +3,9 @@
 
 use super::{Reporter, history, step};
 use crate::aws::Aws;
-use crate::aws::emr::StepSpec;
+use crate::aws::emr::{Existing, StepSpec};
 use crate::error::{Error, Result};
-use crate::stack::{FailedLaunch, Relaunches, Spec, cluster};
+use crate::stack::{Again, FailedLaunch, Spec, cluster};
 use crate::{clock, wait};
 
 /// Puts the step on the cluster that is there; or, where there is none or it is just ending, on one for this run alone.
@@ -32,28 +32,24 @@ pub async fn choose_cluster(
     history::put(entry, &spec.bucket.name, aws).await
 }
 
-/// After a cluster came to its end before it began: waits until it is gone, for there are never two; and makes ready for
-/// another, if that is worth while.
+/// After a cluster ended before it began, and another is worth while: writes that down, and waits as long as it takes.
 pub async fn prepare_relaunch(
-    relaunches: &mut Relaunches,
-    spec: &mut Spec,
+    again: Again,
+    ended: &Existing,
     entry: &mut history::Entry,
+    bucket: &str,
     aws: &Aws,
     reporter: &dyn Reporter,
-) -> Result<bool> {
-    cluster::wait_ended(std::slice::from_ref(&entry.cluster), aws, &|_, _| {}).await?;
-    let Some(found) = aws.describe_cluster(&entry.cluster).await? else { return Ok(false) };
-    let Some(again) = relaunches.again(spec, &found, aws).await else { return Ok(false) };
+) -> Result<()> {
+    let (id, why) = (&ended.id, &again.why);
     reporter.clear();
-    reporter
-        .warn(&format!("cluster {} ended before it began: {}; another is asked for", found.id, again.why));
-    entry
-        .failed_launches
-        .push(FailedLaunch { cluster: std::mem::take(&mut entry.cluster), why: found.status.message });
+    reporter.warn(&format!("cluster {id} ended before it began: {why}; another is asked for"));
+    entry.cluster.clear();
     entry.step.clear();
-    history::put(entry, &spec.bucket.name, aws).await?;
+    entry.failed_launches.push(FailedLaunch { cluster: id.clone(), why: ended.status.message.clone() });
+    history::put(entry, bucket, aws).await?;
     clock::sleep(again.seconds).await;
-    Ok(true)
+    Ok(())
 }
 
 /// Stopped while a cluster or a step was being asked for, it may be there all the same: AWS takes a call whose caller

@@ -24,6 +24,6 @@ pub use change::{Action, Change, Resource};
 pub use destroy::{Inventory, destroy, inventory};
 pub use names::{DEADLINE, Names, PROJECT};
 pub use plan::Plan;
-pub use relaunch::{FailedLaunch, Relaunches};
+pub use relaunch::{Again, FailedLaunch, Relaunches};
 pub use resources::{bootstrap, bucket, cluster, key_pair, network, roles};
 pub use spec::Spec;

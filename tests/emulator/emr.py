@@ -43,6 +43,8 @@ RELEASES = ["emr-7.13.0", "emr-7.9.0", "emr-7.5.0", "emr-6.15.0", "emr-6.13.0", 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 TYPES = re.compile(r"(m[4-8]|c[4-8]|r[4-8]|i[34]|d[23]|g[456])[a-z-]*\.(large|\d*xlarge)")
 SHUT = "A job flow that is shutting down, terminated, or finished may not be modified."
+# Seconds by which the end of a cluster is told after that of its steps.
+CLUSTER_TOLD_LATER = 0.1
 
 
 class EmrError(Exception):
@@ -697,6 +699,11 @@ class Cluster:
 
     def _end(self):
         code, message = self.why
+        for step in self.steps:
+            if step.state == "PENDING":
+                step.state = "CANCELLED"
+        # guess: AWS does not say which of the two is told first.
+        time.sleep(CLUSTER_TOLD_LATER)
         self.state, self.reason = "TERMINATING", {"Code": code, "Message": message}
         for step in self.steps:
             if step.state == "PENDING":

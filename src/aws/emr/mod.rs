@@ -14,6 +14,7 @@ use aws_sdk_emr::primitives::DateTime;
 use aws_sdk_emr::types as t;
 use serde::Serialize;
 
+use super::error::told;
 use super::{ApiError, Aws, Reason, Tags, call};
 pub use convert::step_words;
 use convert::*;
@@ -275,19 +276,19 @@ impl Aws {
             .visible_to_all_users(true)
             .instances(instances.build());
         let once = aws_sdk_emr::config::Builder::default().retry_config(RetryConfig::disabled());
-        let answer = call("elasticmapreduce:RunJobFlow", &cluster.name, || {
-            run.clone().customize().config_override(once.clone()).send()
-        })
-        .await?;
-        Ok(answer.job_flow_id.unwrap_or_default())
+        const RUN: &str = "elasticmapreduce:RunJobFlow";
+        let answer =
+            call(RUN, &cluster.name, || run.clone().customize().config_override(once.clone()).send()).await?;
+        told(answer.job_flow_id, "JobFlowId", RUN, &cluster.name)
     }
 
     /// Clusters made at or after a time, in these states (all, if empty).
     pub async fn list_clusters(&self, since: Option<i64>, states: &[&str]) -> Result<Vec<Listed>> {
+        const LIST: &str = "elasticmapreduce:ListClusters";
         let mut clusters = Vec::new();
         let mut marker = None;
         loop {
-            let page = call("elasticmapreduce:ListClusters", &self.region, || {
+            let page = call(LIST, &self.region, || {
                 self.emr
                     .list_clusters()
                     .set_created_after(since.map(DateTime::from_secs))
@@ -299,11 +300,13 @@ impl Aws {
                     .send()
             })
             .await?;
-            clusters.extend(page.clusters.unwrap_or_default().into_iter().map(|c| Listed {
-                id: c.id.unwrap_or_default(),
-                name: c.name.unwrap_or_default(),
-                status: status(c.status),
-            }));
+            for c in told(page.clusters, "Clusters", LIST, &self.region)? {
+                clusters.push(Listed {
+                    id: told(c.id, "Id of a cluster", LIST, &self.region)?,
+                    name: told(c.name, "Name of a cluster", LIST, &self.region)?,
+                    status: status(c.status),
+                });
+            }
             marker = page.marker;
             if marker.is_none() {
                 return Ok(clusters);
@@ -313,15 +316,16 @@ impl Aws {
 
     /// A cluster's state, tags and what DescribeCluster says; without its instances, scripts and policies.
     pub async fn describe_cluster(&self, id: &str) -> Result<Option<Existing>> {
-        let describe = call("elasticmapreduce:DescribeCluster", id, || {
-            self.emr.describe_cluster().cluster_id(id).send()
-        });
-        let found = match describe.await {
-            Ok(found) => found.cluster,
-            Err(e) if e.reason() == Some(Reason::NotThere) => None,
+        const DESCRIBE: &str = "elasticmapreduce:DescribeCluster";
+        let found = match call(DESCRIBE, id, || self.emr.describe_cluster().cluster_id(id).send()).await {
+            Ok(found) => told(found.cluster, "Cluster", DESCRIBE, id)?,
+            Err(e) if e.reason() == Some(Reason::NotThere) => return Ok(None),
             Err(e) => return Err(e),
         };
-        Ok(found.map(|cluster| existing(id, cluster)))
+        let whole = |tags: &Vec<t::Tag>| tags.iter().all(|tag| tag.key.is_some() && tag.value.is_some());
+        let tags = found.tags.clone().filter(whole);
+        told(tags, "Tags of the cluster", DESCRIBE, id)?;
+        Ok(Some(existing(id, found)))
     }
 
     /// A cluster's bootstrap actions, in order; `None`: EMR does not say all of them.
@@ -533,18 +537,20 @@ impl Aws {
     /// [`Aws::steps`] before asking again.
     pub async fn add_step(&self, cluster: &str, step: &StepSpec) -> Result<String> {
         let config = step_config(step);
-        let add = call("elasticmapreduce:AddJobFlowSteps", cluster, || {
+        const ADD: &str = "elasticmapreduce:AddJobFlowSteps";
+        let add = call(ADD, cluster, || {
             self.emr.add_job_flow_steps().job_flow_id(cluster).steps(config.clone()).send()
         });
-        Ok(add.await?.step_ids.unwrap_or_default().into_iter().next().unwrap_or_default())
+        told(add.await?.step_ids.and_then(|ids| ids.into_iter().next()), "StepIds", ADD, cluster)
     }
 
     pub async fn step(&self, cluster: &str, id: &str) -> Result<Option<Step>> {
-        let describe = call("elasticmapreduce:DescribeStep", id, || {
-            self.emr.describe_step().cluster_id(cluster).step_id(id).send()
-        });
+        const DESCRIBE: &str = "elasticmapreduce:DescribeStep";
+        let describe = call(DESCRIBE, id, || self.emr.describe_step().cluster_id(cluster).step_id(id).send());
         match describe.await {
-            Ok(found) => Ok(found.step.map(|s| step_of(s.id, s.name, s.status))),
+            Ok(found) => {
+                told(found.step, "Step", DESCRIBE, id).map(|s| Some(step_of(s.id, s.name, s.status)))
+            }
             Err(e) if e.reason() == Some(Reason::NotThere) => Ok(None),
             Err(e) => Err(e),
         }

@@ -1,20 +1,32 @@
 //! What a region has and allows: security configurations, releases, instance types, open ports.
 
+use aws_sdk_emr::operation::describe_security_configuration::DescribeSecurityConfigurationOutput;
+
+use super::super::error::told;
 use super::super::{ApiError, Aws, Reason, absent, call};
+
+const DESCRIBE: &str = "elasticmapreduce:DescribeSecurityConfiguration";
 
 type Result<T> = std::result::Result<T, ApiError>;
 
 impl Aws {
-    /// A security configuration's JSON; empty, if EMR does not say.
+    /// Whether there is a security configuration of this name.
+    pub async fn has_security_configuration(&self, name: &str) -> Result<bool> {
+        Ok(self.describe_security_configuration(name).await?.is_some())
+    }
+
+    /// A security configuration's JSON.
     pub async fn security_configuration(&self, name: &str) -> Result<Option<String>> {
-        let describe = call("elasticmapreduce:DescribeSecurityConfiguration", name, || {
-            self.emr.describe_security_configuration().name(name).send()
-        });
-        match describe.await {
-            Ok(found) => Ok(Some(found.security_configuration.unwrap_or_default())),
-            Err(e) if e.is(&["InvalidRequestException"]) => Ok(None),
-            Err(e) => Err(e),
-        }
+        let Some(found) = self.describe_security_configuration(name).await? else { return Ok(None) };
+        told(found.security_configuration, "SecurityConfiguration", DESCRIBE, name).map(Some)
+    }
+
+    async fn describe_security_configuration(
+        &self,
+        name: &str,
+    ) -> Result<Option<DescribeSecurityConfigurationOutput>> {
+        let describe = call(DESCRIBE, name, || self.emr.describe_security_configuration().name(name).send());
+        absent(describe.await, &["InvalidRequestException"])
     }
 
     /// Names of all security configurations of the region.

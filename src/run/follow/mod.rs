@@ -28,6 +28,13 @@ use crate::stack::Spec;
 /// Seconds between two looks.
 const POLL: f64 = 10.0;
 
+/// Seconds between two looks at a step that has ended: what is left to come is on its way.
+const POLL_ENDED: f64 = 2.0;
+
+/// Seconds for which a cluster may seem to live after a step that it takes down with it: EMR tells the two apart from
+/// each other, and does not say in what order.
+const CLUSTER_LATE: f64 = 30.0;
+
 /// Seconds for which the last log may take to come to the bucket: EMR puts logs there every five minutes.
 const LATE: f64 = 420.0;
 
@@ -55,6 +62,14 @@ pub struct Ended {
     /// It may not say that it has ended where its cluster has.
     pub step: Step,
     pub cluster: Existing,
+}
+
+impl Ended {
+    /// Whether the cluster's end was the step's.
+    pub fn went_down_with_cluster(&self) -> bool {
+        let stopped = !self.step.has_ended() || stopped_from_outside(&self.step);
+        stopped && !self.cluster.status.is_usable()
+    }
 }
 
 impl Watch<'_> {
@@ -97,7 +112,10 @@ impl Watch<'_> {
                 self.fetch(feed, sink).await;
             }
             if step.has_ended() {
-                waited += POLL;
+                waited += POLL_ENDED;
+                if stopped_from_outside(&step) && cluster.status.is_usable() && waited <= CLUSTER_LATE {
+                    continue;
+                }
                 // After the last event, and of a step that never began, there is nothing to wait for; else for what EMR
                 // writes after the step's end.
                 let silent = feeds[0].is_done() || step.started.is_none();
@@ -218,7 +236,7 @@ impl Watch<'_> {
         step: &Step,
     ) {
         let until =
-            tokio::time::Instant::now() + clock::paced(if step.has_ended() { POLL / 5.0 } else { POLL });
+            tokio::time::Instant::now() + clock::paced(if step.has_ended() { POLL_ENDED } else { POLL });
         while let Ok(word) = tokio::time::timeout_at(until, hears.recv()).await {
             let Some((index, word)) = word else { return };
             let feed = &mut feeds[index];
@@ -287,6 +305,11 @@ impl Watch<'_> {
         let ended = step.ended.unwrap_or(i64::MAX);
         objects.len() == 2 && objects.iter().all(|object| object.modified >= ended - 1)
     }
+}
+
+/// Whether somebody cancelled the step, or its cluster went down with it.
+fn stopped_from_outside(step: &Step) -> bool {
+    matches!(step.state, StepState::Cancelled | StepState::Interrupted)
 }
 
 /// The step or the node is at its end: tails take what is there yet, if the node is, and all else is in the bucket.

@@ -582,22 +582,31 @@ pub async fn terminate(found: &Existing, aws: &Aws) -> Result<()> {
 /// Waits until clusters have ended, half an hour at most each; `tick` hears their states.
 pub async fn wait_ended(ids: &[String], aws: &Aws, tick: &(dyn Fn(&str, ClusterState) + Sync)) -> Result<()> {
     for id in ids {
-        let mut state = ClusterState::Unknown;
-        let look = async || {
-            let found = aws.describe_cluster(id).await?;
-            let Some(found) = found.filter(|c| c.status.lives()) else { return Ok(Some(())) };
-            state = found.status.state;
-            tick(id, state);
-            Ok(None)
-        };
-        let ended = wait::until(wait::Every::seconds(10.0, 1800.0), look).await?;
-        ended.ok_or_else(|| {
-            Error::new(Kind::LeftBehind, format!("cluster {id} is still {} after half an hour", state.name()))
-                .leftover(format!("cluster {id} in {}", aws.region))
-                .help("fruitctl down")
-        })?;
+        until_ended(id, aws, &|state| tick(id, state)).await?;
     }
     Ok(())
+}
+
+/// Waits until a cluster has ended, half an hour at most; what is then told of it, if it is still known.
+pub async fn until_ended(
+    id: &str,
+    aws: &Aws,
+    tick: &(dyn Fn(ClusterState) + Sync),
+) -> Result<Option<Existing>> {
+    let mut state = ClusterState::Unknown;
+    let look = async || {
+        let found = aws.describe_cluster(id).await?;
+        let Some(living) = found.as_ref().filter(|c| c.status.lives()) else { return Ok(Some(found)) };
+        state = living.status.state;
+        tick(state);
+        Ok(None)
+    };
+    let ended = wait::until(wait::Every::seconds(10.0, 1800.0), look).await?;
+    ended.ok_or_else(|| {
+        Error::new(Kind::LeftBehind, format!("cluster {id} is still {} after half an hour", state.name()))
+            .leftover(format!("cluster {id} in {}", aws.region))
+            .help("fruitctl down")
+    })
 }
 
 #[cfg(test)]

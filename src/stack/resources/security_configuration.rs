@@ -61,7 +61,7 @@ fn holds(content: &Value, wanted: &Value) -> bool {
 
 /// Whether it is there. One that has its name has its content: the name says so.
 pub async fn observe(spec: &Spec, aws: &Aws) -> Result<bool> {
-    Ok(aws.security_configuration(&spec.name).await?.is_some())
+    Ok(aws.has_security_configuration(&spec.name).await?)
 }
 
 /// What there is to do.
@@ -77,11 +77,17 @@ pub async fn apply(spec: &Spec, seen: bool, aws: &Aws) -> Result<()> {
     Ok(())
 }
 
-/// All of this project's, those of earlier versions too.
+/// All of this project's, those of earlier versions too. The present one is known by its name alone.
 pub async fn all(names: &Names, aws: &Aws) -> Result<Vec<String>> {
+    let present = Spec::new(names).name;
     let mut ours = Vec::new();
     for name in aws.security_configurations().await?.into_iter().filter(|n| n.starts_with(&names.prefix())) {
-        if aws.security_configuration(&name).await?.is_some_and(|json| is_ours(names, &name, &json)) {
+        let is_ours = match aws.security_configuration(&name).await {
+            Ok(json) => json.is_some_and(|json| is_ours(names, &name, &json)),
+            Err(error) if error.is_incomplete() && name == present => true,
+            Err(error) => return Err(error.into()),
+        };
+        if is_ours {
             ours.push(name);
         }
     }
