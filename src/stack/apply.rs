@@ -66,7 +66,7 @@ pub async fn apply(
         told(
             change(&[Resource::PrimaryGroup, Resource::WorkerGroup, Resource::AccessGroup]),
             report,
-            network::apply(names, &spec.network, &observed.groups, aws)
+            network::apply(names, &spec.network, &observed.groups, &observed.clusters, aws)
         ),
         told(
             change(&[Resource::SecurityConfiguration]),

@@ -97,7 +97,7 @@ pub struct BootstrapAction {
 }
 
 /// A cluster: what is asked for in RunJobFlow, and what DescribeCluster and its siblings say of one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cluster {
     pub name: String,
     pub tags: Tags,
@@ -180,7 +180,7 @@ impl Step {
 }
 
 /// A cluster that exists, or did.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Existing {
     /// `j-...`.
     pub id: String,

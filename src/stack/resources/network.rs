@@ -5,6 +5,7 @@
 //! where one is missing: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html>.
 
 use crate::aws::ec2::{Direction, Group, Link, Subnet};
+use crate::aws::emr::{Existing, Setting};
 use crate::aws::vpc::routes_of;
 use crate::aws::{ApiError, Aws};
 use crate::clock;
@@ -254,8 +255,30 @@ fn wrong_access(spec: &Spec, group: &Group, seen: &[Group]) -> Vec<String> {
     opened.chain(group.leaks.iter().map(|leak| format!("close {leak}"))).collect()
 }
 
-/// Makes the groups and sets who may log in.
-pub async fn apply(names: &Names, spec: &Spec, seen: &[Group], aws: &Aws) -> Result<()> {
+/// The groups of another VPC than the configured one that no cluster uses. To take rules from under a cluster that lives
+/// is to break it: a run leaves one that it does not use.
+fn unused(spec: &Spec, seen: &[Group], clusters: &[Existing]) -> Vec<Group> {
+    let is_used = |group: &Group| {
+        clusters.iter().any(|found| {
+            let its = [
+                (Setting::PrimaryGroup, &found.cluster.primary_group),
+                (Setting::WorkerGroup, &found.cluster.worker_group),
+                (Setting::AccessGroup, &found.cluster.access_group),
+            ];
+            its.iter().any(|(setting, id)| **id == group.id || !found.knows(*setting))
+        })
+    };
+    seen.iter().filter(|group| group.vpc != spec.vpc() && !is_used(group)).cloned().collect()
+}
+
+/// Makes the groups and sets who may log in; `clusters` are those that live.
+pub async fn apply(
+    names: &Names,
+    spec: &Spec,
+    seen: &[Group],
+    clusters: &[Existing],
+    aws: &Aws,
+) -> Result<()> {
     let primary = async {
         let group =
             ensure(names, spec, &spec.primary, "The primary node of fruitctl clusters", seen, aws).await?;
@@ -282,8 +305,7 @@ pub async fn apply(names: &Names, spec: &Spec, seen: &[Group], aws: &Aws) -> Res
     if spec.is_private {
         apply_access(names, spec, (&primary, &workers), seen, aws).await?;
     }
-    let old: Vec<Group> = seen.iter().filter(|group| group.vpc != spec.vpc()).cloned().collect();
-    remove(&old, aws).await
+    remove(&unused(spec, seen, clusters), aws).await
 }
 
 /// Makes the access group and sets its rules, which name the `others`: the ids of the primary's and the workers' group.
@@ -361,6 +383,7 @@ async fn remove(groups: &[Group], aws: &Aws) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::emr::Unread;
     use crate::aws::vpc::{Routes, WayOut};
 
     fn subnet(id: &str, way_out: Option<WayOut>, gives_addresses: bool) -> Subnet {
@@ -461,6 +484,22 @@ mod tests {
             .map(|c| c.resource)
             .collect();
         assert_eq!(deleted, [Resource::PrimaryGroup, Resource::WorkerGroup, Resource::AccessGroup]);
+    }
+
+    #[test]
+    fn groups_under_a_cluster_stay() {
+        let spec = spec();
+        let mut seen = groups(&spec);
+        assert_eq!(unused(&spec, &seen, &[]), []);
+        for group in &mut seen {
+            group.vpc = "vpc-2".into();
+        }
+        assert_eq!(unused(&spec, &seen, &[]), seen);
+        let mut found = Existing::default();
+        found.cluster.worker_group = seen[1].id.clone();
+        assert_eq!(unused(&spec, &seen, std::slice::from_ref(&found)), seen[..1]);
+        found.unread = vec![Unread { setting: Setting::PrimaryGroup, error: None }];
+        assert_eq!(unused(&spec, &seen, &[found]), []);
     }
 
     #[test]
