@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import LONG, check_complete, digests, download, fruitctl, soon
 from emulator import Emulator, Fault, node
-from stack import ACTIVE, Project
+from stack import ACTIVE, Project, Vpc
 
 pytestmark = pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
 
@@ -248,6 +248,17 @@ def test_a_lost_cluster_is_explained(aws, project):
     done = project.run("run", "--executable", script(project, "true"), code=6)
     assert "bootstrap action 2 'bad.sh' failed on node i-" in done.stderr and "    no pears" in done.stderr, done.stderr
     assert living(aws) == []
+
+
+def test_a_private_node_is_out_of_reach(aws, project):
+    """Its name says nothing outside its VPC: the logs come from the bucket, and it is said why."""
+    vpc = Vpc(aws)
+    vpc.nat()
+    project.configure(CLUSTER + f"[network]\nsubnets = {json.dumps(vpc.subnets)}\nssh_cidr = \"203.0.113.0/24\"\n")
+    done = project.run("run", "--executable", script(project, "echo plums >&2; exit 3"), code=None)
+    (cluster,) = aws.emr.clusters.values()
+    assert re.fullmatch(r"ip-[\d-]+\.eu-west-3\.compute\.internal", cluster.host()) and living(aws) == []
+    assert "its subnet is private" in done.stderr and "they come from the bucket" in done.stderr and "plums" in done.stderr, done.stderr
 
 
 @pytest.mark.slow

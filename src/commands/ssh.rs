@@ -66,6 +66,9 @@ fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
             ))
             .help("log in from there"));
         }
+        if spec.network.is_private {
+            ui::note("the node is in a private subnet: only its VPC, or a VPN into it, leads there");
+        }
         target(&found.id, found.primary_dns.as_deref().unwrap_or_default(), &spec, &aws).await
     }))
 }

@@ -448,7 +448,8 @@ class Workforce:
 
     def list(self):
         primary = self.cluster.address
-        return [i | ({"PublicDnsName": primary, "PublicIpAddress": primary} if self.role == "MASTER" and primary else {}) for i in self.instances]
+        is_public = self.role == "MASTER" and primary and not self.cluster.is_private()
+        return [i | ({"PublicDnsName": primary, "PublicIpAddress": primary} if is_public else {}) for i in self.instances]
 
     def describe(self):
         status = {"State": self.state, "StateChangeReason": {}, "Timeline": {"CreationDateTime": self.cluster.created}}
@@ -514,6 +515,19 @@ class Cluster:
     def summary(self):
         return {"Id": self.id, "Name": self.spec["Name"], "Status": self.status(), "ClusterArn": self.arn, "NormalizedInstanceHours": 0}
 
+    def is_private(self):
+        ec2 = ec2_backends[ACCOUNT][self.region]
+        return self.subnet is not None and network.is_private(ec2, ec2.get_subnet(self.subnet))
+
+    def host(self):
+        """The primary node's name; in a private subnet, one that is known in its VPC alone.
+
+        Source: https://docs.aws.amazon.com/emr/latest/APIReference/API_Cluster.html
+        """
+        if self.address and self.is_private():
+            return f"ip-{self.address.replace('.', '-')}.{self.region}.compute.internal"
+        return self.address
+
     def describe(self):
         spec, instances = self.spec, self.spec["Instances"]
         log = re.sub("^s3://", "s3n://", spec["LogUri"]).rstrip("/") + "/" if spec.get("LogUri") else None
@@ -532,7 +546,7 @@ class Cluster:
             "ReleaseLabel": spec.get("ReleaseLabel"), "AutoTerminate": not self.keep_alive, "TerminationProtected": self.protected,
             "VisibleToAllUsers": True, "Applications": [{"Name": a["Name"], "Version": "3"} for a in spec.get("Applications", [])],
             "Tags": [{"Key": k, "Value": v} for k, v in self.tags.items()], "ServiceRole": spec.get("ServiceRole"),
-            "MasterPublicDnsName": self.address, "Configurations": spec.get("Configurations", []),
+            "MasterPublicDnsName": self.host(), "Configurations": spec.get("Configurations", []),
             "SecurityConfiguration": spec.get("SecurityConfiguration"), "ScaleDownBehavior": spec.get("ScaleDownBehavior", "TERMINATE_AT_TASK_COMPLETION"),
             "EbsRootVolumeSize": spec.get("EbsRootVolumeSize"), "StepConcurrencyLevel": spec.get("StepConcurrencyLevel", 1),
         }.items() if v is not None}

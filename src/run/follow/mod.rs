@@ -199,9 +199,13 @@ impl Watch<'_> {
                 cluster.cluster.key_pair
             ));
         }
-        node::target(self.cluster, cluster.primary_dns.as_deref().unwrap_or_default(), self.spec, self.aws)
-            .await
-            .map_err(|e| e.message)
+        let host = cluster.primary_dns.as_deref().unwrap_or_default();
+        if self.spec.network.is_private && !is_known(host).await {
+            return Err(format!(
+                "its subnet is private, and {host} is not known outside its VPC or a VPN into it"
+            ));
+        }
+        node::target(self.cluster, host, self.spec, self.aws).await.map_err(|e| e.message)
     }
 
     fn start_tails(&self, target: &Target, feeds: &mut [Feed; 2], said: &UnboundedSender<(usize, Said)>) {
@@ -310,6 +314,12 @@ impl Watch<'_> {
 /// Whether somebody cancelled the step, or its cluster went down with it.
 fn stopped_from_outside(step: &Step) -> bool {
     matches!(step.state, StepState::Cancelled | StepState::Interrupted)
+}
+
+/// Whether a host's name leads anywhere from here.
+async fn is_known(host: &str) -> bool {
+    let look = tokio::net::lookup_host((host, 0));
+    matches!(tokio::time::timeout(clock::paced(5.0), look).await, Ok(Ok(_)))
 }
 
 /// The step or the node is at its end: tails take what is there yet, if the node is, and all else is in the bucket.
