@@ -1,0 +1,69 @@
+//! Where locks lie: a store of small objects with conditional writes; and the clock by which they are renewed.
+
+use std::future::Future;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use crate::aws::Aws;
+use crate::aws::s3::Only;
+use crate::error::Result;
+
+/// A store of locks, and a clock. [`Bucket`] is the one there is; tests have one in memory, with a clock of its own.
+pub(super) trait Store: Clone + Send + Sync + 'static {
+    /// The store's name, for people.
+    fn name(&self) -> &str;
+
+    /// An object and its ETag.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<(Vec<u8>, String)>>> + Send;
+
+    /// Writes an object on a condition; its ETag, or `None` where the condition does not hold.
+    fn put(
+        &self,
+        key: &str,
+        body: &[u8],
+        only: Only<'_>,
+    ) -> impl Future<Output = Result<Option<String>>> + Send;
+
+    /// Deletes an object; one that is not there is fine.
+    fn delete(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// The time since some moment.
+    fn now(&self) -> Duration;
+
+    /// Waits.
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// An S3 bucket.
+#[derive(Clone)]
+pub(super) struct Bucket {
+    pub(super) aws: Arc<Aws>,
+    pub(super) name: String,
+}
+
+impl Store for Bucket {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, String)>> {
+        Ok(self.aws.get_object(&self.name, key).await?)
+    }
+
+    async fn put(&self, key: &str, body: &[u8], only: Only<'_>) -> Result<Option<String>> {
+        Ok(self.aws.put_object(&self.name, key, body, only).await?)
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        Ok(self.aws.delete_object(&self.name, key).await?)
+    }
+
+    fn now(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
