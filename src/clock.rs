@@ -1,8 +1,8 @@
 //! Waiting and the time of day: one place, so that tests can make all waits short.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 
 /// How long a second of waiting is. `FRUITCTL_PACE=0.01` makes every wait, every poll and every limit on retries a
 /// hundred times shorter: for tests against an emulator, and for nothing else.
@@ -26,23 +26,24 @@ pub async fn sleep(seconds: f64) {
 
 /// Now, in seconds since 1970.
 pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+    Utc::now().timestamp()
 }
 
 /// `seconds` since 1970 as `2026-11-24T02:00:00Z`.
 pub fn rfc3339(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |t| t.to_string())
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| seconds.to_string(), |t| t.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// The other way.
 pub fn parse(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+    DateTime::parse_from_rfc3339(text).ok().map(|t| t.timestamp())
 }
 
 /// Whole days from a date, `2025-01-31`, until now.
 pub fn days_since(date: &str) -> Option<i64> {
-    let then = format!("{date}T00:00:00Z").parse::<Timestamp>().ok()?;
-    Some(then.duration_until(Timestamp::now()).as_hours() / 24)
+    let then = date.parse::<NaiveDate>().ok()?;
+    Some((Utc::now().date_naive() - then).num_days())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::types::Tag;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{ApiError, Aws, Tags, absent, already, call};
@@ -191,21 +192,7 @@ fn sdk(tags: &Tags) -> Vec<Tag> {
 
 /// IAM hands documents out percent-encoded (RFC 3986).
 fn document(text: &str) -> Value {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = (*first == b'%').then(|| tail.get(..2)).flatten().and_then(|h| std::str::from_utf8(h).ok());
-        match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
+    let bytes: Vec<u8> = percent_decode_str(text).collect();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 

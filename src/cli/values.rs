@@ -1,5 +1,7 @@
 //! Values on the command line: what each may be, and what it is then.
 
+use std::time::Duration;
+
 /// A name that stands in a policy: nothing in it may match more than itself.
 fn plain(text: &str, also: &[u8], what: &str) -> Result<String, String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || also.contains(&b);
@@ -24,16 +26,11 @@ pub fn repository(text: &str) -> Result<String, String> {
     plain(text, b"._-/", "repository").ok().filter(|_| whole).ok_or_else(|| "it is named OWNER/NAME".into())
 }
 
-/// `90s`, `45m`, `2h`: seconds.
+/// `90s`, `45m`, `2h 30m`, or seconds: seconds.
 pub fn duration(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let number: u64 = number.parse().map_err(|_| format!("'{text}' is no time like 90s, 45m or 2h"))?;
-    match unit {
-        "s" | "" => Ok(number),
-        "m" => Ok(number * 60),
-        "h" => Ok(number * 3600),
-        _ => Err(format!("'{text}' is no time like 90s, 45m or 2h")),
-    }
+    let seconds = text.parse().map(Duration::from_secs);
+    let time = seconds.or_else(|_| humantime::parse_duration(text));
+    time.map(|time| time.as_secs()).map_err(|_| format!("'{text}' is no time like 90s, 45m or 2h"))
 }
 
 #[cfg(test)]
@@ -53,10 +50,18 @@ mod tests {
 
     #[test]
     fn a_duration_has_a_unit_or_is_seconds() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("45m", 2700), ("2h", 7200), ("0s", 0)] {
+        for (text, seconds) in [
+            ("90", 90),
+            ("90s", 90),
+            ("45m", 2700),
+            ("2h", 7200),
+            ("0s", 0),
+            ("1h 30m", 5400),
+            ("1d", 86_400),
+        ] {
             assert_eq!(duration(text), Ok(seconds), "{text}");
         }
-        for bad in ["", "s", "-1s", "1.5h", "2 h", "1d", "9hours"] {
+        for bad in ["", "s", "-1s", "soon", "99999999999999999999s", "99999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

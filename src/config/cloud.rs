@@ -1,8 +1,9 @@
 //! The sections of `fruitctl.toml` that say what exists in AWS.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -116,30 +117,16 @@ impl<'de> Deserialize<'de> for SshCidr {
 fn cidr(text: &str) -> Result<String, String> {
     let wrong =
         || format!("'{text}' is no address, no range like 203.0.113.0/24, and neither 'auto' nor 'none'");
-    let (address, length) = text.split_once('/').unwrap_or((text, ""));
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
-    let (full, least) = if address.is_ipv4() { (32, 8) } else { (128, 32) };
-    let length: u8 = if length.is_empty() { full } else { length.parse().map_err(|_| wrong())? };
-    if length > full {
-        return Err(wrong());
-    }
-    if length < least {
+    let range: IpNet = text.parse().or_else(|_| text.parse().map(IpAddr::into)).map_err(|_| wrong())?;
+    let least = if range.addr().is_ipv4() { 8 } else { 32 };
+    if range.prefix_len() < least {
         return Err(format!(
             "'{text}' opens port 22 to much of the internet; name a range of /{least} or longer"
         ));
     }
     // Without the bits behind its length, as EC2 keeps it.
     // Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html
-    let address: IpAddr = match address {
-        IpAddr::V4(v4) => {
-            Ipv4Addr::from(u32::from(v4) & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).into()
-        }
-        IpAddr::V6(v6) => {
-            Ipv6Addr::from(u128::from(v6) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0))
-                .into()
-        }
-    };
-    Ok(format!("{address}/{length}"))
+    Ok(range.trunc().to_string())
 }
 
 /// `[cluster]`: the EMR cluster, its nodes and its end.
