@@ -36,7 +36,7 @@ On AWS (EMR), with 'target = \"emr\"' in fruitctl.toml:
 
 Exit codes: 0 done, 2 usage or configuration, 3 the plan has changes, 4 permission,
 5 refused by the cloud, 6 the job or cluster failed, 7 timed out, 8 somebody else
-is at it, 9 something is left behind, 130 interrupted")]
+is at it, 9 something is left behind, 129, 130, 143 stopped by a signal; 1 is a bug")]
 pub struct Cli {
     /// The configuration file [default: fruitctl.toml, where there is one]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -512,9 +512,23 @@ pub struct CompletionsArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn the_definitions_fit_together() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_each_exit_code() {
+        let command = <Cli as clap::CommandFactory>::command();
+        let help = command.get_after_help().unwrap().to_string();
+        let list = help.split_once("Exit codes: ").unwrap().1;
+        let mut told: Vec<i32> =
+            list.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+        let mut codes: Vec<i32> = [0].into_iter().chain(Kind::ALL.map(Kind::exit_code)).collect();
+        told.sort_unstable();
+        codes.sort_unstable();
+        assert_eq!(told, codes);
     }
 }
