@@ -99,6 +99,31 @@ def test_no_such_bucket(project, tmp_path):
     assert project.exists() == {}
 
 
+def test_places_are_looked_at_before_anything_is_made(aws, project):
+    """An empty input, data that may not leave their place, a folder that cannot be written, a script from Windows."""
+    far = aws.client("s3", "us-east-1")
+    far.create_bucket(Bucket="far-away")
+    near = aws.client("s3")
+    near.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    near.put_object(Bucket="pictures", Key="fruits/apple/1.jpg", Body=b"")
+    executable = ("--executable", "/bin/true")
+    check(project.run("run", "--input", "s3://pictures/friuts", *executable, code=2), "the input … is empty: no key begins with it", "aws s3 ls s3://pictures/")
+    folder = project.folder / "file"
+    folder.write_text("")
+    done = project.run("run", "--input", "s3://pictures/fruits", "--download", folder, *executable, code=2)
+    check(done, "the report cannot be written to …", "--download FOLDER")
+    project.configure('[job]\ninput = "s3://pictures/fruits"\n')
+    text = (project.folder / "fruitctl.toml").read_text().replace("[aws]", '[aws]\nallowed_regions = ["eu-*"]')
+    (project.folder / "fruitctl.toml").write_text(text)
+    for name in ("input", "output"):
+        done = project.run("run", f"--{name}", "s3://far-away/fruits", *executable, code=2)
+        check(done, "bucket … is in …, which is not among the allowed_regions", f"the {name}'s bucket far-away is in us-east-1")
+    project.configure("[[cluster.bootstrap]]\nscript = \"windows.sh\"\n")
+    (project.folder / "windows.sh").write_bytes(b"#!/bin/bash\r\necho plums\r\n")
+    check(project.run("up", code=2), "has lines that end in CR LF", "sed -i 's/\\r$//' windows.sh")
+    assert not project.exists()
+
+
 def test_no_permission(aws, project):
     aws.faults.append(Fault("iam:CreateRole", "deny"))
     check(project.run("up", code=4), "… failed: AccessDenied", "allow iam:CreateRole", "fruitctl policy")

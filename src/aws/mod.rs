@@ -73,17 +73,22 @@ pub async fn region(config: &AwsConfig) -> Result<(String, &'static str)> {
         }
     };
     regions::tried(&found.0, found.1)?;
-    let allowed = &config.allowed_regions;
-    if !allowed.is_empty() && !allowed.iter().any(|pattern| matches(pattern, &found.0)) {
+    if !is_allowed(config, &found.0) {
         return Err(Error::usage(format!(
             "region {} (from {}) is not among the allowed_regions of fruitctl.toml: {}; data may not leave them",
             found.0,
             found.1,
-            allowed.join(", ")
+            config.allowed_regions.join(", ")
         ))
         .help("choose another region, or change allowed_regions under [aws]"));
     }
     Ok(found)
+}
+
+/// Whether data may be in this region.
+pub fn is_allowed(config: &AwsConfig, region: &str) -> bool {
+    let allowed = &config.allowed_regions;
+    allowed.is_empty() || allowed.iter().any(|pattern| matches(pattern, region))
 }
 
 /// `eu-*`.

@@ -11,7 +11,7 @@ use super::finish::{Ending, dollars, verdict};
 use super::follow::transcript::Transcript;
 use super::follow::{Ended, Watch};
 use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
-use super::preconditions::{look_for_input, no_other_run};
+use super::preconditions::{check_places, no_other_run};
 use super::ship::{Shipped, ship};
 use super::summary::Summary;
 use super::{Reporter, Request, collect, engine, fingerprint, history, step};
@@ -83,7 +83,7 @@ impl ClusterRun<'_> {
     /// # Errors
     /// Whatever stage failed; with what is left behind.
     pub async fn run(&self, summary: &mut Summary) -> Result<Outcome> {
-        look_for_input(self.request, self.spec, self.aws).await?;
+        check_places(self.request, self.spec, &self.config.aws, self.aws).await?;
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         if bucket::observe(&self.spec.names, &self.spec.bucket.name, self.aws).await?.is_none() {
             bucket::create(&self.spec.bucket, self.aws).await?;

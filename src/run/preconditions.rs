@@ -1,29 +1,73 @@
 //! What would make a run fail, found out before anything costs money.
 
+use std::io::Write;
+use std::path::Path;
+
+use fruitjob_interface::error::explain_io;
+
 use super::request::{Request, step_name};
 use super::{history, step};
-use crate::aws::Aws;
 use crate::aws::s3_uri::S3Uri;
+use crate::aws::{self, ApiError, Aws};
+use crate::config::AwsConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stack::{Names, Spec, cluster};
 
-/// Fails if the input's bucket does not exist. If only the nodes' role may read it, the check is left to them.
+/// Fails if something of the request cannot work: the folder for the report, or the places of input and output. What
+/// only the nodes' role may read is left to them.
 ///
 /// # Errors
 /// [`Kind::Usage`].
-pub async fn look_for_input(request: &Request, spec: &Spec, aws: &Aws) -> Result<()> {
-    let input = request.job.input.as_deref().and_then(S3Uri::parse);
-    let Some(input) = input.filter(|input| input.bucket != spec.bucket.name) else {
-        return Ok(());
-    };
-    match aws.count_objects(&input.bucket, &input.key, 1).await {
-        Err(error) if error.code == "NoSuchBucket" => Err(Error::usage(format!(
-            "the input's bucket {} is not there: there is no such bucket",
-            input.bucket
+pub async fn check_places(request: &Request, spec: &Spec, config: &AwsConfig, aws: &Aws) -> Result<()> {
+    check_folder(&request.download)?;
+    for (name, place) in [("input", &request.job.input), ("output", &request.job.output)] {
+        let place = place.as_deref().and_then(S3Uri::parse);
+        if let Some(place) = place.filter(|place| place.bucket != spec.bucket.name) {
+            check_place(name, &place, config, aws).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a place in somebody else's bucket is there, where data may be, and, of an input, not empty.
+async fn check_place(name: &str, place: &S3Uri, config: &AwsConfig, aws: &Aws) -> Result<()> {
+    let bucket = &place.bucket;
+    let check = format!("check {name} under [job], or --{name}");
+    match aws.count_objects(bucket, &place.key, 1).await {
+        Ok(0) if name == "input" => Err(Error::usage(format!(
+            "the input s3://{bucket}/{} is empty: no key begins with it",
+            place.key
         ))
-        .help("check input under [job], or --input")),
+        .help(format!("{check}; keys that there are: aws s3 ls s3://{bucket}/"))),
+        Err(error) if error.code == "NoSuchBucket" => {
+            Err(Error::usage(format!("the {name}'s bucket {bucket} is not there: there is no such bucket"))
+                .help(check))
+        }
+        Err(ApiError { bucket_region: Some(region), .. }) if !aws::is_allowed(config, &region) => {
+            Err(Error::usage(format!(
+                "the {name}'s bucket {bucket} is in {region}, which is not among the allowed_regions of \
+                 fruitctl.toml: {}; data may not leave them",
+                config.allowed_regions.join(", ")
+            ))
+            .help(format!("{check}; or change allowed_regions under [aws]")))
+        }
         _ => Ok(()),
     }
+}
+
+/// Bytes that have to fit where the report goes.
+const REPORT_BYTES: usize = 4 << 20;
+
+/// Whether the report can be written in a folder of this machine, which is made.
+fn check_folder(folder: &Path) -> Result<()> {
+    let write = || {
+        std::fs::create_dir_all(folder)?;
+        tempfile::NamedTempFile::new_in(folder)?.write_all(&vec![0; REPORT_BYTES])
+    };
+    write().map_err(|e| {
+        Error::usage(format!("the report cannot be written to {}: {}", folder.display(), explain_io(&e)))
+            .help("name another folder: --download FOLDER")
+    })
 }
 
 /// Fails if a run whose command was killed goes on on its cluster: two over one output would mix.

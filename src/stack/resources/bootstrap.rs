@@ -42,6 +42,15 @@ pub fn read(configured: &[BootstrapConfig], bucket: &str, region: &str) -> Resul
             ))
             .help("add one: EMR executes the file as it is"));
         }
+        let ends_with_return = |line: &[u8]| line.ends_with(b"\r");
+        if content.split(|byte| *byte == b'\n').any(ends_with_return) {
+            let script = &config.script;
+            return Err(Error::usage(format!(
+                "the bootstrap action {script} has lines that end in CR LF, as on Windows: its interpreter would \
+                 not be found"
+            ))
+            .help(format!("sed -i 's/\\r$//' {script}")));
+        }
         let name = Path::new(&config.script).file_name().unwrap_or_default().to_string_lossy();
         Ok(Script::new(&name, content, config.args.clone()))
     });
