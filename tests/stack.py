@@ -5,6 +5,7 @@ from collections import Counter
 
 from conftest import command, fruitctl
 from emulator import Fault
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 
 # Waits are a hundred times shorter.
 PACE = "0.01"
@@ -46,15 +47,35 @@ class Project:
     def configure(self, more):
         (self.folder / "fruitctl.toml").write_text(CONFIG.format(name=self.name, region=self.region, more=more))
 
+    def seed(self, args):
+        """Before a run that names no input: something in the project's bucket, for a run over nothing is refused."""
+        if args[0] != "run" or {"--input", "-i", "--target"} & set(args) or "\ninput = " in (self.folder / "fruitctl.toml").read_text():
+            return
+        s3, bucket = self.aws.client("s3", self.region), f"fruitctl-{self.name}-{ACCOUNT}-{self.region}"
+        try:
+            if s3.list_objects_v2(Bucket=bucket, Prefix="input/", MaxKeys=1)["KeyCount"]:
+                return
+        except s3.exceptions.NoSuchBucket:
+            pass
+        (self.folder / "seed" / "apple").mkdir(parents=True, exist_ok=True)
+        (self.folder / "seed" / "apple" / "1.jpg").write_bytes(b"no picture")
+        # As somebody else, and with nothing in the way: the test is about what comes after.
+        faults, self.aws.faults[:] = self.aws.faults[:], []
+        fruitctl("upload", "seed", cwd=self.folder, env=self.env | {"AWS_ACCESS_KEY_ID": "AKIASEED"})
+        self.aws.faults[:] = faults
+
     def run(self, *args, **kwargs):
+        self.seed(args)
         return fruitctl(*args, cwd=self.folder, env=self.env, **kwargs)
 
     def start(self, *args, stdout=subprocess.DEVNULL):
         """Starts it; stderr is to be read."""
+        self.seed(args)
         return subprocess.Popen(command("fruitctl", *args), cwd=self.folder, env=self.env, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
     def killed(self, mode, call, nth, *args):
         """Runs it until its nth call of this name, and kills it before that is applied or after; whether it came so far."""
+        self.seed(args)
         fault = Fault(call, mode, first=nth, times=1, key=self.key)
         holder = {}
 

@@ -107,6 +107,8 @@ def test_places_are_looked_at_before_anything_is_made(aws, project):
     near.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
     near.put_object(Bucket="pictures", Key="fruits/apple/1.jpg", Body=b"")
     executable = ("--executable", "/bin/true")
+    done = fruitctl("run", *executable, cwd=project.folder, env=project.env, code=2)
+    check(done, "there are no images below …: nothing was uploaded yet", "fruitctl upload FOLDER")
     check(project.run("run", "--input", "s3://pictures/friuts", *executable, code=2), "the input … is empty: no key begins with it", "aws s3 ls s3://pictures/")
     folder = project.folder / "file"
     folder.write_text("")

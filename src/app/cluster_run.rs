@@ -46,6 +46,7 @@ async fn execute(
         keep: flags.keep,
         one_shot: flags.one_shot,
         if_changed: flags.if_changed,
+        estimate: flags.estimate,
         no_ssh: flags.no_ssh,
         max_seconds: flags.max_duration,
         max_cost: flags.max_cost,
@@ -72,6 +73,8 @@ async fn execute(
                 ));
             }
         }
+        Outcome::Estimated(estimate) if json => ui::json(&estimate),
+        Outcome::Estimated(_) => {}
         Outcome::Finished(finished) => show(*finished, &request, json),
     }
     Ok(())

@@ -388,6 +388,9 @@ pub struct ClusterArgs {
     /// Leave the cluster when the run has ended
     #[arg(long, conflicts_with = "one_shot")]
     pub keep: bool,
+    /// Say how long the run would take and what it would cost, and stop; nothing is made
+    #[arg(long)]
+    pub estimate: bool,
     /// Do not follow the logs live over SSH
     #[arg(long)]
     pub no_ssh: bool,

@@ -4,7 +4,7 @@ use crate::app;
 use crate::cli::{Cli, CloneArgs};
 use crate::config::Config;
 use crate::error::Result;
-use crate::run::history;
+use crate::run::history::{self, Work};
 use crate::stack::bucket;
 use crate::ui;
 
@@ -15,7 +15,7 @@ pub fn run(cli: &Cli, args: &CloneArgs) -> Result<()> {
         let (aws, names) = app::connect(&config).await?;
         history::find(Some(&args.run), &bucket::Spec::new(&names, &config.bucket).name, &aws).await
     })?;
-    let (job, preprocessing) = entry.job()?;
+    let Work { job, preprocessing, .. } = entry.work()?;
     ui::note(&format!("again: {}", job.args().join(" ")));
     app::cluster_run::cluster_run(&Config { job, preprocessing, ..config }, &args.cluster, args.json)
 }

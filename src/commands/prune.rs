@@ -105,14 +105,19 @@ async fn below(bucket: &str, prefix: &str, skip: usize, aws: &Aws) -> Result<Vec
 /// Executables, models and scripts that were shipped for runs that the history knows no more.
 async fn shipped(own: &str, aws: &Aws) -> Result<Vec<Garbage>> {
     let runs = history::all(own, aws).await?;
-    let named: HashSet<&str> =
-        runs.iter().flat_map(|run| &run.args).map(|arg| arg.rsplit('=').next().unwrap_or(arg)).collect();
+    let mut named = HashSet::new();
+    for run in &runs {
+        // Of a run that does not say what it ran, anything may be; then nothing goes.
+        let work = run.work()?;
+        named.insert(work.executable);
+        named.extend(work.job.model);
+    }
     let mut garbage = Garbage { what: "what was shipped for runs of long ago".into(), ..Garbage::default() };
     for object in below(own, bucket::JOBS, 0, aws).await? {
         // Every run of this version ships the same script.
         let script = object.name.ends_with("/step.sh");
         let uri = format!("s3://{own}/{}", object.name);
-        if !script && !named.contains(uri.as_str()) && object.modified < clock::now() - SHIPPED {
+        if !script && !named.contains(&uri) && object.modified < clock::now() - SHIPPED {
             garbage.bytes += object.bytes;
             garbage.objects.push(object.name);
         }

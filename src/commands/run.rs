@@ -10,7 +10,7 @@ use crate::app::cluster_run::cluster_run;
 use crate::app::{self, local};
 use crate::cli::{Cli, RunArgs};
 use crate::config::{Config, Target};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::request::new_id;
 use crate::run::summary::Summary;
 use crate::ui;
@@ -20,6 +20,10 @@ use crate::ui::progress::Progress;
 pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
     let config = app::settings(cli, args)?;
     match config.target.unwrap_or(Target::Local) {
+        Target::Local if args.cluster.estimate => Err(Error::usage(
+            "--estimate is about runs on a cluster: on this machine, nothing has to be paid",
+        )
+        .help("fruitctl run; or, about a cluster: fruitctl run --estimate --target emr")),
         Target::Local => here(config, args.json),
         Target::Emr => cluster_run(&config, &args.cluster, args.json),
     }

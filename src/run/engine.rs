@@ -3,6 +3,7 @@
 use fruitjob_interface::{EngineKind, number};
 
 use super::Request;
+use super::estimate::{BUILTIN_RATE, OTHER_RATE};
 use crate::aws::Aws;
 use crate::aws::emr::{Role, Workforce};
 use crate::aws::s3_uri::S3Uri;
@@ -15,15 +16,14 @@ use crate::stack::{Spec, cluster};
 pub struct Choice {
     /// Spark's properties; `None` where the primary node does it alone.
     pub spark: Option<Vec<String>>,
+    /// vCPUs that work.
+    pub vcpus: u32,
     /// Why, for people.
     pub why: String,
 }
 
 /// Seconds that the primary node may need before the others are worth their trouble.
 const PATIENCE: f64 = 300.0;
-/// Images a second and vCPU: the store is the limit with the model inside, the model with larger ones.
-const BUILTIN_RATE: f64 = 250.0;
-const OTHER_RATE: f64 = 80.0;
 /// Megabytes of Spark's own, an executor.
 const HEAP_MB: u32 = 512;
 /// Megabytes of a task: its process, and the Python that holds it.
@@ -32,10 +32,13 @@ const TASK_MB: u32 = 448;
 /// Decides.
 pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice> {
     let (wanted, cluster) = (request.job.engine.unwrap_or_default(), &spec.cluster);
-    let alone = |why: String| Ok(Choice { spark: None, why: format!("the primary node alone: {why}") });
     let shape = Shape::of(cluster);
+    let alone = |why: String| {
+        Ok(Choice { spark: None, vcpus: shape.primary, why: format!("the primary node alone: {why}") })
+    };
     let spread = |why: String| Choice {
         spark: Some(shape.properties(&request.id, &aws.region)),
+        vcpus: shape.slots(),
         why: format!("Spark on {} slots: {why}", shape.slots()),
     };
     let has_spark = cluster.applications.iter().any(|name| name == "Spark");

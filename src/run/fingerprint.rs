@@ -2,6 +2,8 @@
 //!
 //! The store is only listed, so a night without news costs a request per thousand images, and no cluster.
 
+use fruitjob_interface::EngineKind;
+
 use crate::aws::Aws;
 use crate::aws::s3_uri::S3Uri;
 use crate::error::Result;
@@ -33,22 +35,12 @@ pub async fn unchanged(spec: &Spec, request: &Request, now: &str, aws: &Aws) -> 
         return Ok(None);
     };
     let shipped = ship::ship(spec, request, aws).await?;
-    let wanted = step::spec(request, &shipped, None, &aws.region, true)?;
-    if what_counts(&wanted.args) != what_counts(&last.args) {
+    let wanted = step::work(request, &shipped, EngineKind::Local);
+    // What cannot be read is another job's.
+    if !last.work().is_ok_and(|work| work.gives_the_same_as(&wanted)) {
         return Ok(None);
     }
     let output = S3Uri::parse(&last.output).unwrap_or_default();
     let success = format!("{}{}", output.prefix(), fruitjob_interface::layout::SUCCESS);
     Ok(aws.has_object(&output.bucket, &success).await?.then_some(last))
-}
-
-/// The arguments of a step, but for those that change nothing about results: how long it may take, what runs it.
-fn what_counts(args: &[String]) -> Vec<&String> {
-    const ELSE: [&str; 3] = ["--engine=", "--threads=", "--spark-conf="];
-    let mut args: Vec<&String> =
-        args.iter().filter(|arg| !ELSE.iter().any(|flag| arg.starts_with(flag))).collect();
-    if args.len() > step::SECONDS {
-        args.remove(step::SECONDS);
-    }
-    args
 }

@@ -32,8 +32,11 @@ pub struct Entry {
     pub input: String,
     /// Where the results are.
     pub output: String,
-    /// The job's arguments.
-    pub args: Vec<String>,
+    /// What it ran; see [`Entry::work`].
+    pub(super) work: Option<Work>,
+    /// The step's arguments, which say the same in version 1.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) args: Vec<String>,
     /// Who asked for it.
     pub owner: String,
     /// When it was asked for, RFC 3339.
@@ -44,6 +47,10 @@ pub struct Entry {
     pub images: Option<u64>,
     /// Dollars that its instances cost, as far as prices are known.
     pub dollars: Option<f64>,
+    /// Images a second and vCPU of the featurize stage, where it featurized enough to say so.
+    pub images_per_vcpu: Option<f64>,
+    /// Seconds from the command's start until its own cluster ran the step.
+    pub start_seconds: Option<f64>,
     /// What there was to read when it began, where that was asked: see `unchanged`.
     pub fingerprint: Option<String>,
     /// The PCA that its results are projected on.
@@ -83,6 +90,31 @@ impl State {
     }
 }
 
+/// The version of an entry that is written.
+const VERSION: u32 = 2;
+
+/// What a run ran: all that its results depend on besides the images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// The executable that was shipped, by its content.
+    pub executable: String,
+    /// The job; its model is where the nodes find it.
+    pub job: JobOptions,
+    /// What the model's file does not say.
+    pub preprocessing: PreprocessingOptions,
+}
+
+impl Work {
+    /// Whether the results are the same: neither how many threads nor what runs them changes any.
+    pub fn gives_the_same_as(&self, other: &Work) -> bool {
+        let results = |work: &Work| {
+            let job = JobOptions { engine: None, threads: None, ..work.job.clone() };
+            Work { job, ..work.clone() }
+        };
+        results(self) == results(other)
+    }
+}
+
 /// The job's flags alone.
 #[derive(clap::Parser)]
 struct Job {
@@ -95,6 +127,17 @@ struct Job {
 }
 
 impl Entry {
+    /// Notes how fast it was: when its step began, in seconds since 1970, and how many vCPUs worked.
+    pub fn measure(&mut self, began: Option<i64>, vcpus: u32, record: Option<&RunRecord>) {
+        /// Fewer images say more of the start than of the pace.
+        const ENOUGH: u64 = 1000;
+        let rate =
+            record.filter(|run| run.images.featurized >= ENOUGH).and_then(RunRecord::images_per_second);
+        self.images_per_vcpu = rate.map(|rate| rate / f64::from(vcpus.max(1)));
+        let waited = began.zip(clock::parse(&self.started)).map(|(began, asked)| (began - asked) as f64);
+        self.start_seconds = waited.filter(|_| self.one_shot && self.failed_launches.is_empty());
+    }
+
     /// Notes how it ended.
     pub fn end(&mut self, result: &Result<Option<RunRecord>>, dollars: Option<f64>) {
         self.state = match result {
@@ -110,12 +153,29 @@ impl Entry {
         self.pca = record.and_then(|run| run.pca.as_ref()).map(|pca| pca.id.clone());
     }
 
-    /// The job that it ran.
-    pub fn job(&self) -> Result<(JobOptions, PreprocessingOptions)> {
-        let flags = self.args.iter().skip_while(|arg| *arg != "run").cloned();
-        Job::try_parse_from(flags)
-            .map(|parsed| (parsed.job, parsed.preprocessing))
-            .map_err(|e| Error::usage(format!("run {} was made by another version: {}", self.id, e.kind())))
+    /// An entry of a run that is about to begin.
+    pub fn of(work: Work) -> Entry {
+        Entry { version: VERSION, work: Some(work), ..Entry::default() }
+    }
+
+    /// What it ran.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for one that another version wrote in a way that this one does not know.
+    pub fn work(&self) -> Result<Work> {
+        let unknown = |why: &str| {
+            Error::usage(format!("run {} was made by another version: {why}", self.id))
+                .help("the fruitctl that made it, or a later one: fruitctl version")
+        };
+        if let Some(work) = &self.work {
+            return Ok(work.clone());
+        }
+        // Version 1: the region, the executable, its hash and the seconds that it may take stand before the job.
+        let (before, flags) = self.args.split_at(self.args.iter().take_while(|arg| *arg != "run").count());
+        let Some(executable) = before.get(1) else { return Err(unknown("it does not say what it ran")) };
+        let Job { job, preprocessing, .. } =
+            Job::try_parse_from(flags).map_err(|e| unknown(&e.kind().to_string()))?;
+        Ok(Work { executable: executable.clone(), job, preprocessing })
     }
 }
 
@@ -149,12 +209,17 @@ pub async fn put(entry: &Entry, bucket: &str, aws: &Aws) -> Result<()> {
     Ok(())
 }
 
-/// All of them, the latest first.
+/// The latest hundred, the latest first.
 pub async fn all(bucket: &str, aws: &Aws) -> Result<Vec<Entry>> {
+    latest(bucket, 100, aws).await
+}
+
+/// The latest ones, the latest first.
+pub async fn latest(bucket: &str, most: usize, aws: &Aws) -> Result<Vec<Entry>> {
     let mut keys: Vec<_> = aws.list_objects(bucket, RUNS).await?.into_iter().map(|o| o.key).collect();
     keys.sort_unstable_by(|a, b| b.cmp(a));
     let mut entries = Vec::new();
-    for key in keys.iter().take(100) {
+    for key in keys.iter().take(most) {
         if let Some((body, _)) = aws.get_object(bucket, key).await?
             && let Ok(entry) = serde_json::from_slice(&body)
         {
@@ -176,6 +241,10 @@ pub async fn find(id: Option<&str>, bucket: &str, aws: &Aws) -> Result<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
+    use fruitjob_interface::EngineKind;
+
     use super::*;
 
     #[test]
@@ -206,13 +275,55 @@ mod tests {
     }
 
     #[test]
-    fn the_job_is_read_from_the_arguments_of_the_step() {
-        let args =
-            ["eu-west-3", "s3://b/fruitjob", "abc", "43200", "run", "--input=s3://b/in", "--components=7"];
-        let entry = Entry { args: args.map(str::to_owned).into(), ..Entry::default() };
-        let (job, _) = entry.job().unwrap();
-        assert_eq!((job.input.as_deref(), job.components), (Some("s3://b/in"), std::num::NonZero::new(7)));
-        let entry = Entry { args: vec!["run".into(), "--ripeness=7".into()], ..entry };
-        assert!(entry.job().unwrap_err().to_string().contains("another version"));
+    fn what_version_1_ran_is_read_from_the_arguments_of_its_step() {
+        let args = [
+            "eu-west-3",
+            "s3://b/jobs/abc/fruitjob",
+            "abc",
+            "43200",
+            "run",
+            "--input=s3://b/in",
+            "--components=7",
+            "--engine=local",
+            "--input-size=64",
+        ];
+        let text = serde_json::json!({ "version": 1, "id": "a", "state": "done", "args": args }).to_string();
+        let entry: Entry = serde_json::from_str(&text).unwrap();
+        let work = entry.work().unwrap();
+        assert_eq!(work.executable, "s3://b/jobs/abc/fruitjob");
+        assert_eq!((work.job.input.as_deref(), work.job.components), (Some("s3://b/in"), NonZero::new(7)));
+        assert_eq!(work.preprocessing.input_size, Some(64));
+        for args in [vec![], vec!["run".into()], [&entry.args[..], &["--ripeness=7".into()]].concat()] {
+            let error = Entry { args, ..entry.clone() }.work().unwrap_err();
+            assert!(error.to_string().contains("another version"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_it_ran_is_kept_as_values() {
+        let job = JobOptions {
+            output: Some("s3://b/out".into()),
+            threads: NonZero::new(3),
+            ..JobOptions::default()
+        };
+        let work = Work { executable: "s3://b/jobs/abc/fruitjob".into(), job, ..Work::default() };
+        let text = serde_json::to_string(&Entry::of(work.clone())).unwrap();
+        assert!(!text.contains("args"), "{text}");
+        assert_eq!(serde_json::from_str::<Entry>(&text).unwrap().work().unwrap(), work);
+    }
+
+    #[test]
+    fn results_depend_on_the_job_and_not_on_its_threads() {
+        let work = Work::default();
+        let with = |change: fn(&mut Work)| {
+            let mut other = work.clone();
+            change(&mut other);
+            work.gives_the_same_as(&other)
+        };
+        assert!(
+            with(|w| w.job.threads = NonZero::new(2)) && with(|w| w.job.engine = Some(EngineKind::Spark))
+        );
+        assert!(!with(|w| w.job.components = NonZero::new(2)) && !with(|w| w.executable = "x".into()));
+        assert!(!with(|w| w.preprocessing.input_size = Some(64)));
     }
 }

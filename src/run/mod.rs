@@ -4,6 +4,7 @@
 pub mod collect;
 pub mod elf;
 pub mod engine;
+pub mod estimate;
 pub mod fingerprint;
 mod finish;
 pub mod follow;

@@ -4,9 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::Once;
 
-use fruitjob_interface::RunRecord;
+use fruitjob_interface::{EngineKind, RunRecord};
 
 use super::engine::Choice;
+use super::estimate::{Estimate, estimate};
 use super::finish::{Ending, dollars, verdict};
 use super::follow::transcript::Transcript;
 use super::follow::{Ended, Watch};
@@ -45,6 +46,8 @@ pub struct ClusterRun<'a> {
 pub enum Outcome {
     /// Nothing had changed: the results of this run stand.
     Unchanged(Box<history::Entry>),
+    /// This is what it would take; nothing was made.
+    Estimated(Estimate),
     /// There are results.
     Finished(Box<Finished>),
 }
@@ -75,6 +78,16 @@ struct Prepared {
 struct Launch {
     entry: history::Entry,
     step: StepSpec,
+    /// vCPUs that work.
+    vcpus: u32,
+}
+
+/// What is to be expected of a run.
+struct Expected {
+    choice: Choice,
+    prices: Prices,
+    /// None, where the input cannot be listed from here.
+    estimate: Option<Estimate>,
 }
 
 impl ClusterRun<'_> {
@@ -84,6 +97,14 @@ impl ClusterRun<'_> {
     /// Whatever stage failed; with what is left behind.
     pub async fn run(&self, summary: &mut Summary) -> Result<Outcome> {
         check_places(self.request, self.spec, &self.config.aws, self.aws).await?;
+        if self.request.estimate {
+            let expected = self.interruptible(self.expect()).await?;
+            let estimate = expected.estimate.ok_or_else(|| {
+                Error::usage("the input cannot be listed from here, and so nothing can be estimated")
+                    .help("allow s3:ListBucket on it, or run it: fruitctl run")
+            })?;
+            return Ok(Outcome::Estimated(estimate));
+        }
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         if bucket::observe(&self.spec.names, &self.spec.bucket.name, self.aws).await?.is_none() {
             bucket::create(&self.spec.bucket, self.aws).await?;
@@ -102,9 +123,8 @@ impl ClusterRun<'_> {
             Check::Unchanged(last) => return Ok(Outcome::Unchanged(last)),
             Check::Go(fingerprint) => fingerprint,
         };
-        let prepared = self.prepare().await?;
-        self.reporter.note(&format!("engine: {}", prepared.choice.why));
-        let prices = cost::prices(self.config, self.spec.cluster.workforce.iter(), self.aws).await;
+        let Expected { choice, prices, .. } = self.interruptible(self.expect()).await?;
+        let prepared = self.prepare(choice).await?;
         let mut launch = self.begin(prepared, fingerprint, &summary.started).await?;
         let transcript = Transcript::default();
         // Whatever happens from here on, the cluster is ended.
@@ -133,10 +153,26 @@ impl ClusterRun<'_> {
         })
     }
 
+    /// What runs the job, at what prices; and says what that comes to.
+    async fn expect(&self) -> Result<Expected> {
+        let choice = engine::choose(self.spec, self.request, self.aws).await?;
+        self.reporter.note(&format!("engine: {}", choice.why));
+        let prices = cost::prices(self.config, self.spec.cluster.workforce.iter(), self.aws).await;
+        let living = cluster::living(&self.spec.names, self.aws).await?;
+        let stands = !self.request.one_shot && living.iter().any(cluster::is_standing);
+        let estimate = estimate(self.spec, self.request, &choice, stands, &prices, self.aws).await?;
+        if let Some(estimate) = &estimate {
+            self.reporter.note(&format!("estimate: {}", estimate.text()));
+            if let Some(advice) = estimate.advice() {
+                self.reporter.note(&advice);
+            }
+        }
+        Ok(Expected { choice, prices, estimate })
+    }
+
     /// Makes what a cluster needs, if something is missing, and, to be kept, a cluster; puts executable and model into
     /// the bucket.
-    async fn prepare(&self) -> Result<Prepared> {
-        let choice = self.interruptible(engine::choose(self.spec, self.request, self.aws)).await?;
+    async fn prepare(&self, choice: Choice) -> Result<Prepared> {
         let work = async {
             let (plan, _, observed) = Plan::make(self.config, self.spec, self.aws).await?;
             let standing = observed.clusters.iter().find(|c| cluster::is_standing(c)).map(|c| c.id.clone());
@@ -162,23 +198,24 @@ impl ClusterRun<'_> {
     async fn begin(&self, prepared: Prepared, fingerprint: Option<String>, started: &str) -> Result<Launch> {
         let Prepared { standing, shipped, choice } = prepared;
         let one_shot = standing.is_none();
-        let step = step::spec(self.request, &shipped, choice.spark.as_deref(), &self.aws.region, one_shot)?;
+        let engine = if choice.spark.is_some() { EngineKind::Spark } else { EngineKind::Local };
+        let work = step::work(self.request, &shipped, engine);
+        let properties = choice.spark.unwrap_or_default();
+        let step = step::spec(self.request, &shipped, &work, &properties, &self.aws.region, one_shot)?;
         let entry = history::Entry {
-            version: 1,
             id: self.request.id.clone(),
             state: history::State::Running,
             one_shot,
             cluster: standing.unwrap_or_default(),
             input: self.request.job.input.clone().unwrap_or_default(),
             output: self.request.job.output.clone().unwrap_or_default(),
-            args: step.args.clone(),
             owner: self.aws.caller.clone(),
             started: started.to_owned(),
             fingerprint,
-            ..history::Entry::default()
+            ..history::Entry::of(work)
         };
         history::put(&entry, &self.spec.bucket.name, self.aws).await?;
-        Ok(Launch { entry, step })
+        Ok(Launch { entry, step, vcpus: choice.vcpus })
     }
 
     /// Puts the step on a cluster and watches it; on another, where that cluster ended before it began.
@@ -188,7 +225,7 @@ impl ClusterRun<'_> {
         prices: &Prices,
         transcript: &Transcript,
     ) -> Result<Ended> {
-        let Launch { entry, step } = launch;
+        let Launch { entry, step, .. } = launch;
         let (mut spec, mut relaunches) = (self.spec.clone(), Relaunches::default());
         loop {
             choose_cluster(&spec, entry, step, self.aws, self.reporter).await?;
@@ -261,7 +298,7 @@ impl ClusterRun<'_> {
         prices: &Prices,
         summary: &mut Summary,
     ) -> Result<Outcome> {
-        let Launch { mut entry, step } = launch;
+        let Launch { mut entry, step, vcpus } = launch;
         let was_interrupted = |error: &Error| matches!(error.kind, Kind::Interrupted(_));
         if followed.as_ref().err().is_some_and(was_interrupted) {
             self.reporter.note("stopping: the step is cancelled, and the cluster ends");
@@ -269,6 +306,7 @@ impl ClusterRun<'_> {
         }
         summary.cluster = Some(entry.cluster.clone()).filter(|id| !id.is_empty());
         let cancel = followed.is_err();
+        let began = followed.as_ref().ok().and_then(|ended| ended.step.started);
         let result = match followed {
             Ok(ended) => verdict(self.spec, &ended, transcript.so_far(), self.aws).await,
             Err(error) => Err(error),
@@ -291,6 +329,7 @@ impl ClusterRun<'_> {
         };
         let dollars = dollars(&entry, self.spec, prices, self.aws).await;
         let result = result.and(collected);
+        entry.measure(began, vcpus, result.as_ref().ok().and_then(Option::as_ref));
         entry.end(&result, dollars);
         summary.dollars = dollars;
         summary.run = result.as_ref().ok().cloned().flatten();

@@ -21,12 +21,26 @@ use crate::stack::{Names, Spec, cluster};
 pub async fn check_places(request: &Request, spec: &Spec, config: &AwsConfig, aws: &Aws) -> Result<()> {
     check_folder(&request.download)?;
     for (name, place) in [("input", &request.job.input), ("output", &request.job.output)] {
-        let place = place.as_deref().and_then(S3Uri::parse);
-        if let Some(place) = place.filter(|place| place.bucket != spec.bucket.name) {
-            check_place(name, &place, config, aws).await?;
+        match place.as_deref().and_then(S3Uri::parse) {
+            Some(place) if place.bucket != spec.bucket.name => check_place(name, &place, config, aws).await?,
+            Some(place) if name == "input" => check_own_input(&place, aws).await?,
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether something was uploaded to the project's bucket, which may not be there yet.
+async fn check_own_input(place: &S3Uri, aws: &Aws) -> Result<()> {
+    match aws.count_objects(&place.bucket, &place.prefix(), 1).await {
+        Err(error) if error.code != "NoSuchBucket" => Ok(()),
+        Ok(n) if n > 0 => Ok(()),
+        _ => Err(Error::usage(format!(
+            "there are no images below s3://{}/{}: nothing was uploaded yet",
+            place.bucket, place.key
+        ))
+        .help("fruitctl upload FOLDER; or name images that are in S3: --input s3://BUCKET/KEY")),
+    }
 }
 
 /// Whether a place in somebody else's bucket is there, where data may be, and, of an input, not empty.

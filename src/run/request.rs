@@ -27,6 +27,8 @@ pub struct Request {
     pub one_shot: bool,
     /// Do nothing if the results that are there are of these images.
     pub if_changed: bool,
+    /// Say what it would take and cost, and stop.
+    pub estimate: bool,
     /// Do not try to see the logs live.
     pub no_ssh: bool,
     /// Seconds after which it is stopped.

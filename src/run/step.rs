@@ -5,6 +5,7 @@
 
 use fruitjob_interface::{EngineKind, JobOptions};
 
+use super::history::Work;
 use super::request::{Request, step_name};
 use super::ship::Shipped;
 use crate::aws::emr::{Step, StepSpec, step_words};
@@ -15,29 +16,34 @@ use crate::wait;
 /// EMR's limit. Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-work-with-steps.html
 const LONGEST: usize = 10_240;
 
-/// Which argument of a step says how many seconds it may take.
-pub const SECONDS: usize = 3;
+/// What a run is to run.
+pub fn work(request: &Request, shipped: &Shipped, engine: EngineKind) -> Work {
+    Work {
+        executable: shipped.executable.clone(),
+        job: JobOptions { model: shipped.model.clone(), engine: Some(engine), ..request.job.clone() },
+        preprocessing: request.preprocessing.clone(),
+    }
+}
 
-/// The step of a run.
+/// The step of a run; `spark` are Spark's properties, where it runs the job.
 pub fn spec(
     request: &Request,
     shipped: &Shipped,
-    spark: Option<&[String]>,
+    work: &Work,
+    spark: &[String],
     region: &str,
     is_last: bool,
 ) -> Result<StepSpec> {
     let mut args = vec![
         region.to_owned(),
-        shipped.executable.clone(),
+        work.executable.clone(),
         shipped.sha256.clone(),
         request.max_seconds.to_string(),
         "run".into(),
     ];
-    let engine = if spark.is_some() { EngineKind::Spark } else { EngineKind::Local };
-    let job = JobOptions { model: shipped.model.clone(), engine: Some(engine), ..request.job.clone() };
-    args.extend(job.args());
-    args.extend(request.preprocessing.args());
-    args.extend(spark.into_iter().flatten().map(|property| format!("--spark-conf={property}")));
+    args.extend(work.job.args());
+    args.extend(work.preprocessing.args());
+    args.extend(spark.iter().map(|property| format!("--spark-conf={property}")));
     let length: usize = step_words(&shipped.script, &args).iter().map(String::len).sum();
     if length > LONGEST {
         return Err(Error::usage(format!(
