@@ -1,5 +1,6 @@
 """Ten mistakes that people make: what docs/howto/troubleshooting.md quotes is what they see, with the exit code and the remedy."""
 
+import json
 import re
 
 import pytest
@@ -106,6 +107,7 @@ def test_places_are_looked_at_before_anything_is_made(aws, project):
     near = aws.client("s3")
     near.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
     near.put_object(Bucket="pictures", Key="fruits/apple/1.jpg", Body=b"")
+    there = project.exists()
     executable = ("--executable", "/bin/true")
     done = fruitctl("run", *executable, cwd=project.folder, env=project.env, code=2)
     check(done, "there are no images below …: nothing was uploaded yet", "fruitctl upload FOLDER")
@@ -123,7 +125,7 @@ def test_places_are_looked_at_before_anything_is_made(aws, project):
     project.configure("[[cluster.bootstrap]]\nscript = \"windows.sh\"\n")
     (project.folder / "windows.sh").write_bytes(b"#!/bin/bash\r\necho plums\r\n")
     check(project.run("up", code=2), "has lines that end in CR LF", "sed -i 's/\\r$//' windows.sh")
-    assert not project.exists()
+    assert project.exists() == there
 
 
 def test_no_permission(aws, project):
@@ -148,3 +150,21 @@ def test_no_default_vpc(aws, project):
     for subnet in ec2.describe_subnets()["Subnets"]:
         ec2.delete_subnet(SubnetId=subnet["SubnetId"])
     check(project.run("plan", "--region", "eu-west-2", code=2), "has no default VPC, or it has no subnets", "create-default-vpc")
+
+
+def test_an_estimate_makes_nothing(aws, project):
+    """Neither resources nor a lock; it needs a pace and prices, and says where they are from."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="orchard", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    for n in range(1200):
+        s3.put_object(Bucket="orchard", Key=f"apple/{n}.jpg", Body=b"")
+    before, there = len(aws.log), project.exists()
+    done = project.run("run", "--input", "s3://orchard", "--estimate", "--json")
+    found = json.loads(done.stdout)
+    # Four vCPUs at the pace that is assumed, after ten minutes.
+    assert (found["images"], found["images_per_second"], found["start_seconds"], found["as_in"]) == (1200, 1000, 600, None)
+    assert 0.05 < found["dollars"] < 0.3 and found["here_seconds"] < 600
+    assert "1,200 images" in done.stderr and "(assumed)" in done.stderr and "this machine would take about" in done.stderr, done.stderr
+    calls = {entry["call"] for entry in aws.log[before:] if entry["key"] == project.key}
+    assert not [call for call in calls if not re.search(":(Describe|List|Get|Head)", call)] and project.exists() == there, calls
+    assert "--target emr" in fruitctl("run", "--estimate", cwd=project.folder.parent, code=2).stderr
