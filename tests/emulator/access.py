@@ -132,7 +132,9 @@ def needs(request, clusters):
             yield action, resource, context
     tags = request_tags(params)
     if request.name == "elasticmapreduce:RunJobFlow":
-        # Guess: tags need AddTags. Source for both roles and the services that they are passed to: AWS's managed policy
+        # Guess: tags need AddTags, decided by the request's tags. Of a cluster that is made with tags, AWS's page has examples of
+        # conditions on ResourceTag too (https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-fine-grained-cluster-access.html):
+        # our policy allows either. Source for both roles and the services that they are passed to: AWS's managed policy
         # AmazonEMRFullAccessPolicy_v2 (PassRoleForElasticMapReduce, PassRoleForEC2).
         if tags:
             yield "elasticmapreduce:AddTags", f"arn:aws:elasticmapreduce:{request.region}:{ACCOUNT}:cluster/*", context
