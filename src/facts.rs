@@ -28,6 +28,8 @@ pub struct Facts {
 pub struct Regions {
     /// Regions of the partition `aws`.
     pub known: Vec<String>,
+    /// Those of them that an account has to turn on.
+    pub opt_in: Vec<String>,
     /// How names of regions of other partitions begin -> the partition.
     partitions: BTreeMap<String, String>,
 }
@@ -295,6 +297,7 @@ mod tests {
             assert!(feature.regions.iter().chain(later).all(|name| facts.regions.known.contains(name)));
             assert!(feature.regions.iter().all(|name| !later.contains(name)));
         }
+        assert!(facts.regions.opt_in.iter().all(|name| facts.regions.known.contains(name)));
         assert!(facts.regions.known.iter().all(|name| facts.regions.other_partition(name).is_none()));
         let sources = [
             &features.imdsv2.source,

@@ -113,7 +113,7 @@ def listed(value):
 
 
 SIDS = ["Bucket", "Objects", "LookAtRoles", "MakeRoles", "MakeProfile", "MakeLinkedRoles", "HandRolesOn", "LookAround",
-        "MakeGroupsAndKeys", "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "StartCluster", "LookAtClusters", "ChangeOwnClusters"]
+        "MakeGroupsAndKeys", "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "StartCluster", "SeeClusters", "OwnClusters"]
 # The emulator does not ask for this one: see NOT_CALLED.
 NEEDED = [sid for sid in SIDS if sid != "MakeLinkedRoles"]
 

@@ -3,7 +3,7 @@
 use fruitjob_interface::event::JsonLines;
 use fruitjob_interface::{Event, Observer};
 
-use super::{block_on, claim, connect};
+use super::{Access, block_on, claim, connect};
 use crate::cancel::Cancel;
 use crate::cli::ClusterArgs;
 use crate::config::Config;
@@ -36,7 +36,7 @@ async fn execute(
     summary: &mut Summary,
     cancel: &Cancel,
 ) -> Result<()> {
-    let (aws, _) = connect(config).await?;
+    let (aws, _) = connect(config, Access::Changes).await?;
     let spec = Spec::to_launch(config, &aws).await?;
     let request = Request {
         id: summary.id.clone(),

@@ -39,6 +39,7 @@ fn fill<T: Clone>(setting: &mut Option<T>, given: &Option<T>) {
 impl Overrides for CloudArgs {
     fn overrule(&self, config: &mut Config) {
         fill(&mut config.aws.region, &self.region);
+        fill(&mut config.aws.credentials_from, &self.profile);
     }
 }
 
@@ -52,6 +53,7 @@ impl Overrides for StackArgs {
 impl Overrides for ClusterArgs {
     fn overrule(&self, config: &mut Config) {
         fill(&mut config.aws.region, &self.region);
+        fill(&mut config.aws.credentials_from, &self.profile);
         set(&mut config.network.ssh_cidr, &self.ssh_cidr);
     }
 }
@@ -81,12 +83,14 @@ impl Overrides for PruneArgs {
 impl Overrides for PolicyArgs {
     fn overrule(&self, config: &mut Config) {
         fill(&mut config.aws.region, &self.region);
+        fill(&mut config.aws.credentials_from, &self.profile);
     }
 }
 
 impl Overrides for InitArgs {
     fn overrule(&self, config: &mut Config) {
         fill(&mut config.aws.region, &self.region);
+        fill(&mut config.aws.credentials_from, &self.profile);
     }
 }
 

@@ -1,12 +1,14 @@
-//! A call that did not work: AWS's code, status and message, and what they mean. Apart from what is tried again (`retry`) and
-//! why clusters and steps end (`explain`), AWS's text is looked at nowhere else.
+//! A call that did not work: AWS's code, status and message, and what they mean. Apart from what is tried again (`retry`),
+//! how calls fail to get there (`transport`) and why clusters and steps end (`explain`), AWS's text is looked at nowhere else.
 
 use std::fmt;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use super::credentials::{Cause, Failure};
 use super::retry;
+use super::transport::{self, Transport};
 use crate::error::{Error, Kind};
 
 /// A call that did not work.
@@ -23,10 +25,38 @@ pub struct ApiError {
     /// The HTTP status of the answer.
     pub status: Option<u16>,
     /// The region of a bucket that is elsewhere.
-    pub bucket_region: Option<String>,
+    pub bucket_region: Option<Box<str>>,
+    /// Why there was no answer that could be used, where that is known.
+    pub without: Option<Box<Without>>,
+}
+
+/// Why a call has no answer that can be used.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Without {
+    /// No credentials to sign it with: it was not made.
+    Credentials(Failure),
+    /// It did not get through.
+    Transport(Transport),
+    /// The answer lacks something that it always has: see [`told`].
+    Incomplete,
 }
 
 impl ApiError {
+    /// An error of AWS's, by its code.
+    pub fn answer(
+        action: &'static str,
+        on: String,
+        code: String,
+        message: String,
+        status: Option<u16>,
+    ) -> Self {
+        ApiError { action, on, code, message, status, bucket_region: None, without: None }
+    }
+
+    fn without(&self) -> Option<&Without> {
+        self.without.as_deref()
+    }
+
     /// Whether AWS may have done what was asked: there was no answer, or one that says that it broke down.
     pub fn is_lost(&self) -> bool {
         self.status.is_none_or(|status| status >= 500) && !self.is_credentials() && !retry::is_throttle(self)
@@ -52,19 +82,79 @@ impl ApiError {
     }
 
     /// Whether an organisation's service control policy denies it: no policy of the account's own helps.
-    /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>.
+    /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>: "with an explicit deny in
+    /// a service control policy", or "because no service control policy allows" it.
     pub fn is_organizations(&self) -> bool {
-        self.kind() == Kind::Denied && self.message.contains("in a service control policy")
+        let names = ["in a service control policy", "no service control policy allows"];
+        self.kind() == Kind::Denied && names.iter().any(|text| self.message.contains(text))
     }
 
-    /// Whether there are no credentials: nothing can be asked at all.
+    /// Whether there are no credentials: nothing can be asked at all. Those whose giver cannot be reached may come yet.
     pub fn is_credentials(&self) -> bool {
-        self.code == NO_CREDENTIALS
+        matches!(self.without(), Some(Without::Credentials(failure)) if !matches!(failure.cause, Cause::Unreachable(_)))
     }
 
     /// Whether there was an answer, without something that it always has: see [`told`].
     pub fn is_incomplete(&self) -> bool {
-        self.code == INCOMPLETE
+        self.without() == Some(&Without::Incomplete)
+    }
+
+    /// What it failed at on its way, or on the way to whoever gives the credentials.
+    pub fn transport(&self) -> Option<&Transport> {
+        match self.without() {
+            Some(Without::Transport(transport)) => Some(transport),
+            Some(Without::Credentials(Failure { cause: Cause::Unreachable(transport), .. })) => {
+                Some(transport)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether AWS does not know the key, or what was signed with it.
+    pub fn is_unknown_key(&self) -> bool {
+        self.is(UNKNOWN_KEY)
+    }
+
+    /// What to do about it.
+    fn remedy(&self) -> String {
+        match self.without() {
+            Some(Without::Credentials(failure)) => return failure.remedy(),
+            Some(Without::Transport(transport)) => return transport.remedy().into(),
+            Some(Without::Incomplete) => {
+                return "the same command, a little later; nothing was changed for want of this answer"
+                    .into();
+            }
+            None => {}
+        }
+        match self.code.as_str() {
+            "RequestTimeTooSkewed" => "set this machine's clock, then the same command".into(),
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+                "log in again ('aws sso login' or 'aws login'), or renew the keys of the environment, then the same \
+                 command: it goes on from here"
+                    .into()
+            }
+            _ if self.is_organizations() => format!(
+                "your organisation denies {}, whatever else is allowed: if it asks for a tag, set it under [aws.tags] in \
+                 fruitctl.toml, then the same command; else ask who keeps its policies",
+                self.denied_action()
+            ),
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSignatureException" => WRONG_KEY.into(),
+            _ if self.is_unknown_key() => WRONG_KEY.into(),
+            // Source: https://docs.aws.amazon.com/emr/latest/APIReference/CommonErrors.html
+            "OptInRequired" => "sign the account up for this service, or turn the region on: \
+                                https://console.aws.amazon.com/billing/home#/account"
+                .into(),
+            _ if self.kind() == Kind::Denied => {
+                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", self.denied_action())
+            }
+            "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "LimitExceeded" => {
+                "ask for a higher quota: https://console.aws.amazon.com/servicequotas/home".into()
+            }
+            _ if self.kind() == Kind::TimedOut => {
+                "check the network, then the same command: it goes on from what is there".into()
+            }
+            _ => "fruitctl doctor".into(),
+        }
     }
 
     /// Who has to act.
@@ -79,8 +169,13 @@ impl ApiError {
     }
 }
 
-const NO_CREDENTIALS: &str = "NoCredentials";
-const INCOMPLETE: &str = "IncompleteAnswer";
+const WRONG_KEY: &str = "check the access key and secret in use, and this machine's clock";
+
+/// Codes of a key that is not known, of which a region that is off says the same.
+/// Sources: <https://repost.aws/knowledge-center/iam-validate-access-credentials> (AuthFailure); grafana/grafana-aws-sdk,
+/// pull request 129 (InvalidClientTokenId); UnrecognizedClientException is what the JSON services call it,
+/// <https://docs.aws.amazon.com/emr/latest/APIReference/CommonErrors.html>.
+const UNKNOWN_KEY: &[&str] = &["AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException"];
 
 /// Codes that say that credentials or permission are missing.
 const DENIED: &[&str] = &[
@@ -102,53 +197,20 @@ const DENIED: &[&str] = &[
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} on {} failed: ", self.action, self.on)?;
-        match (self.code.as_str(), self.status) {
-            (NO_CREDENTIALS, _) => f.write_str("there are no AWS credentials"),
-            (INCOMPLETE, _) => write!(f, "AWS's answer is incomplete: {}", self.message),
-            ("", Some(status)) => write!(f, "HTTP {status}: {}", self.message),
-            ("", None) => write!(f, "no answer: {}", self.message),
-            (code, _) => write!(f, "{code}: {}", self.message),
+        match (self.without(), self.code.as_str(), self.status) {
+            (Some(Without::Credentials(failure)), ..) => write!(f, "{failure}"),
+            (Some(Without::Transport(transport)), ..) => write!(f, "no answer: {transport}"),
+            (Some(Without::Incomplete), ..) => write!(f, "AWS's answer is incomplete: {}", self.message),
+            (None, "", Some(status)) => write!(f, "HTTP {status}: {}", self.message),
+            (None, "", None) => write!(f, "no answer: {}", self.message),
+            (None, code, _) => write!(f, "{code}: {}", self.message),
         }
     }
 }
 
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
-        let next = match error.code.as_str() {
-            NO_CREDENTIALS => {
-                "log in ('aws sso login'), or set AWS_PROFILE, or profile under [aws] in fruitctl.toml"
-                    .to_owned()
-            }
-            INCOMPLETE => {
-                "the same command, a little later; nothing was changed for want of this answer".into()
-            }
-            "RequestTimeTooSkewed" => "set this machine's clock, then the same command".into(),
-            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
-                "log in again ('aws sso login'), then the same command: it goes on from here".into()
-            }
-            "InvalidClientTokenId"
-            | "UnrecognizedClientException"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidSignatureException"
-            | "AuthFailure" => "check the access key and secret in use, and this machine's clock".into(),
-            _ if error.is_organizations() => format!(
-                "your organisation denies {}, whatever else is allowed: if it asks for a tag, set it under [aws.tags] in \
-                 fruitctl.toml, then the same command; else ask who keeps its policies",
-                error.denied_action()
-            ),
-            _ if error.kind() == Kind::Denied => {
-                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", error.denied_action())
-            }
-            "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "LimitExceeded" => {
-                "ask for a higher quota: https://console.aws.amazon.com/servicequotas/home".into()
-            }
-            _ if error.kind() == Kind::TimedOut => {
-                "check the network, then the same command: it goes on from what is there".into()
-            }
-            _ => "fruitctl doctor".into(),
-        };
-        Error::new(error.kind(), error.to_string()).help(next)
+        Error::new(error.kind(), error.to_string()).help(error.remedy())
     }
 }
 
@@ -246,12 +308,8 @@ const REASONS: &[Row] = &[
 /// Where the answer lacks it; like one that cannot be read.
 pub(super) fn told<T>(member: Option<T>, name: &str, action: &'static str, on: &str) -> Result<T, ApiError> {
     member.ok_or_else(|| ApiError {
-        action,
-        on: on.to_owned(),
-        code: INCOMPLETE.to_owned(),
-        message: format!("it has no {name}"),
-        status: None,
-        bucket_region: None,
+        without: Some(Box::new(Without::Incomplete)),
+        ..ApiError::answer(action, on.to_owned(), String::new(), format!("it has no {name}"), None)
     })
 }
 
@@ -262,19 +320,41 @@ where
 {
     let raw = error.raw_response();
     let status = raw.map(|response| response.status().as_u16());
-    let bucket_region = raw.and_then(|r| r.headers().get("x-amz-bucket-region")).map(str::to_owned);
+    let bucket_region = raw.and_then(|r| r.headers().get("x-amz-bucket-region")).map(Box::from);
     let (code, message) = match error.as_service_error() {
         Some(service) => {
             (service.code().unwrap_or_default(), service.message().unwrap_or_default().to_owned())
         }
-        None => {
-            // The reason lies deep; only its last part is of use to people.
-            let text = DisplayErrorContext(error).to_string();
-            let code = if text.contains("redential") && status.is_none() { NO_CREDENTIALS } else { "" };
-            (code, text.split(" (").next().unwrap_or(&text).replace('\n', " "))
-        }
+        None => (
+            "",
+            DisplayErrorContext(error).to_string().split(" (").next().unwrap_or_default().replace('\n', " "),
+        ),
     };
-    ApiError { action, on: on.to_owned(), code: code.to_owned(), message, status, bucket_region }
+    ApiError {
+        without: without(error, status).map(Box::new),
+        bucket_region,
+        ..ApiError::answer(action, on.to_owned(), code.to_owned(), message, status)
+    }
+}
+
+/// Why there is no answer to use.
+fn without<E>(error: &SdkError<E, HttpResponse>, status: Option<u16>) -> Option<Without>
+where
+    E: std::error::Error + 'static,
+{
+    if status == Some(407) {
+        return Some(Without::Transport(Transport::proxy_login()));
+    }
+    if let Some(failure) = transport::find::<Failure>(error) {
+        return Some(Without::Credentials(failure.clone()));
+    }
+    let transport = match error {
+        SdkError::ServiceError(_) => None,
+        SdkError::TimeoutError(_) => Some(Transport::silence()),
+        _ if status.is_some() => None,
+        error => Transport::of(error),
+    };
+    transport.map(Without::Transport)
 }
 
 #[cfg(test)]
@@ -282,8 +362,7 @@ mod tests {
     use super::*;
 
     fn error(action: &'static str, code: &str, message: &str, status: Option<u16>) -> ApiError {
-        let (code, message) = (code.to_owned(), message.to_owned());
-        ApiError { action, on: "it".into(), code, message, status, bucket_region: None }
+        ApiError::answer(action, "it".into(), code.to_owned(), message.to_owned(), status)
     }
 
     #[test]
@@ -324,7 +403,6 @@ mod tests {
             ("AccessDenied", Some(403), Kind::Denied, false),
             ("Odd", Some(403), Kind::Denied, false),
             ("ExpiredToken", Some(400), Kind::Denied, false),
-            (NO_CREDENTIALS, None, Kind::Denied, false),
             ("ValidationException", Some(400), Kind::Refused, false),
             ("", None, Kind::TimedOut, true),
             ("InternalError", Some(500), Kind::TimedOut, true),
@@ -355,6 +433,9 @@ mod tests {
             format!(
                 "You are not authorized to perform this operation. {denial}. Encoded authorization failure message: x"
             ),
+            "User: arn:aws:iam::1:user/a is not authorized to perform: ec2:CreateSecurityGroup because no service control \
+             policy allows the ec2:CreateSecurityGroup action"
+                .into(),
         ] {
             let denied = error("ec2:CreateSecurityGroup", "UnauthorizedOperation", &message, Some(403));
             let help = Error::from(denied).help.unwrap();
@@ -372,7 +453,6 @@ mod tests {
             ("NoSuchBucket", Some(404), "s3:GetObject on it failed: NoSuchBucket: gone"),
             ("", Some(502), "s3:GetObject on it failed: HTTP 502: gone"),
             ("", None, "s3:GetObject on it failed: no answer: gone"),
-            (NO_CREDENTIALS, None, "s3:GetObject on it failed: there are no AWS credentials"),
         ] {
             assert_eq!(error("s3:GetObject", code, "gone", status).to_string(), words);
         }

@@ -4,6 +4,7 @@
 //! Every call goes through [`call`], has a name as IAM writes it, and ends: an attempt after 60 seconds, its
 //! repetitions by the bounds in [`retry`].
 
+mod credentials;
 pub mod ec2;
 pub mod emr;
 mod error;
@@ -12,26 +13,31 @@ mod regions;
 mod retry;
 pub mod s3;
 pub mod s3_uri;
+mod transport;
 pub mod vpc;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use aws_config::SdkConfig;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::SharedHttpClient;
+use aws_sdk_s3::config::IdentityCache;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::{ConnectorBuilder, tls};
 use tracing::{debug, info};
 
 use crate::clock;
 use crate::config::AwsConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::facts::FACTS;
+use credentials::Choice;
+pub use credentials::Source;
 pub use error::{ApiError, Reason};
 use error::{describe, told};
+pub use transport::ca_bundle;
 
 /// Tags, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -45,10 +51,69 @@ pub struct Aws {
     pub account: String,
     /// Who we are to AWS.
     pub caller: String,
+    /// Where the credentials come from.
+    pub source: Source,
+    /// Other credentials that are there and that nobody ruled out, where they are not the same identity's.
+    pub other: Option<Other>,
     s3: aws_sdk_s3::Client,
     iam: aws_sdk_iam::Client,
     ec2: aws_sdk_ec2::Client,
     emr: aws_sdk_emr::Client,
+}
+
+/// Credentials that are not used.
+pub struct Other {
+    /// Where they are.
+    pub source: Source,
+    /// Whose they are, or why that is not known.
+    pub caller: Result<String>,
+}
+
+impl Other {
+    /// That there are two.
+    pub fn told(&self, used: &Aws) -> String {
+        let theirs = match &self.caller {
+            Ok(caller) => format!("is {caller}"),
+            Err(error) => format!("cannot be compared with it: {}", error.message),
+        };
+        format!(
+            "there are two sets of credentials: {} is {}, and {} {theirs}",
+            used.source, used.caller, self.source
+        )
+    }
+}
+
+/// The variables that lead calls elsewhere than to AWS, and where.
+/// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>.
+pub fn endpoints() -> Vec<(String, String)> {
+    let ignored =
+        std::env::var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
+    let set = std::env::vars_os()
+        .filter_map(|(name, url)| Some((name.into_string().ok()?, url.into_string().ok()?)));
+    let mut found: Vec<_> = set
+        .filter(|(name, url)| !ignored && !url.is_empty() && name.starts_with("AWS_ENDPOINT_URL"))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Who AWS says that somebody is.
+#[derive(Debug)]
+struct Identity {
+    account: String,
+    arn: String,
+}
+
+impl Identity {
+    /// Whether both may do the same: a role's sessions may, and the session is the last part of its ARN.
+    /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>.
+    fn is_same(&self, other: &Identity) -> bool {
+        let principal = |arn: &str| match arn.rsplit_once('/') {
+            Some((role, _)) if arn.contains(":assumed-role/") => role.to_owned(),
+            _ => arn.to_owned(),
+        };
+        self.account == other.account && principal(&self.arn) == principal(&other.arn)
+    }
 }
 
 /// The region to work in, and where it was said. There is no default: data may not leave where it belongs.
@@ -60,7 +125,7 @@ pub async fn region(config: &AwsConfig) -> Result<(String, &'static str)> {
         (region, "the environment")
     } else {
         let mut provider = aws_config::profile::ProfileFileRegionProvider::builder();
-        if let Some(profile) = &config.profile {
+        if let Some(profile) = credentials::profile(config) {
             provider = provider.profile_name(profile);
         }
         use aws_config::meta::region::ProvideRegion;
@@ -99,69 +164,127 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// The SDK's own default, on ring in place of AWS-LC: that is the library which everything else here encrypts with.
-fn http_client() -> SharedHttpClient {
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = ConnectorBuilder::default().tls_provider(tls.clone());
-        connector.set_connector_settings(settings.cloned());
-        if let Some(components) = components {
-            connector.set_sleep_impl(components.sleep_impl());
-        }
-        connector.set_proxy_config(Some(ProxyConfig::from_env()));
-        connector.build()
-    })
-}
+const WHO: (&str, &str) = ("sts:GetCallerIdentity", "these credentials");
+
+/// A region that is on in every account.
+/// Source: <https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>.
+const ALWAYS_ON: &str = "us-east-1";
 
 impl Aws {
     /// Finds region and credentials, and who they belong to.
     pub async fn connect(config: &AwsConfig) -> Result<Aws> {
         let (region, region_source) = region(config).await?;
-        // We try again ourselves, in one place, by one table.
-        let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .region(aws_config::Region::new(region.clone()))
-            .http_client(http_client())
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(10))
-                    .operation_timeout(Duration::from_secs(60))
-                    .build(),
-            );
-        if let Some(profile) = &config.profile {
-            loader = loader.profile_name(profile);
-        }
-        let shared = loader.load().await;
+        let (shared, choice) = load(config, &region).await?;
         // An emulator or a private endpoint has no host name per bucket.
         let elsewhere =
             ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
         let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere).build();
-        let sts = aws_sdk_sts::Client::new(&shared);
-        const ASK: (&str, &str) = ("sts:GetCallerIdentity", "these credentials");
-        let identity = match regions::known(&region) {
-            Ok(()) => call(ASK.0, ASK.1, || sts.get_caller_identity().send()).await?,
-            // Asked once: the name of a region that is none leads nowhere, however often.
-            Err(like) => {
-                let answer = Box::pin(sts.get_caller_identity().send()).await;
-                answer.map_err(|e| match describe(ASK.0, ASK.1, &e) {
-                    error if error.is_lost() => Error::usage(format!(
-                        "nobody answers in region '{region}' (from {region_source}), which this version does not know"
-                    ))
-                    .help(format!("did you mean {like}?")),
-                    error => error.into(),
-                })?
+        let Identity { account, arn } = identify(&shared, &region, region_source).await?;
+        let other = match choice.other {
+            Some(other) => {
+                let theirs = shared.to_builder().credentials_provider(other.provider).build();
+                let known = identify(&theirs, &region, region_source).await;
+                let ours = Identity { account: account.clone(), arn: arn.clone() };
+                let is_same = known.as_ref().is_ok_and(|known| known.is_same(&ours));
+                (!is_same).then(|| Other { source: other.source, caller: known.map(|known| known.arn) })
             }
+            None => None,
         };
         Ok(Aws {
             region,
             region_source,
-            account: told(identity.account, "Account", ASK.0, ASK.1)?,
-            caller: told(identity.arn, "Arn", ASK.0, ASK.1)?,
+            account,
+            caller: arn,
+            source: choice.used.source,
+            other,
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&shared),
             ec2: aws_sdk_ec2::Client::new(&shared),
             emr: aws_sdk_emr::Client::new(&shared),
         })
+    }
+}
+
+/// The SDK's settings, and the credentials in them.
+async fn load(config: &AwsConfig, region: &str) -> Result<(SdkConfig, Choice)> {
+    let http = transport::http_client()?;
+    let region = aws_config::Region::new(region.to_owned());
+    // We try again ourselves, in one place, by one table.
+    let retries = RetryConfig::disabled();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .operation_timeout(Duration::from_secs(60))
+        .build();
+    let base = ProviderConfig::without_region()
+        .with_region(Some(region.clone()))
+        .with_http_client(http.clone())
+        .with_retry_config(retries.clone())
+        .with_timeout_config(timeouts.clone());
+    let choice = credentials::choose(config, &base).await;
+    let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region(region)
+        .http_client(http)
+        .retry_config(retries)
+        .timeout_config(timeouts)
+        // The time that they may take is ours to say.
+        .identity_cache(IdentityCache::lazy().load_timeout(2 * credentials::LONGEST).build())
+        .credentials_provider(choice.used.provider.clone());
+    if let Source::Profile(profile, _) = &choice.used.source {
+        loader = loader.profile_name(profile);
+    }
+    Ok((loader.load().await, choice))
+}
+
+/// Whose credentials these are.
+async fn identify(shared: &SdkConfig, region: &str, region_source: &str) -> Result<Identity> {
+    let sts = aws_sdk_sts::Client::new(shared);
+    let answer = match regions::known(region) {
+        Ok(()) => call(WHO.0, WHO.1, || sts.get_caller_identity().send()).await,
+        // Asked once: the name of a region that is none leads nowhere, however often.
+        Err(like) => {
+            let answer = Box::pin(sts.get_caller_identity().send()).await;
+            match answer.map_err(|e| describe(WHO.0, WHO.1, &e)) {
+                Err(error) if error.is_lost() => {
+                    return Err(Error::usage(format!(
+                        "nobody answers in region '{region}' (from {region_source}), which this version does not know: {error}"
+                    ))
+                    .help(format!("did you mean {like}?")));
+                }
+                answer => answer,
+            }
+        }
+    };
+    let identity = match answer {
+        Err(error) if error.is_unknown_key() && FACTS.regions.opt_in.iter().any(|name| name == region) => {
+            return Err(off(shared, region, error).await);
+        }
+        answer => answer?,
+    };
+    Ok(Identity {
+        account: told(identity.account, "Account", WHO.0, WHO.1)?,
+        arn: told(identity.arn, "Arn", WHO.0, WHO.1)?,
+    })
+}
+
+/// What it means that an opt-in region does not know the key: that it is wrong, or that the region is off.
+async fn off(shared: &SdkConfig, region: &str, error: ApiError) -> Error {
+    let shared = shared.to_builder().region(aws_config::Region::new(ALWAYS_ON)).build();
+    let sts = aws_sdk_sts::Client::new(&shared);
+    match call(WHO.0, WHO.1, || sts.get_caller_identity().send()).await {
+        // Source, of both causes: https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
+        Ok(known) => Error::new(
+            Kind::Denied,
+            format!(
+                "region {region} does not know the credentials of {}, and {ALWAYS_ON} does: it is an opt-in region that is \
+                 off in this account, or they are a session of the global STS endpoint, which is not valid there ({error})",
+                known.arn.unwrap_or_default()
+            ),
+        )
+        .help(format!(
+            "aws account get-region-opt-status --region-name {region}; \
+             where it is DISABLED, turn it on: https://console.aws.amazon.com/billing/home#/account"
+        )),
+        Err(_) => error.into(),
     }
 }
 
@@ -209,6 +332,17 @@ fn already<T>(result: Result<T, ApiError>, codes: &[&str]) -> Result<(), ApiErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_of_a_role_are_one_identity() {
+        let who = |arn: &str| Identity { account: "1".into(), arn: arn.into() };
+        let session = who("arn:aws:sts::1:assumed-role/ops/a");
+        assert!(session.is_same(&who("arn:aws:sts::1:assumed-role/ops/b")));
+        assert!(!session.is_same(&who("arn:aws:sts::1:assumed-role/dev/a")));
+        assert!(!who("arn:aws:iam::1:user/team/a").is_same(&who("arn:aws:iam::1:user/team/b")));
+        let elsewhere = Identity { account: "2".into(), arn: session.arn.clone() };
+        assert!(!session.is_same(&elsewhere));
+    }
 
     #[test]
     fn regions_are_matched_by_pattern() {

@@ -122,6 +122,9 @@ pub fn wait(error: &ApiError) -> Option<Wait> {
     if is_throttle(error) {
         return Some(LOAD);
     }
+    if error.transport().is_some_and(|transport| transport.fault.lasts()) {
+        return None;
+    }
     if error.is_lost() {
         return (!NOT_BLINDLY.contains(&error.action)).then_some(LOST);
     }
@@ -145,14 +148,7 @@ mod tests {
     use super::*;
 
     fn error(action: &'static str, code: &str, message: &str, status: Option<u16>) -> ApiError {
-        ApiError {
-            action,
-            on: "x".into(),
-            code: code.into(),
-            message: message.into(),
-            status,
-            bucket_region: None,
-        }
+        ApiError::answer(action, "x".into(), code.into(), message.into(), status)
     }
 
     #[test]

@@ -125,7 +125,9 @@ impl Aws {
             }),
             Err(e) if e.status == Some(404) => Ok(Found::Absent),
             Err(e) if e.status == Some(403) => Ok(Found::Forbidden),
-            Err(e) if e.status == Some(301) => Ok(Found::Elsewhere(e.bucket_region.unwrap_or_default())),
+            Err(e) if e.status == Some(301) => {
+                Ok(Found::Elsewhere(e.bucket_region.unwrap_or_default().into()))
+            }
             Err(e) => Err(e),
         }
     }
@@ -394,14 +396,7 @@ impl Aws {
         let etag = found.e_tag.unwrap_or_default();
         match found.body.collect().await {
             Ok(body) => Ok(Some((body.to_vec(), etag))),
-            Err(error) => Err(ApiError {
-                action: "s3:GetObject",
-                on,
-                code: String::new(),
-                message: error.to_string(),
-                status: None,
-                bucket_region: None,
-            }),
+            Err(error) => Err(ApiError::answer("s3:GetObject", on, String::new(), error.to_string(), None)),
         }
     }
 
@@ -613,14 +608,9 @@ impl Aws {
             })
             .await?;
             if let Some(error) = result.errors.unwrap_or_default().into_iter().next() {
-                return Err(ApiError {
-                    action: "s3:DeleteObjects",
-                    on: format!("s3://{bucket}/{}", error.key.unwrap_or_default()),
-                    code: error.code.unwrap_or_default(),
-                    message: error.message.unwrap_or_default(),
-                    status: Some(400),
-                    bucket_region: None,
-                });
+                let on = format!("s3://{bucket}/{}", error.key.unwrap_or_default());
+                let (code, message) = (error.code.unwrap_or_default(), error.message.unwrap_or_default());
+                return Err(ApiError::answer("s3:DeleteObjects", on, code, message, Some(400)));
             }
             deleted(count);
         }

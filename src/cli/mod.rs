@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use fruitjob_interface::JobOptions;
 use fruitjob_interface::model::PreprocessingOptions;
 
-use crate::config::{SshCidr, Target, project_name};
+use crate::config::{CredentialsFrom, SshCidr, Target, project_name};
 use values::{account, branch, duration, host, repository};
 
 const STYLES: Styles = Styles::styled()
@@ -200,6 +200,9 @@ pub struct InitArgs {
     /// The AWS region
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
+    /// Whose credentials: those of a profile, or 'environment' [default: the environment's, or those of profile under [aws]]
+    #[arg(long, value_name = "NAME|environment")]
+    pub profile: Option<CredentialsFrom>,
     /// Write over a file that is there
     #[arg(long)]
     pub force: bool,
@@ -235,6 +238,9 @@ pub struct CloudArgs {
     /// The AWS region [default: region under [aws], AWS_REGION, the profile's]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
+    /// Whose credentials: those of a profile, or 'environment' [default: the environment's, or those of profile under [aws]]
+    #[arg(long, value_name = "NAME|environment")]
+    pub profile: Option<CredentialsFrom>,
     /// Print JSON on stdout
     #[arg(long)]
     pub json: bool,
@@ -349,6 +355,9 @@ pub struct PolicyArgs {
     /// The AWS region [default: region under [aws], AWS_REGION, the profile's]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
+    /// Whose credentials: those of a profile, or 'environment' [default: the environment's, or those of profile under [aws]]
+    #[arg(long, value_name = "NAME|environment")]
+    pub profile: Option<CredentialsFrom>,
     /// The account's number [default: that of the credentials in use]
     #[arg(long, value_name = "NUMBER", value_parser = account)]
     pub account: Option<String>,
@@ -376,6 +385,9 @@ pub struct ClusterArgs {
     /// The AWS region [default: region under [aws], AWS_REGION, the profile's]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
+    /// Whose credentials: those of a profile, or 'environment' [default: the environment's, or those of profile under [aws]]
+    #[arg(long, value_name = "NAME|environment")]
+    pub profile: Option<CredentialsFrom>,
     /// Who may reach port 22 of the primary node: 'auto' (this machine's address), 'none', or a range
     #[arg(long, value_name = "CIDR")]
     pub ssh_cidr: Option<SshCidr>,

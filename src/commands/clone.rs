@@ -12,7 +12,7 @@ use crate::ui;
 pub fn run(cli: &Cli, args: &CloneArgs) -> Result<()> {
     let config = app::settings(cli, args)?;
     let entry = app::block_on(async |_| {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         history::find(Some(&args.run), &bucket::Spec::new(&names, &config.bucket).name, &aws).await
     })?;
     let Work { job, preprocessing, .. } = entry.work()?;

@@ -8,7 +8,7 @@ use crate::app;
 use crate::aws::ec2::Subnet;
 use crate::aws::emr::Workforce;
 use crate::aws::vpc::WayOut;
-use crate::aws::{ApiError, Aws};
+use crate::aws::{ApiError, Aws, endpoints};
 use crate::cli::{Cli, CloudArgs};
 use crate::config::{Config, SshCidr};
 use crate::cost::Prices;
@@ -97,7 +97,17 @@ async fn examine(config: &Config) -> Vec<Finding> {
     } else {
         format!("among the allowed {}", config.aws.allowed_regions.join(", "))
     };
-    note("credentials", good(format!("{} in account {}", aws.caller, aws.account)));
+    note("credentials", good(format!("{} in account {}, by {}", aws.caller, aws.account, aws.source)));
+    if let Some(other) = &aws.other {
+        let remedy = "choose: --profile NAME, or --profile environment".into();
+        note("one identity", Verdict::Bad { what: other.told(&aws), remedy });
+    }
+    for (name, url) in endpoints() {
+        note(
+            "endpoint",
+            Verdict::Unknown { what: format!("{name} is set: calls go to {url} in place of AWS") },
+        );
+    }
     note("region", good(format!("{} (from {}), {rule}", aws.region, aws.region_source)));
     let names = match Names::new(config, &aws) {
         Ok(names) => names,

@@ -12,7 +12,7 @@ use crate::ui::steps::Steps;
 pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
     let config = app::settings(cli, &args.cloud)?;
     app::block_on(async |cancel| {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::unless(args.dry_run)).await?;
         let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
         let before = inventory(&names, &bucket, &aws).await?;
         let keeps = !before.contents.is_empty() && !args.purge_bucket;

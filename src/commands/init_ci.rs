@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::app;
-use crate::aws::{self, Aws, Tags};
+use crate::aws::{self, Tags};
 use crate::cli::{Ci, Cli, InitArgs};
 use crate::error::{Error, Result};
 use crate::stack::{Names, operator_policy};
@@ -39,7 +39,7 @@ pub fn run(cli: &Cli, args: &InitArgs, ci: Ci) -> Result<()> {
         let (region, account) = match &args.account {
             Some(account) => (aws::region(&config.aws).await?.0, account.clone()),
             None => {
-                let aws = Aws::connect(&config.aws).await?;
+                let aws = app::account(&config, app::Access::Reads).await?;
                 (aws.region, aws.account)
             }
         };

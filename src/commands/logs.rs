@@ -14,7 +14,7 @@ use crate::ui;
 pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
     let config = app::settings(cli, &args.cloud)?;
     app::block_on(async |_| {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
         if entry.step.is_empty() {

@@ -10,7 +10,7 @@ use crate::ui;
 pub fn run(cli: &Cli, args: &PlanArgs) -> Result<()> {
     let config = app::settings(cli, &args.stack)?;
     let plan = app::block_on(async |_| {
-        let (aws, _) = app::connect(&config).await?;
+        let (aws, _) = app::connect(&config, app::Access::Reads).await?;
         let spec = Spec::to_launch(&config, &aws).await?;
         let (plan, prices, _) = Plan::make(&config, &spec, &aws).await?;
         if args.stack.cloud.json {

@@ -1,7 +1,7 @@
 //! `fruitctl policy`: the least that whoever runs fruitctl has to be allowed.
 
 use crate::app;
-use crate::aws::{self, Aws, Tags};
+use crate::aws::{self, Tags};
 use crate::cli::{Cli, PolicyArgs};
 use crate::error::Result;
 use crate::stack::{Names, operator_policy};
@@ -15,7 +15,7 @@ pub fn run(cli: &Cli, args: &PolicyArgs) -> Result<()> {
         let (region, account) = match &args.account {
             Some(account) => (aws::region(&config.aws).await?.0, account.clone()),
             None => {
-                let aws = Aws::connect(&config.aws).await?;
+                let aws = app::account(&config, app::Access::Reads).await?;
                 (aws.region, aws.account)
             }
         };

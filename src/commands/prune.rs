@@ -49,7 +49,7 @@ fn oldest(args: &PruneArgs) -> i64 {
 }
 
 async fn in_the_cloud(config: &Config, args: &PruneArgs, cancel: &Cancel) -> Result<Vec<Garbage>> {
-    let (aws, names) = app::connect(config).await?;
+    let (aws, names) = app::connect(config, app::Access::unless(args.dry_run)).await?;
     let own = bucket::Spec::new(&names, &config.bucket).name;
     let job = places(config.job.clone(), &own)?;
     let output = job.output.unwrap_or_default();

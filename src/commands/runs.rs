@@ -12,7 +12,7 @@ use crate::ui::{BAD, DIM, GOOD, WARN};
 pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
     let config = app::settings(cli, args)?;
     app::block_on(async |_| {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let runs = match bucket::observe(&names, &bucket, &aws).await? {
             Some(_) => history::all(&bucket, &aws).await?,

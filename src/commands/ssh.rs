@@ -51,7 +51,7 @@ fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
     let config = app::settings(cli, args)?;
     // Not app::block_on, which listens to signals: one that came between this and 'ssh' would be heard by nobody.
     app::runtime()?.block_on(Box::pin(async {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         let spec = Spec::resolve(&config, &aws).await?;
         let clusters = cluster::living(&names, &aws).await?;
         let found =

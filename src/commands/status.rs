@@ -49,7 +49,7 @@ struct ClusterReport {
 pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
     let config = app::settings(cli, args)?;
     app::block_on(async |_| {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
         let (inventory, clusters) =
             tokio::try_join!(inventory(&names, &bucket, &aws), cluster::observe(&names, &aws))?;

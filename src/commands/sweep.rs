@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::app;
-use crate::aws::Aws;
 use crate::aws::emr::ClusterState;
 use crate::cli::{Cli, SweepArgs};
 use crate::error::{Error, Kind, Result};
@@ -25,7 +24,7 @@ struct Late {
 pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
     let config = app::settings(cli, &args.cloud)?;
     app::block_on(async |_| {
-        let aws = Aws::connect(&config.aws).await?;
+        let aws = app::account(&config, app::Access::unless(args.dry_run)).await?;
         let (mut late, mut failure) = (Vec::new(), None);
         // Of another project's clusters nothing is asked where one is named.
         let prefix = args.project.as_ref().map_or("fruitctl-".to_owned(), |only| format!("fruitctl-{only}-"));

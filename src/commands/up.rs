@@ -23,7 +23,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     let config = app::settings(cli, &args.stack)?;
     let json = args.stack.cloud.json;
     app::block_on(async |cancel| {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::unless(args.dry_run)).await?;
         let spec = Spec::to_launch(&config, &aws).await?;
         if args.dry_run {
             let (plan, prices, _) = Plan::make(&config, &spec, &aws).await?;

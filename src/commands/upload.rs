@@ -29,7 +29,7 @@ struct File {
 pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
     let config = app::settings(cli, &args.cloud)?;
     app::block_on(async |_| {
-        let (aws, names) = app::connect(&config).await?;
+        let (aws, names) = app::connect(&config, app::Access::unless(args.dry_run)).await?;
         let own = bucket::Spec::new(&names, &config.bucket);
         let configured = config.job.input.clone().filter(|uri| S3Uri::parse(uri).is_some());
         let to =

@@ -20,11 +20,30 @@ pub struct AwsConfig {
     /// Regions in which anything may be made or read at all, a guard for data that may not leave a place; `*` stands for
     /// anything, as in `eu-*`. Empty: all.
     pub allowed_regions: Vec<String>,
-    /// A profile of `~/.aws/config` [default: `AWS_PROFILE`, or `default`]
+    /// A profile of `~/.aws/config`, where the environment has no credentials
+    /// [default: `AWS_PROFILE`, or `default`]
     pub profile: Option<String>,
+    /// What `--profile` says.
+    #[serde(skip)]
+    pub credentials_from: Option<CredentialsFrom>,
     /// Tags of all that is made, beside ours.
     #[serde(deserialize_with = "tags")]
     pub tags: BTreeMap<String, String>,
+}
+
+/// Whose credentials are to be used, and no others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialsFrom {
+    /// Those that AWS's own tools would use here.
+    Environment,
+    /// A profile's.
+    Profile(String),
+}
+
+impl From<String> for CredentialsFrom {
+    fn from(text: String) -> Self {
+        if text == "environment" { CredentialsFrom::Environment } else { CredentialsFrom::Profile(text) }
+    }
 }
 
 /// `[bucket]`: the project's bucket, and for how long it keeps what.

@@ -7,7 +7,7 @@
 use crate::aws::ec2::{Direction, Group, Link, Subnet};
 use crate::aws::emr::{Existing, Setting};
 use crate::aws::vpc::routes_of;
-use crate::aws::{ApiError, Aws};
+use crate::aws::{ApiError, Aws, ca_bundle};
 use crate::clock;
 use crate::config::{NetworkConfig, SshCidr};
 use crate::error::{Error, Kind, Result};
@@ -161,13 +161,18 @@ pub async fn own_address() -> Result<String> {
         Error::new(Kind::Usage, format!("cannot find out from which address port 22 should be reached: {url}: {why}"))
             .help("name it (--ssh-cidr 203.0.113.7/32, or ssh_cidr under [network]), or go without live logs: ssh_cidr = \"none\"")
     };
+    let bundle = ca_bundle()?.unwrap_or_default();
     let mut why = String::new();
     for attempt in 0..3 {
         if attempt > 0 {
             clock::sleep(1.0).await;
         }
-        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(10)).build();
-        let answer = async { client?.get(&url).send().await?.error_for_status()?.text().await };
+        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(10));
+        let answer = async {
+            let more = reqwest::Certificate::from_pem_bundle(&bundle)?;
+            let client = client.tls_certs_merge(more).build();
+            client?.get(&url).send().await?.error_for_status()?.text().await
+        };
         match answer.await {
             Ok(text) => match text.trim().parse::<std::net::IpAddr>() {
                 Ok(address) => return Ok(address.to_string()),
