@@ -1,38 +1,110 @@
-//! Why a cluster ended: EMR's codes in people's words, and the last lines of the right log.
+//! Why a cluster ended and why a step failed: the cause that `aws` told, in people's words, with AWS's own, the end of the
+//! right log, and what to do.
+
+mod ends;
+mod steps;
+#[cfg(test)]
+mod tests;
 
 use crate::aws::Aws;
-use crate::aws::emr::{Detail, EndReason, Existing, Status, Step, StepState};
+use crate::aws::emr::{EndReason, Existing, Step, StepCause, StepState};
+use crate::clock;
 use crate::error::{Error, Kind};
-use crate::logs::{LINES, last_lines};
+use crate::logs::{self, LINES, last_lines, plain};
+
+/// What people are told of a cause.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// What happened; empty where AWS's words have to do.
+    pub what: &'static str,
+    /// What to do. `{region}`, `{role}` (the service role), `{profile}` (the nodes'), `{denied}` (a command) and
+    /// `{console}` (an address) are filled in.
+    pub next: &'static str,
+}
+
+impl Told {
+    /// What to do about this cluster.
+    fn next_for(&self, found: &Existing, region: &str) -> String {
+        let console =
+            format!("https://{region}.console.aws.amazon.com/cloudtrailv2/home?region={region}#/events");
+        self.next
+            .replace("{denied}", &denied(found, region))
+            .replace("{console}", &console)
+            .replace("{region}", region)
+            .replace("{role}", &plain(&found.cluster.service_role))
+            .replace("{profile}", &plain(&found.cluster.profile))
+    }
+}
+
+/// The command that lists what failed for the service role while the cluster started. EMR itself tells nobody of it.
+/// Source: <https://docs.aws.amazon.com/cli/latest/reference/cloudtrail/lookup-events.html>.
+fn denied(found: &Existing, region: &str) -> String {
+    let time = |option: &str, at: Option<i64>| at.map(|at| format!(" {option} {}", clock::rfc3339(at)));
+    let since = time("--start-time", found.status.created).unwrap_or_default();
+    // What EMR does at the end is of interest too.
+    let until = time("--end-time", found.status.ended.map(|at| at + 60)).unwrap_or_default();
+    let role = plain(&found.cluster.service_role);
+    format!(
+        "aws cloudtrail lookup-events --region {region}{since}{until} --query \"Events[?contains(CloudTrailEvent, \
+         'errorCode') && contains(CloudTrailEvent, '{role}')].CloudTrailEvent\" --output text"
+    )
+}
 
 /// The failure of a cluster that ended, or is about to.
 pub async fn ended(found: &Existing, aws: &Aws) -> Error {
     let status = &found.status;
-    let mut message = format!("cluster {} ended: {}", found.id, sentence(status));
-    let mut next = advice(status).to_owned();
-    if let Some((instance, number)) = bootstrap_action(status) {
-        let name = action_name(&found.id, number, aws).await;
-        message =
-            format!("cluster {} ended: bootstrap action {number}{name} failed on node {instance}", found.id);
-        if status.reason() == EndReason::ActionNotFetched {
-            message += ": it could not be fetched from the bucket";
-        } else {
-            let place =
-                format!("{}/{}/node/{instance}/bootstrap-actions/{number}", found.cluster.log_uri, found.id);
-            match last_lines(&format!("{place}/stderr.gz"), aws).await {
-                Some(lines) => {
-                    message += &format!("; the end of its stderr:\n{lines}");
-                    next = format!("fix the script, then: fruitctl up; all of its output: {place}/");
+    let reason = status.reason();
+    let told = ends::told(reason);
+    let mut message = format!("cluster {} ended: {}", found.id, sentence(found));
+    let mut next = told.next_for(found, &aws.region);
+    let nodes = status.nodes();
+    let folder = format!("{}/{}/node", found.cluster.log_uri, found.id);
+    match (reason, nodes.first()) {
+        (EndReason::Bootstrap | EndReason::BootstrapTimeout | EndReason::ActionNotFetched, node) => {
+            let what = failed_action(found, &nodes, aws).await;
+            let how = match reason {
+                EndReason::ActionNotFetched => "could not be fetched from the bucket",
+                EndReason::BootstrapTimeout => "took longer than EMR waits",
+                _ => "failed",
+            };
+            message = format!("cluster {} ended: {what} {how} ({})", found.id, said(found));
+            match node.zip(status.action()) {
+                Some((node, number)) if reason != EndReason::ActionNotFetched => {
+                    let place = format!("{folder}/{node}/bootstrap-actions/{number}");
+                    let lines = last_lines(&format!("{place}/stderr.gz"), aws).await;
+                    (message, next) = with_log(message, "its stderr", lines, next, &place);
                 }
-                None => {
-                    next = format!(
-                        "its output is not in the bucket yet; look for it at {place}/, then: fruitctl up"
-                    )
-                }
+                _ => next += &format!("; what the nodes said: {folder}/"),
             }
         }
+        (EndReason::Provisioning | EndReason::RootFull, Some(node)) => {
+            let place = format!("{folder}/{node}/provision-node");
+            let lines = logs::provisioning(&place, aws).await;
+            (message, next) = with_log(message, &format!("the log of node {node}"), lines, next, &place);
+        }
+        (EndReason::Provisioning | EndReason::RootFull | EndReason::Metastore, _) => {
+            next += &format!("; what the nodes said: {folder}/");
+        }
+        _ => {}
     }
     Error::new(Kind::Failed, message).leftover("no cluster; bucket, roles and network are there").help(next)
+}
+
+/// Adds the end of a log to a message, and its place to what is next.
+fn with_log(
+    message: String,
+    whose: &str,
+    lines: Option<String>,
+    next: String,
+    place: &str,
+) -> (String, String) {
+    match lines {
+        Some(lines) => (
+            format!("{message}; the end of {whose}:\n{lines}"),
+            format!("{next}; all of its output: {place}/"),
+        ),
+        None => (message, format!("{next}; its output is not in the bucket yet, look for it at {place}/")),
+    }
 }
 
 /// The failure of a step, with what it said.
@@ -49,7 +121,7 @@ pub async fn step(
     // A step that goes down with its cluster says nothing of its own.
     if matches!(step.state, StepState::Interrupted | StepState::Cancelled)
         && !status.is_usable()
-        && !status.code.is_empty()
+        && status.reason() != EndReason::Unknown
         && status.reason() != EndReason::Done
     {
         let mut error = ended(cluster, aws).await;
@@ -57,27 +129,41 @@ pub async fn step(
         return error;
     }
     if step.state == StepState::Cancelled {
-        return Error::new(Kind::Failed, format!("{what} was cancelled")).help("fruitctl run");
+        return Error::new(Kind::Failed, format!("{what} was cancelled"))
+            .help("the same command goes on from there");
     }
     let all = stderr.join("\n");
     let text = said.as_ref().map(|(text, _)| text.clone()).unwrap_or_default();
-    let (cause, next) = cause(&format!("{text}\n{all}"));
+    // Of a command that never began, EMR's own log is all that there is.
+    let controller = if text.is_empty() && all.trim().is_empty() {
+        last_lines(&format!("{logs}/controller.gz"), aws).await
+    } else {
+        None
+    };
+    let log = controller.as_deref().unwrap_or_default();
+    let cause = StepCause::of(&[&text, &all, &step.failure, log]);
+    let told = steps::told(cause);
     let mut message = format!("{what} failed");
-    if !cause.is_empty() {
-        message += &format!(": {cause}");
+    if !told.what.is_empty() {
+        message += &format!(": {}", told.what);
     }
     if !text.is_empty() {
-        message += &format!(": {text}");
-    } else if !stderr.is_empty() {
+        message += &format!(": {}", plain(&text));
+    } else if !all.trim().is_empty() {
         let from = stderr.len().saturating_sub(LINES);
-        let lines: Vec<_> = stderr[from..].iter().map(|line| format!("    {line}")).collect();
+        let lines: Vec<_> = stderr[from..].iter().map(|line| format!("    {}", plain(line))).collect();
         message += &format!("; the end of its stderr:\n{}", lines.join("\n"));
-    } else if !step.failure.is_empty() {
-        message += &format!(": {}", step.failure);
+    } else {
+        if !step.failure.is_empty() {
+            message += &format!(": {}", plain(&step.failure));
+        }
+        if let Some(lines) = &controller {
+            message += &format!("; the end of EMR's log of it:\n{lines}");
+        }
     }
-    let late = all.contains("as --max-duration allows");
+    let late = StepCause::TooLong.is_told_by(&all);
     Error::new(kind(said.map(|(_, code)| code), late), message)
-        .help(format!("{next}; all that it said: {logs}/"))
+        .help(format!("{}; all that it said: {logs}/", told.next_for(cluster, &aws.region)))
 }
 
 /// Who has to act on a step's failure: what the job said, by its exit code. A signal stopped it on the node, not here:
@@ -91,216 +177,37 @@ fn kind(code: Option<i32>, late: bool) -> Kind {
     }
 }
 
-/// The probable cause of what a step said, and the remedy.
-fn cause(said: &str) -> (&'static str, &'static str) {
-    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if has(&["ended by signal 9", "Cannot allocate memory", "out of memory"]) {
-        (
-            "it probably ran out of memory",
-            "choose a larger instance type under [cluster.primary], or fewer --threads",
-        )
-    } else if has(&["no space left", "No space left"]) {
-        ("the node's disk is full", "raise ebs_gb under [cluster], then: fruitctl run")
-    } else if has(&["permission denied", "AccessDenied", "Access Denied", "(403)"]) {
-        (
-            "the nodes' role may not do that",
-            "check input and output under [job], then run fruitctl up to update the role",
-        )
-    } else if has(&["NoSuchBucket", "no image below"]) {
-        (
-            "there is nothing at the place that [job] names",
-            "see input under [job]; fruitctl upload puts images there",
-        )
-    } else if has(&["as --max-duration allows"]) {
-        ("it took longer than it may", "the same command goes on from there; --max-duration allows more")
-    } else if has(&["ended by signal"]) {
-        ("somebody or something killed it", "the same command goes on from there")
-    } else if has(&["is not what was shipped"]) {
-        (
-            "the executable in the bucket was changed",
-            "find out by whom, delete jobs/ in the bucket, then: fruitctl run",
-        )
-    } else {
-        ("", "fix that, then the same command: it continues from there")
-    }
-}
-
-/// ` 'name'`, of the n-th bootstrap action.
-async fn action_name(id: &str, number: usize, aws: &Aws) -> String {
-    let actions = aws.bootstrap_actions(id).await.ok().flatten().unwrap_or_default();
-    actions.get(number - 1).map(|action| format!(" '{}'", action.name)).unwrap_or_default()
-}
-
-/// Node and number of the bootstrap action that failed: from the details, or from the text.
-fn bootstrap_action(status: &Status) -> Option<(String, usize)> {
-    if !status.code.contains("BOOTSTRAP") {
-        return None;
-    }
-    let data = |detail: &Detail| {
-        let number = detail.data.get("bootstrap-action")?.parse().ok()?;
-        // Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-troubleshoot-error-errordetail-bootstrap.html
-        Some((detail.data.get("primary-instance-id")?.clone(), number))
+/// `bootstrap action 2 'name' on node i-...`, as far as it is known.
+async fn failed_action(found: &Existing, nodes: &[String], aws: &Aws) -> String {
+    let mut what = match found.status.action() {
+        Some(number) => {
+            let actions = aws.bootstrap_actions(&found.id).await.ok().flatten().unwrap_or_default();
+            let name = actions.get(number - 1).map(|action| format!(" '{}'", plain(&action.name)));
+            format!("bootstrap action {number}{}", name.unwrap_or_default())
+        }
+        None => "a bootstrap action".to_owned(),
     };
-    let text = || {
-        // "On the master instance (i-...), bootstrap action 2 returned a non-zero return code"
-        let instance = status.message.split_once('(')?.1.split_once(')')?.0;
-        let number = status.message.split_once("bootstrap action ")?.1.split(' ').next()?.parse().ok()?;
-        Some((instance.to_owned(), number))
-    };
-    status.details.iter().find_map(data).or_else(text).filter(|(_, number)| *number > 0)
+    if let [node] = nodes {
+        what += &format!(" on node {node}");
+    } else if !nodes.is_empty() {
+        what += &format!(" on nodes {}", nodes.join(", "));
+    }
+    what
 }
 
-/// What happened, in one sentence.
-fn sentence(status: &Status) -> String {
-    let said = match status.message.trim_end_matches(['.', ' ']) {
-        "" if status.code.is_empty() => "EMR does not say why".to_owned(),
-        "" => status.code.clone(),
-        message => message.to_owned(),
-    };
-    let words = match status.reason() {
-        EndReason::Role => "EMR does not take its service role, or its nodes' profile",
-        EndReason::EmrRole => "the account has no service-linked role of EMR, and you may not make it",
-        EndReason::SpotRole => {
-            "the account has no service-linked role of Spot, and the service role may not make it"
-        }
-        EndReason::NoCapacity => "AWS has no such instances left in this availability zone",
-        EndReason::NotOffered => "this availability zone has no such instances",
-        EndReason::NoSpotForPrimary => "there was no Spot instance for the primary node",
-        EndReason::Quota => "the account's quota is too small for it",
-        EndReason::Throttled => "EC2 was asked too often",
-        EndReason::KeyPair => "its key pair does not exist",
-        EndReason::SubnetsApart => "its subnets are of several VPCs",
-        EndReason::GroupsApart => "its security groups are of another VPC than its subnet",
-        EndReason::SubnetFull => "its subnet has too few free addresses",
-        EndReason::NoInternetGateway => "its subnet has no way to the internet",
-        EndReason::AccessGroup => {
-            "its subnet is private, and its service access group is missing or lacks a rule"
-        }
-        EndReason::PublicRule => "a security group lets the internet in",
-        EndReason::Idle => "it was idle for as long as idle_minutes allows",
-        EndReason::Terminated => "somebody terminated it",
-        EndReason::Done => "its work was done",
-        EndReason::PrimaryLost => "its primary node was lost (a Spot instance taken back, or a failure)",
-        EndReason::InstancesLate => "its instances did not come in time",
-        EndReason::StepFailed => "a step failed, and the cluster was to end with it",
-        EndReason::Internal => "EMR could not start it",
-        EndReason::Refused
-        | EndReason::ActionNotFetched
-        | EndReason::BootstrapTimeout
-        | EndReason::Bootstrap
-        | EndReason::Unknown => return said,
-    };
-    if said == status.code { words.to_owned() } else { format!("{words} ({said})") }
-}
-
-/// What to do about it.
-fn advice(status: &Status) -> &'static str {
-    match status.reason() {
-        EndReason::Role => {
-            "see whether the roles are as planned: fruitctl plan; if they are, then: fruitctl up"
-        }
-        EndReason::EmrRole => {
-            "aws iam create-service-linked-role --aws-service-name elasticmapreduce.amazonaws.com, then: fruitctl up"
-        }
-        EndReason::SpotRole => {
-            "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com, then: fruitctl up"
-        }
-        EndReason::NoCapacity | EndReason::NotOffered | EndReason::InstancesLate => {
-            "name more instance types or subnets in fruitctl.toml, then: fruitctl up"
-        }
-        EndReason::NoSpotForPrimary => "set spot = false under [cluster.primary], then: fruitctl up",
-        EndReason::Quota => {
-            "use fewer or smaller nodes, or ask for a higher quota: https://console.aws.amazon.com/servicequotas/home"
-        }
-        EndReason::SubnetFull => "name larger subnets under [network], then: fruitctl up",
-        EndReason::KeyPair
-        | EndReason::SubnetsApart
-        | EndReason::GroupsApart
-        | EndReason::NoInternetGateway
-        | EndReason::AccessGroup
-        | EndReason::PublicRule
-        | EndReason::Refused => "fruitctl doctor, fix what it finds, then: fruitctl up",
-        EndReason::BootstrapTimeout => "fruitctl up (one launch in a hundred fails like this)",
-        EndReason::ActionNotFetched => "check that the node role may read the bucket: fruitctl plan",
-        EndReason::Throttled
-        | EndReason::Bootstrap
-        | EndReason::Idle
-        | EndReason::Terminated
-        | EndReason::Done
-        | EndReason::StepFailed
-        | EndReason::PrimaryLost
-        | EndReason::Internal
-        | EndReason::Unknown => "fruitctl up",
+/// What happened, in one sentence; with AWS's own words, always.
+fn sentence(found: &Existing) -> String {
+    match ends::told(found.status.reason()).what {
+        "" => said(found),
+        what => format!("{what} ({})", said(found)),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_failed_action_is_found_in_details_and_in_text() {
-        let text = Status {
-            code: "BOOTSTRAP_FAILURE".into(),
-            message: "On the master instance (i-0ab), bootstrap action 2 returned a non-zero return code"
-                .into(),
-            ..Status::default()
-        };
-        assert_eq!(bootstrap_action(&text), Some(("i-0ab".into(), 2)));
-        let data = [("primary-instance-id", "i-1"), ("bootstrap-action", "3")];
-        let detail = Detail {
-            code: "BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE".into(),
-            data: data.map(|(k, v)| (k.into(), v.into())).into(),
-        };
-        assert_eq!(
-            bootstrap_action(&Status { details: vec![detail], ..text.clone() }),
-            Some(("i-1".into(), 3))
-        );
-        assert_eq!(bootstrap_action(&Status { message: "odd".into(), ..text }), None);
-    }
-
-    #[test]
-    fn an_exit_code_of_the_job_is_ours() {
-        for kind_of in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Interrupted(_))) {
-            assert_eq!(kind(Some(kind_of.exit_code()), false), kind_of);
-        }
-        assert_eq!([Some(137), Some(143), Some(101), None].map(|code| kind(code, false)), [Kind::Failed; 4]);
-        assert_eq!([Some(143), Some(6), Some(1), None].map(|code| kind(code, true)), [Kind::TimedOut; 4]);
-        assert_eq!(kind(Some(4), true), Kind::Denied);
-    }
-
-    #[test]
-    fn no_reason_is_no_sentence_and_yet_there_is_one() {
-        let said = |code: &str, message: &str| {
-            sentence(&Status { code: code.into(), message: message.into(), ..Status::default() })
-        };
-        assert!(said("ODD", ".").contains("ODD") && said("ODD", "").contains("ODD"));
-        assert!(said("", " .").contains("does not say"));
-    }
-
-    proptest! {
-        /// Whatever EMR says, and however it says it, there is something to say and something to type.
-        #[test]
-        fn any_status_is_explained(
-            code in "(BOOTSTRAP_FAILURE|VALIDATION_ERROR|INTERNAL_ERROR|USER_REQUEST|[A-Z_]{1,20})",
-            message in "(\\PC{0,40}|\\PC{0,9}\\(\\PC{0,9}\\)?\\PC{0,9}bootstrap action [0-9]{0,21} ?\\PC{0,9})",
-            details in vec(("[A-Z_]{0,30}", "\\PC{0,9}", "-?[0-9]{0,21}"), 0..3),
-        ) {
-            let details = details.into_iter().map(|(code, instance, number)| Detail {
-                code,
-                data: [("primary-instance-id".into(), instance), ("bootstrap-action".into(), number)].into(),
-            });
-            let status = Status { code, message, details: details.collect(), ..Status::default() };
-            prop_assert!(!sentence(&status).is_empty() && !advice(&status).is_empty());
-            prop_assert!(bootstrap_action(&status).is_none_or(|(_, number)| number > 0));
-        }
-
-        #[test]
-        fn any_output_has_a_cure(said: String) {
-            prop_assert!(!cause(&said).1.is_empty());
-        }
+/// AWS's own words, for a terminal.
+fn said(found: &Existing) -> String {
+    let words = plain(&found.status.words());
+    match words.trim_end_matches(['.', ' ']) {
+        "" => "EMR does not say why".to_owned(),
+        words => words.to_owned(),
     }
 }
