@@ -19,12 +19,12 @@ pub fn told(reason: EndReason) -> Told {
             "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com, then: fruitctl up",
         ),
         R::ServiceRole => (
-            "EMR cannot take on its service role",
+            "EMR does not take its service role",
             "fruitctl plan: if the service role is to be changed, fruitctl up does it; a role under [roles] has to let \
              elasticmapreduce.amazonaws.com assume it: aws iam get-role --role-name {role}",
         ),
         R::Profile => (
-            "EC2 does not know the nodes' instance profile, or EMR may not use it",
+            "EMR does not take its nodes' instance profile: EC2 does not know it, or EMR may not use it",
             "fruitctl plan: if the node role is to be changed, fruitctl up does it; a role under [roles] needs an \
              instance profile of the same name: aws iam get-instance-profile --instance-profile-name {profile}",
         ),
@@ -43,12 +43,12 @@ pub fn told(reason: EndReason) -> Told {
             "fruitctl doctor says whether its subnets are private; if they are, fruitctl up makes the group",
         ),
         R::AccessGroupIn => (
-            "its service access group does not let the primary node in at port 9443",
+            "port 9443 is not open from the primary node to the service access group",
             "fruitctl plan shows the rule as missing, and fruitctl up adds it; who took it away: aws cloudtrail \
              lookup-events --region {region} --lookup-attributes AttributeKey=EventName,AttributeValue=RevokeSecurityGroupIngress",
         ),
         R::AccessGroupOut => (
-            "its service access group does not let EMR out to the nodes at port 8443",
+            "port 8443 is not open from the service access group to the nodes",
             "fruitctl plan shows the rule as missing, and fruitctl up adds it; who took it away: aws cloudtrail \
              lookup-events --region {region} --lookup-attributes AttributeKey=EventName,AttributeValue=RevokeSecurityGroupEgress",
         ),
@@ -93,7 +93,7 @@ pub fn told(reason: EndReason) -> Told {
         R::Throttled => ("EC2 was asked too often", "wait a few minutes, then: fruitctl up"),
         R::SpotQuota => (
             "the account's quota of Spot instances is too small for it",
-            "set spot = false under [cluster], or use fewer or smaller nodes, then: fruitctl up; or ask for a higher quota: \
+            "set spot = false under [cluster.core] and [cluster.task], or use fewer or smaller nodes, then: fruitctl up; or ask for a higher quota: \
              https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
         ),
         R::VolumeQuota => (
@@ -148,7 +148,7 @@ pub fn told(reason: EndReason) -> Told {
             "correct hive-site under [cluster.configurations], and let the nodes reach it, then: fruitctl up",
         ),
         R::Bootstrap => {
-            ("a bootstrap action failed", "correct the script under [[cluster.bootstrap]], then: fruitctl up")
+            ("a bootstrap action failed", "fix the script under [[cluster.bootstrap]], then: fruitctl up")
         }
         R::Idle => (
             "it was idle for as long as idle_minutes allows",

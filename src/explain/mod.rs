@@ -6,6 +6,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub use {ends::told as told_of_end, steps::told as told_of_step};
+
 use crate::aws::Aws;
 use crate::aws::emr::{EndReason, Existing, Step, StepCause, StepState};
 use crate::clock;
@@ -52,42 +55,56 @@ fn denied(found: &Existing, region: &str) -> String {
 
 /// The failure of a cluster that ended, or is about to.
 pub async fn ended(found: &Existing, aws: &Aws) -> Error {
-    let status = &found.status;
-    let reason = status.reason();
-    let told = ends::told(reason);
-    let mut message = format!("cluster {} ended: {}", found.id, sentence(found));
-    let mut next = told.next_for(found, &aws.region);
-    let nodes = status.nodes();
-    let folder = format!("{}/{}/node", found.cluster.log_uri, found.id);
-    match (reason, nodes.first()) {
-        (EndReason::Bootstrap | EndReason::BootstrapTimeout | EndReason::ActionNotFetched, node) => {
-            let what = failed_action(found, &nodes, aws).await;
-            let how = match reason {
-                EndReason::ActionNotFetched => "could not be fetched from the bucket",
-                EndReason::BootstrapTimeout => "took longer than EMR waits",
-                _ => "failed",
-            };
-            message = format!("cluster {} ended: {what} {how} ({})", found.id, said(found));
-            match node.zip(status.action()) {
-                Some((node, number)) if reason != EndReason::ActionNotFetched => {
-                    let place = format!("{folder}/{node}/bootstrap-actions/{number}");
-                    let lines = last_lines(&format!("{place}/stderr.gz"), aws).await;
-                    (message, next) = with_log(message, "its stderr", lines, next, &place);
-                }
-                _ => next += &format!("; what the nodes said: {folder}/"),
-            }
+    use EndReason as R;
+    let reason = found.status.reason();
+    let next = ends::told(reason).next_for(found, &aws.region);
+    let (message, next) = match reason {
+        R::Bootstrap | R::BootstrapTimeout | R::ActionNotFetched => action_failed(found, next, aws).await,
+        R::Provisioning | R::RootFull | R::Metastore => not_provisioned(found, next, aws).await,
+        _ => (sentence(found), next),
+    };
+    Error::new(Kind::Failed, format!("cluster {} ended: {message}", found.id))
+        .leftover("no cluster; bucket, roles and network are there")
+        .help(next)
+}
+
+/// What is told of a bootstrap action: which, where, and the end of its stderr.
+async fn action_failed(found: &Existing, next: String, aws: &Aws) -> (String, String) {
+    let (reason, nodes) = (found.status.reason(), found.status.nodes());
+    let mut message = failed_action(found, &nodes, aws).await;
+    message += match reason {
+        EndReason::ActionNotFetched => ": it could not be fetched from the bucket",
+        EndReason::BootstrapTimeout => ": it took longer than EMR waits",
+        _ => "",
+    };
+    let ran = nodes.first().zip(found.status.action()).filter(|_| reason != EndReason::ActionNotFetched);
+    let (message, next) = match ran {
+        Some((node, number)) => {
+            let place = format!("{}{node}/bootstrap-actions/{number}", node_logs(found));
+            let lines = last_lines(&format!("{place}/stderr.gz"), aws).await;
+            with_log(message, "its stderr", lines, next, &place)
         }
-        (EndReason::Provisioning | EndReason::RootFull, Some(node)) => {
-            let place = format!("{folder}/{node}/provision-node");
+        None => (message, format!("{next}; what the nodes said: {}", node_logs(found))),
+    };
+    (format!("{message}\n  in AWS's words: {}", said(found)), next)
+}
+
+/// What is told of a node on which EMR could not install or start something: Puppet's errors.
+async fn not_provisioned(found: &Existing, next: String, aws: &Aws) -> (String, String) {
+    let message = sentence(found);
+    match found.status.nodes().first() {
+        Some(node) => {
+            let place = format!("{}{node}/provision-node", node_logs(found));
             let lines = logs::provisioning(&place, aws).await;
-            (message, next) = with_log(message, &format!("the log of node {node}"), lines, next, &place);
+            with_log(message, &format!("the log of node {node}"), lines, next, &place)
         }
-        (EndReason::Provisioning | EndReason::RootFull | EndReason::Metastore, _) => {
-            next += &format!("; what the nodes said: {folder}/");
-        }
-        _ => {}
+        None => (message, format!("{next}; what the nodes said: {}", node_logs(found))),
     }
-    Error::new(Kind::Failed, message).leftover("no cluster; bucket, roles and network are there").help(next)
+}
+
+/// Where EMR puts the logs of a cluster's nodes.
+fn node_logs(found: &Existing) -> String {
+    format!("{}/{}/node/", found.cluster.log_uri, found.id)
 }
 
 /// Adds the end of a log to a message, and its place to what is next.
@@ -177,7 +194,7 @@ fn kind(code: Option<i32>, late: bool) -> Kind {
     }
 }
 
-/// `bootstrap action 2 'name' on node i-...`, as far as it is known.
+/// `bootstrap action 2 'name' failed on node i-...`, as far as it is known.
 async fn failed_action(found: &Existing, nodes: &[String], aws: &Aws) -> String {
     let mut what = match found.status.action() {
         Some(number) => {
@@ -187,10 +204,12 @@ async fn failed_action(found: &Existing, nodes: &[String], aws: &Aws) -> String 
         }
         None => "a bootstrap action".to_owned(),
     };
-    if let [node] = nodes {
-        what += &format!(" on node {node}");
-    } else if !nodes.is_empty() {
-        what += &format!(" on nodes {}", nodes.join(", "));
+    what += " failed";
+    match nodes {
+        [] => {}
+        [node] => what += &format!(" on node {node}"),
+        // EMR names two of many.
+        nodes => what += &format!(" on several nodes, among them {}", nodes.join(" and ")),
     }
     what
 }

@@ -13,12 +13,12 @@ pub fn told(cause: StepCause) -> Told {
         ),
         C::CLibrary => (
             "the executable needs a newer C library than the nodes have",
-            "leave out --executable, for fruitctl carries one that runs there; or name a later release under [cluster]; \
+            "leave out --executable, for the one of a release runs there; or name a later release under [cluster]; \
              then: fruitctl run",
         ),
         C::Processor => (
             "the executable is for another kind of processor than the nodes'",
-            "leave out --executable, for fruitctl carries both kinds; or name types of its kind under [cluster]; \
+            "leave out --executable, for a release has both kinds; or name types of its kind under [cluster]; \
              then: fruitctl run",
         ),
         C::YarnMemory => (
@@ -44,7 +44,7 @@ pub fn told(cause: StepCause) -> Told {
         }
         C::NodeLost => (
             "a node was lost while it worked (a Spot instance taken back, or a failure)",
-            "the same command goes on from there; if it was a Spot instance, set spot = false under [cluster]",
+            "the same command goes on from there; if it was a Spot instance, set spot = false under [cluster.core]",
         ),
         C::Kms => (
             "a key of KMS does not work, or the nodes' role may not use it",
