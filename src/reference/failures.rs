@@ -17,7 +17,8 @@ pub fn page() -> String {
                   console shows the same under CloudTrail, Event history. Both need `cloudtrail:LookupEvents`, which \
                   fruitctl itself does not.";
     let command = "aws cloudtrail lookup-events --region REGION --start-time START --end-time END \\\n        \
-                   --query \"Events[?contains(CloudTrailEvent, 'errorCode') && contains(CloudTrailEvent, 'ROLE')].CloudTrailEvent\" \\\n        \
+                   --query \"Events[?contains(CloudTrailEvent, 'errorCode')\n        \
+                   && contains(CloudTrailEvent, 'ROLE')].CloudTrailEvent\" \\\n        \
                    --output text";
     [
         head("Why clusters end and steps fail", "src/explain", intro),
