@@ -3,6 +3,7 @@
 mod commands;
 mod config;
 mod events;
+mod failures;
 
 use std::path::Path;
 
@@ -22,6 +23,7 @@ fn the_reference_is_as_the_code_says() {
         ("reference/commands.md", commands::page()),
         ("reference/config.md", config::page()),
         ("reference/events.md", events::page()),
+        ("reference/failures.md", failures::page()),
         ("schema/config-1.json", json(SchemaOf::Config)),
         ("schema/events-1.json", json(SchemaOf::Events)),
         ("schema/run-summary-1.json", json(SchemaOf::RunSummary)),

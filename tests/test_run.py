@@ -1,5 +1,6 @@
 """Runs on a cluster, from here to results: with the real fruitjob on an emulated node that reads and writes emulated S3."""
 
+import gzip
 import json
 import re
 import shutil
@@ -213,6 +214,46 @@ def test_denied_input_is_explained(aws, project, pictures):
     aws.faults[:] = [Fault("s3:ListObjects*", "deny", key=cluster.credentials["AWS_ACCESS_KEY_ID"])]
     done = project.run("run", code=4)
     assert "the nodes' role may not do that" in done.stderr and "permission denied" in done.stderr, done.stderr
+
+
+def test_clusters_that_do_not_start_are_explained(aws, project):
+    """Applications that cannot be installed, with Puppet's errors; and a refusal that nobody knows, with where to look."""
+    def fail(cluster):
+        log = "2026-01-01 Puppet (notice): fine\n2026-01-01 Puppet (err): \x1b[31mSystemd start for hadoop-hdfs-namenode failed!\n"
+        key = f"{cluster.id}/node/i-0ab/provision-node/apps-phase/0/a1b2/puppet.log.gz"
+        bucket, prefix = cluster.spec["LogUri"].removeprefix("s3://").split("/", 1)
+        aws.client("s3").put_object(Bucket=bucket, Key=prefix + key, Body=gzip.compress(log.encode()))
+        cluster.terminate("BOOTSTRAP_FAILURE", "On the master instance (i-0ab), application provisioning failed")
+
+    aws.emr.failures += [fail, ("VALIDATION_ERROR", "The moon is wrong\x1b[2J", [])]
+    told = project.run("run", "--executable", script(project, "true"), code=6).stderr
+    assert "could not install or start the applications (On the master instance (i-0ab), application provisioning failed)" in told, told
+    assert "    2026-01-01 Puppet (err): Systemd start for hadoop-hdfs-namenode failed!\n" in told and "fine" not in told, told
+    assert "/node/i-0ab/provision-node/" in told and "[cluster.configurations]" in told, told
+    told = project.run("run", "--executable", script(project, "true"), code=6).stderr
+    assert "(The moon is wrong)" in told and "\x1b" not in told and "doctor" not in told, told
+    assert re.search(r"aws cloudtrail lookup-events --region eu-west-3 --start-time 20\S+Z .*'fruitctl-run-eu-west-3-service'", told), told
+    assert living(aws) == []
+
+
+def test_steps_that_never_begin_are_explained(aws, project, monkeypatch):
+    """Its script may not be fetched: the aws of the node says so, or EMR's own log of the step."""
+    project.run("up", "--wait")
+    (cluster,) = living(aws)
+    aws.faults[:] = [Fault("s3:GetObject", "deny", key=cluster.credentials["AWS_ACCESS_KEY_ID"])]
+    run = ["run", "--keep", "--executable", script(project, "true")]
+    told = project.run(*run, code=6).stderr
+    assert "may not fetch the script or the executable" in told and "(403) when calling the HeadObject operation: Forbidden" in told, told
+    assert "fruitctl plan" in told, told
+    aws.faults.clear()
+
+    def popen(*args, **kwargs):
+        raise RuntimeError("Error fetching jar file s3://elsewhere/step.jar: \x1b[31mnot there")
+
+    monkeypatch.setattr(node.Node, "popen", popen)
+    told = project.run(*run, code=6).stderr
+    assert "the end of EMR's log of it:" in told and "ERROR Error fetching jar file s3://elsewhere/step.jar: not there\n" in told, told
+    assert "is not in the bucket" in told and "Unknown Error." in told, told
 
 
 @pytest.mark.slow

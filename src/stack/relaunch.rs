@@ -43,7 +43,7 @@ impl Relaunches {
             return None;
         }
         match found.status.reason() {
-            EndReason::Role => {
+            EndReason::ServiceRole | EndReason::Profile | EndReason::Ec2Permissions => {
                 let instances = aws.instances(&found.id).await;
                 if instances.is_ok_and(|all| all.is_empty()) { self.after_roles() } else { None }
             }

@@ -18,6 +18,8 @@ FULL = "/mnt/full"
 ATTEMPTS = 5
 PASSING = (429, 500, 502, 503, 504)
 
+HEAD = {403: "Forbidden", 404: "Not Found"}
+
 
 def call(method, uri, region, body, take):
     """Sends it until the answer is worth reading, and hands that to `take`."""
@@ -34,6 +36,9 @@ def call(method, uri, region, body, take):
             if answer.status < 300:
                 return take(answer)
             problem = f"{method} {uri}: {answer.status} {answer.read().decode(errors='replace')}"
+            # A copy asks for the object's head first, of which a refusal has no body: aws/aws-cli#1689, aws/res#111.
+            if method == "GET" and answer.status in (403, 404):
+                problem = f"An error occurred ({answer.status}) when calling the HeadObject operation: {HEAD[answer.status]}"
             if answer.status not in PASSING:
                 break
         except (http.client.HTTPException, ConnectionError) as error:

@@ -68,7 +68,7 @@ class ElasticMapReduce:
         assert pace.keys() <= PACE.keys(), pace
         self.endpoint, self.folder, self.pace = endpoint, Path(folder), PACE | pace
         self.nodes = nodes
-        # (reason code, message, details) with which the next clusters fail to start.
+        # (reason code, message, details) with which the next clusters fail to start; or what is called with such a cluster.
         self.failures = []
         # How often a new instance profile was not believed in.
         self.refusals = 0
@@ -594,7 +594,8 @@ class Cluster:
         if self.stopping.wait(self.emr.pace["start"]):
             return
         if self.emr.failures:
-            return self.terminate(*self.emr.failures.pop(0))
+            failure = self.emr.failures.pop(0)
+            return failure(self) if callable(failure) else self.terminate(*failure)
         if problem := unusable(self):
             return self.terminate("VALIDATION_ERROR", problem, self.details)
         if failure := launch.refused(self) or bounds.fails_to_start(self):

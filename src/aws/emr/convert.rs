@@ -65,6 +65,7 @@ pub(super) fn status(status: Option<t::ClusterStatus>) -> Status {
             .map(|d| Detail {
                 code: d.error_code.unwrap_or_default(),
                 data: d.error_data.unwrap_or_default().into_iter().flatten().collect(),
+                message: d.error_message.unwrap_or_default(),
             })
             .collect(),
         created: time(timeline.as_ref().and_then(|t| t.creation_date_time)),

@@ -1,8 +1,10 @@
 //! EMR: clusters, what they are made of, and their steps. What a region has and allows is in [`region`]; what we ask
 //! for and are told, in the SDK's types and ours, is in [`convert`].
 
+mod causes;
 mod convert;
 mod ended;
+mod failed;
 mod region;
 mod state;
 mod unread;
@@ -19,6 +21,7 @@ use super::{ApiError, Aws, Reason, Tags, call};
 pub use convert::step_words;
 use convert::*;
 pub use ended::{Detail, EndReason, Status};
+pub use failed::StepCause;
 pub use state::{ClusterState, InstanceState, StepState};
 use unread::optional;
 pub use unread::{Setting, Unread};
