@@ -110,6 +110,12 @@ impl Entry {
         self.pca = record.and_then(|run| run.pca.as_ref()).map(|pca| pca.id.clone());
     }
 
+    /// Its clusters: those that ended before they began, and the one that it ran on, if there was one.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let failed = self.failed_launches.iter().map(|launch| launch.cluster.as_str());
+        failed.chain([self.cluster.as_str()]).filter(|id| !id.is_empty())
+    }
+
     /// The job that it ran.
     pub fn job(&self) -> Result<(JobOptions, PreprocessingOptions)> {
         let flags = self.args.iter().skip_while(|arg| *arg != "run").cloned();
