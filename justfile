@@ -37,6 +37,11 @@ reference:
 deny:
     cargo deny check
 
+# Writes src/prices.toml from clones of two public repositories; release/prices says which
+prices ec2shop karpenter:
+    release/prices {{ ec2shop }} {{ karpenter }} > target/prices.toml
+    mv target/prices.toml src/prices.toml
+
 # Fuzzes each target for so many seconds
 fuzz seconds="60" *targets:
     fuzz/run {{ seconds }} {{ targets }}

@@ -96,5 +96,5 @@ fn show(finished: Finished, request: &Request, json: bool) {
         });
     }
     let cost = dollars.map_or("unknown".to_owned(), |d| format!("${d:.2}"));
-    ui::say(&format!("cost      {cost} (planned: {planned} an hour)\n{left}"));
+    ui::say(&format!("cost      {cost} ({planned})\n{left}"));
 }

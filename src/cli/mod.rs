@@ -11,7 +11,7 @@ use fruitjob_interface::JobOptions;
 use fruitjob_interface::model::PreprocessingOptions;
 
 use crate::config::{CredentialsFrom, SshCidr, Target, project_name};
-use values::{account, branch, duration, host, repository};
+use values::{account, branch, dollars, duration, host, repository};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -409,8 +409,8 @@ pub struct ClusterArgs {
     /// Stop after so long: 90s, 45m, 2h [default: 12h]
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "12h", hide_default_value = true)]
     pub max_duration: u64,
-    /// Stop when the cluster has cost so many dollars
-    #[arg(long, value_name = "DOLLARS")]
+    /// Stop when the run has cost so many dollars; refused where something has no price
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, allow_negative_numbers = true)]
     pub max_cost: Option<f64>,
     /// Where the report, run.json and run-summary.json go on this machine
     #[arg(long, value_name = "DIR", default_value = "out")]

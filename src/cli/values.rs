@@ -30,7 +30,17 @@ pub fn repository(text: &str) -> Result<String, String> {
 pub fn duration(text: &str) -> Result<u64, String> {
     let seconds = text.parse().map(Duration::from_secs);
     let time = seconds.or_else(|_| humantime::parse_duration(text));
-    time.map(|time| time.as_secs()).map_err(|_| format!("'{text}' is no time like 90s, 45m or 2h"))
+    match time.map(|time| time.as_secs()) {
+        Ok(0) => Err("a second at least".into()),
+        Ok(seconds) => Ok(seconds),
+        Err(_) => Err(format!("'{text}' is no time like 90s, 45m or 2h")),
+    }
+}
+
+/// `20`, `0.5`: dollars.
+pub fn dollars(text: &str) -> Result<f64, String> {
+    let dollars = text.parse().ok().filter(|dollars: &f64| dollars.is_finite() && *dollars >= 0.0);
+    dollars.ok_or_else(|| format!("'{text}' is no number of dollars like 20 or 0.5"))
 }
 
 #[cfg(test)]
@@ -50,19 +60,21 @@ mod tests {
 
     #[test]
     fn a_duration_has_a_unit_or_is_seconds() {
-        for (text, seconds) in [
-            ("90", 90),
-            ("90s", 90),
-            ("45m", 2700),
-            ("2h", 7200),
-            ("0s", 0),
-            ("1h 30m", 5400),
-            ("1d", 86_400),
-        ] {
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("45m", 2700), ("2h", 7200), ("1h 30m", 5400), ("1d", 86_400)]
+        {
             assert_eq!(duration(text), Ok(seconds), "{text}");
         }
-        for bad in ["", "s", "-1s", "soon", "99999999999999999999s", "99999999999999999h"] {
+        for bad in ["", "s", "-1s", "0", "0s", "1ms", "soon", "99999999999999999999s", "99999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dollars_are_a_number() {
+        assert_eq!((dollars("20"), dollars("0.5"), dollars("0")), (Ok(20.0), Ok(0.5), Ok(0.0)));
+        for bad in ["", "nan", "NaN", "inf", "-inf", "-1", "1e999", "$20", "twenty"] {
+            assert!(dollars(bad).is_err(), "{bad}");
         }
     }
 

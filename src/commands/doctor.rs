@@ -360,11 +360,12 @@ async fn examine_cluster(config: &Config, aws: &Aws, note: Note<'_>) {
         },
     );
     let prices = Prices::new(&config.prices);
-    let estimate = prices.cluster(&aws.region, &spec.workforce, spec.root_gb);
+    // In private subnets it is less, by the addresses.
+    let estimate = prices.cluster(&aws.region, &spec.nodes(true));
     note(
         "prices",
         if estimate.unknown.is_empty() {
-            good(format!("{}; the table is {} days old", estimate.text(), prices.age_days()))
+            good(format!("{}; prices of {}, {} days old", estimate.text(), estimate.as_of, prices.age_days()))
         } else {
             Verdict::Unknown {
                 what: format!("no price of {}: set it under [prices]", estimate.unknown.join(", ")),

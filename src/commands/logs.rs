@@ -2,7 +2,6 @@
 
 use crate::app;
 use crate::cli::{Cli, LogsArgs};
-use crate::cost::Prices;
 use crate::error::{Error, Result};
 use crate::logs::{self, Stream};
 use crate::run::follow::Watch;
@@ -36,8 +35,7 @@ pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
                 step: &entry.step,
                 no_ssh: false,
                 deadline: i64::MAX,
-                max_cost: None,
-                prices: &Prices::new(&config.prices),
+                limit: None,
                 state: &|_, _| {},
                 warn: &|text| ui::note(text),
             };

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::app;
 use crate::aws::Aws;
-use crate::aws::emr::{EndReason, Existing, Instance, InstanceState, Status};
+use crate::aws::emr::{EndReason, Existing, Instance, InstanceState, Setting, Status};
 use crate::cli::{Cli, CloudArgs};
-use crate::cost::Prices;
+use crate::cost::{PricedNodes, Prices};
 use crate::error::Result;
 use crate::stack::{DEADLINE, Inventory, Names, cluster, inventory, lock};
 use crate::ui::{BAD, BOLD, DIM, GOOD, WARN, seconds};
@@ -40,9 +40,18 @@ struct ClusterReport {
     deadline: Option<String>,
     uptime_seconds: i64,
     dollars_per_hour: f64,
-    dollars_so_far: f64,
-    types_without_price: Vec<String>,
-    instances: Vec<Instance>,
+    /// The same at least and at most, under managed scaling.
+    dollars_per_hour_range: Option<(f64, f64)>,
+    /// None where EMR does not tell the instances.
+    dollars_so_far: Option<f64>,
+    /// The day of the price list.
+    prices_of: String,
+    /// What the dollars leave out: what has no price, or of which EMR does not say enough.
+    without_price: Vec<String>,
+    /// None where EMR does not tell them.
+    instances: Option<Vec<Instance>>,
+    /// Why it does not.
+    instances_untold: Option<String>,
 }
 
 /// Prints it.
@@ -56,7 +65,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
         let prices = cost::prices(&config, clusters.iter().flat_map(|c| &c.cluster.workforce), &aws).await;
         let mut reports = Vec::new();
         for found in &clusters {
-            reports.push(describe(found, &prices, &aws).await?);
+            reports.push(describe(found, &prices, &aws).await);
         }
         let locked_by = match &inventory.bucket {
             Some(bucket) => lock::holder(&aws, bucket, &lock::Name::stack())
@@ -85,12 +94,28 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
     })
 }
 
-async fn describe(found: &Existing, prices: &Prices, aws: &Aws) -> Result<ClusterReport> {
-    let instances = aws.instances(&found.id).await?;
+async fn describe(found: &Existing, prices: &Prices, aws: &Aws) -> ClusterReport {
+    let (instances, instances_untold) = match aws.instances(&found.id).await {
+        Ok(instances) => (Some(instances), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let cluster = &found.cluster;
-    let gb = cluster.root_gb + cluster.workforce.iter().filter_map(|w| w.ebs_gb).max().unwrap_or(0);
-    let (dollars_so_far, types_without_price) = prices.so_far(&aws.region, &instances, gb);
-    Ok(ClusterReport {
+    // Who is not told does not know; and nodes have public addresses unless their subnets are private.
+    let public = instances.as_ref().is_none_or(|all| all.iter().any(|i| i.public));
+    let nodes = PricedNodes::of(cluster, public);
+    let planned = prices.cluster(&aws.region, &nodes);
+    let spent = instances.as_ref().map(|all| prices.so_far(&aws.region, all, &nodes.counting(None)));
+    let mut without_price = planned.unknown;
+    without_price.extend(spent.iter().flat_map(|spent| spent.unknown.clone()));
+    if !found.knows(Setting::Workforce) {
+        without_price.push("nodes that EMR does not tell".into());
+    }
+    if cluster.fleets {
+        without_price.push("data volumes of fleets, which EMR does not tell".into());
+    }
+    without_price.sort();
+    without_price.dedup();
+    ClusterReport {
         id: found.id.clone(),
         name: cluster.name.clone(),
         status: found.status.clone(),
@@ -98,11 +123,14 @@ async fn describe(found: &Existing, prices: &Prices, aws: &Aws) -> Result<Cluste
         primary: found.primary_dns.clone(),
         deadline: cluster.tags.get(DEADLINE).cloned(),
         uptime_seconds: found.status.created.map_or(0, |created| clock::now() - created),
-        dollars_per_hour: prices.cluster(&aws.region, &cluster.workforce, cluster.root_gb).total,
-        dollars_so_far,
-        types_without_price,
+        dollars_per_hour: planned.total,
+        dollars_per_hour_range: planned.range,
+        dollars_so_far: spent.map(|spent| spent.dollars),
+        prices_of: planned.as_of,
+        without_price,
         instances,
-    })
+        instances_untold,
+    }
 }
 
 /// Why the project's latest cluster failed, if it did, and lately.
@@ -122,6 +150,27 @@ async fn last_failure(names: &Names, aws: &Aws) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// What a cluster costs, and what is left out of that.
+fn dollars(c: &ClusterReport) -> Vec<String> {
+    let least = if c.without_price.is_empty() { "" } else { "at least " };
+    let so_far = c.dollars_so_far.map_or("unknown".to_owned(), |dollars| format!("{least}${dollars:.2}"));
+    let range = c
+        .dollars_per_hour_range
+        .map_or(String::new(), |(least, most)| format!(" (${least:.2} to ${most:.2} under managed scaling)"));
+    let mut lines = vec![format!(
+        "  {so_far} so far, {least}${:.2} an hour{range}; prices of {}",
+        c.dollars_per_hour, c.prices_of
+    )];
+    if !c.without_price.is_empty() {
+        let what = c.without_price.join(", ");
+        lines.push(format!("  {WARN}no price of{WARN:#} {what}: set it under [prices] in fruitctl.toml"));
+    }
+    if let Some(why) = &c.instances_untold {
+        lines.push(format!("  {WARN}instances unknown:{WARN:#} {why}"));
+    }
+    lines
+}
+
 fn print(report: &Report) {
     let mut lines = vec![format!(
         "{BOLD}{}{BOLD:#} in {BOLD}{}{BOLD:#} {DIM}account {}{DIM:#}",
@@ -137,15 +186,14 @@ fn print(report: &Report) {
             c.release,
             c.primary.as_ref().map(|p| format!(", primary node {p}")).unwrap_or_default()
         ));
-        let least = if c.types_without_price.is_empty() { "" } else { "at least " };
-        lines.push(format!("  {least}${:.2} so far, ${:.2} an hour", c.dollars_so_far, c.dollars_per_hour));
+        lines.extend(dollars(c));
         if let Some(deadline) = &c.deadline {
             let late = clock::parse(deadline).is_some_and(|d| d < clock::now());
             let note =
                 if late { format!(" {BAD}it has passed: fruitctl sweep{BAD:#}") } else { String::new() };
             lines.push(format!("  deadline {deadline}{note}"));
         }
-        let running = c.instances.iter().filter(|i| i.state != InstanceState::Terminated);
+        let running = c.instances.iter().flatten().filter(|i| i.state != InstanceState::Terminated);
         lines.extend(running.map(|i| {
             format!("  {} {} {} {} {}", i.id, i.kind, i.market.to_lowercase(), i.state.in_words(), i.address)
         }));

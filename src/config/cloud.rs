@@ -282,11 +282,36 @@ pub struct BootstrapConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct PricesConfig {
     /// Dollars an hour on demand, by instance type.
+    #[serde(deserialize_with = "by_type")]
     pub ec2: BTreeMap<String, f64>,
     /// EMR's fee in dollars an hour, by instance type.
+    #[serde(deserialize_with = "by_type")]
     pub emr: BTreeMap<String, f64>,
     /// Dollars per GB-month of gp3 [default: by the list]
+    #[serde(deserialize_with = "price")]
     pub ebs: Option<f64>,
+}
+
+fn by_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    let prices = BTreeMap::<String, f64>::deserialize(deserializer)?;
+    match prices.iter().find(|(_, dollars)| !is_price(**dollars)) {
+        Some((kind, dollars)) => Err(D::Error::custom(format!("{kind}: {dollars} is no price in dollars"))),
+        None => Ok(prices),
+    }
+}
+
+fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let dollars = f64::deserialize(deserializer)?;
+    if is_price(dollars) {
+        Ok(Some(dollars))
+    } else {
+        Err(D::Error::custom(format!("{dollars} is no price in dollars")))
+    }
+}
+
+/// TOML has `nan` and `inf`.
+fn is_price(dollars: f64) -> bool {
+    dollars.is_finite() && dollars >= 0.0
 }
 
 /// Lower-case letters, digits and dashes, 2 to 20 of them: it becomes part of every name.

@@ -107,7 +107,7 @@ pub async fn estimate(
     let images_per_second = pace.rate * f64::from(choice.vcpus.max(1));
     let start_seconds = if stands { 0.0 } else { start };
     let seconds = images as f64 / images_per_second;
-    let hourly = prices.cluster(&aws.region, &spec.cluster.workforce, spec.cluster.root_gb);
+    let hourly = prices.cluster(&aws.region, &spec.nodes());
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     Ok(Some(Estimate {
         images: images.min(COUNTED),

@@ -8,7 +8,7 @@ use crate::aws::emr::StepState;
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::stack::{Spec, cluster};
-use crate::{explain, logs};
+use crate::{clock, explain, logs};
 
 /// Whether the step worked; if not, why.
 pub async fn verdict(spec: &Spec, ended: &Ended, said: StepOutput, aws: &Aws) -> Result<()> {
@@ -88,17 +88,13 @@ impl Ending<'_> {
     }
 }
 
-/// What the instances of a run's clusters have cost, where all prices are known.
+/// What the instances of a run's clusters have cost since it began, where all of it is known.
 pub async fn dollars(entry: &history::Entry, spec: &Spec, prices: &Prices, aws: &Aws) -> Option<f64> {
-    let gb = spec.cluster.root_gb + spec.cluster.workforce.iter().filter_map(|w| w.ebs_gb).max().unwrap_or(0);
+    let counting = spec.nodes().counting(clock::parse(&entry.started));
     let mut sum = 0.0;
-    for id in entry.failed_launches.iter().map(|launch| &launch.cluster).chain([&entry.cluster]) {
+    for id in entry.clusters() {
         let instances = aws.instances(id).await.ok()?;
-        let (dollars, unknown) = prices.so_far(&aws.region, &instances, gb);
-        if !unknown.is_empty() {
-            return None;
-        }
-        sum += dollars;
+        sum += prices.so_far(&aws.region, &instances, &counting).known()?;
     }
     Some(sum)
 }

@@ -153,6 +153,12 @@ impl Entry {
         self.pca = record.and_then(|run| run.pca.as_ref()).map(|pca| pca.id.clone());
     }
 
+    /// Its clusters: those that ended before they began, and the one that it ran on, if there was one.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let failed = self.failed_launches.iter().map(|launch| launch.cluster.as_str());
+        failed.chain([self.cluster.as_str()]).filter(|id| !id.is_empty())
+    }
+
     /// An entry of a run that is about to begin.
     pub fn of(work: Work) -> Entry {
         Entry { version: VERSION, work: Some(work), ..Entry::default() }

@@ -10,16 +10,16 @@ use super::engine::Choice;
 use super::estimate::{Estimate, estimate};
 use super::finish::{Ending, dollars, verdict};
 use super::follow::transcript::Transcript;
-use super::follow::{Ended, Watch};
+use super::follow::{CostLimit, Ended, Watch};
 use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
-use super::preconditions::{check_places, no_other_run};
+use super::preconditions::{check_cost_limit, check_places, no_other_run};
 use super::ship::{Shipped, ship};
 use super::summary::Summary;
 use super::{Reporter, Request, collect, engine, fingerprint, history, step};
 use crate::aws::Aws;
 use crate::aws::emr::{StepSpec, StepState};
 use crate::config::Config;
-use crate::cost::Prices;
+use crate::cost::{PricedNodes, Prices};
 use crate::error::{Error, Kind, Result};
 use crate::stack::{self, Part, Plan, Relaunches, Spec, bucket, cluster, lock};
 use crate::{clock, cost};
@@ -60,7 +60,7 @@ pub struct Finished {
     pub output: String,
     /// Dollars that the instances cost, where all prices are known.
     pub dollars: Option<f64>,
-    /// Dollars an hour, as planned, in words.
+    /// Dollars an hour, as planned, and the prices' date, in words.
     pub planned: String,
     /// What has become of the cluster, in a sentence.
     pub left: String,
@@ -85,7 +85,6 @@ struct Launch {
 /// What is to be expected of a run.
 struct Expected {
     choice: Choice,
-    prices: Prices,
     /// None, where the input cannot be listed from here.
     estimate: Option<Estimate>,
 }
@@ -96,9 +95,11 @@ impl ClusterRun<'_> {
     /// # Errors
     /// Whatever stage failed; with what is left behind.
     pub async fn run(&self, summary: &mut Summary) -> Result<Outcome> {
+        let prices = cost::prices(self.config, self.spec.cluster.workforce.iter(), self.aws).await;
+        check_cost_limit(self.request.max_cost, &self.spec.nodes(), &self.aws.region, &prices)?;
         check_places(self.request, self.spec, &self.config.aws, self.aws).await?;
         if self.request.estimate {
-            let expected = self.interruptible(self.expect()).await?;
+            let expected = self.interruptible(self.expect(&prices)).await?;
             let estimate = expected.estimate.ok_or_else(|| {
                 Error::usage("the input cannot be listed from here, and so nothing can be estimated")
                     .help("allow s3:ListBucket on it, or run it: fruitctl run")
@@ -115,23 +116,23 @@ impl ClusterRun<'_> {
             request.job.pin_pca = Some(history::pca(pin, &self.spec.bucket.name, self.aws).await?);
         }
         let run = ClusterRun { request: &request, ..*self };
-        self.claim.hold(&output, Box::pin(run.stages(summary))).await
+        self.claim.hold(&output, Box::pin(run.stages(&prices, summary))).await
     }
 
-    async fn stages(&self, summary: &mut Summary) -> Result<Outcome> {
+    async fn stages(&self, prices: &Prices, summary: &mut Summary) -> Result<Outcome> {
         let fingerprint = match self.interruptible(self.check()).await? {
             Check::Unchanged(last) => return Ok(Outcome::Unchanged(last)),
             Check::Go(fingerprint) => fingerprint,
         };
-        let Expected { choice, prices, .. } = self.interruptible(self.expect()).await?;
-        let prepared = self.prepare(choice).await?;
+        let Expected { choice, .. } = self.interruptible(self.expect(prices)).await?;
+        let prepared = self.prepare(choice, prices).await?;
         let mut launch = self.begin(prepared, fingerprint, &summary.started).await?;
         let transcript = Transcript::default();
         // Whatever happens from here on, the cluster is ended.
-        let work = self.launch_and_follow(&mut launch, &prices, &transcript);
+        let work = self.launch_and_follow(&mut launch, prices, &transcript);
         let followed = self.interruptible(work).await;
         self.reporter.clear();
-        self.finish(launch, followed, &transcript, &prices, summary).await
+        self.finish(launch, followed, &transcript, prices, summary).await
     }
 
     /// Work that a signal ends where it waits.
@@ -153,29 +154,33 @@ impl ClusterRun<'_> {
         })
     }
 
-    /// What runs the job, at what prices; and says what that comes to.
-    async fn expect(&self) -> Result<Expected> {
+    /// What runs the job; and says what that comes to.
+    async fn expect(&self, prices: &Prices) -> Result<Expected> {
         let choice = engine::choose(self.spec, self.request, self.aws).await?;
         self.reporter.note(&format!("engine: {}", choice.why));
-        let prices = cost::prices(self.config, self.spec.cluster.workforce.iter(), self.aws).await;
         let living = cluster::living(&self.spec.names, self.aws).await?;
         let stands = !self.request.one_shot && living.iter().any(cluster::is_standing);
-        let estimate = estimate(self.spec, self.request, &choice, stands, &prices, self.aws).await?;
+        let estimate = estimate(self.spec, self.request, &choice, stands, prices, self.aws).await?;
         if let Some(estimate) = &estimate {
             self.reporter.note(&format!("estimate: {}", estimate.text()));
             if let Some(advice) = estimate.advice() {
                 self.reporter.note(&advice);
             }
         }
-        Ok(Expected { choice, prices, estimate })
+        Ok(Expected { choice, estimate })
     }
 
     /// Makes what a cluster needs, if something is missing, and, to be kept, a cluster; puts executable and model into
     /// the bucket.
-    async fn prepare(&self, choice: Choice) -> Result<Prepared> {
+    async fn prepare(&self, choice: Choice, prices: &Prices) -> Result<Prepared> {
         let work = async {
             let (plan, _, observed) = Plan::make(self.config, self.spec, self.aws).await?;
-            let standing = observed.clusters.iter().find(|c| cluster::is_standing(c)).map(|c| c.id.clone());
+            let standing = observed.clusters.iter().find(|c| cluster::is_standing(c));
+            if let Some(found) = standing.filter(|_| !self.request.one_shot) {
+                let nodes = PricedNodes::of(&found.cluster, !self.spec.network.is_private);
+                check_cost_limit(self.request.max_cost, &nodes, &self.aws.region, prices)?;
+            }
+            let standing = standing.map(|c| c.id.clone());
             let part = if self.request.keep && standing.is_none() { Part::All } else { Part::ButCluster };
             let made = stack::apply(part, self.spec, &observed, &plan, self.aws, &|change, state| {
                 self.reporter.change(change, state)
@@ -269,8 +274,12 @@ impl ClusterRun<'_> {
             no_ssh: self.request.no_ssh,
             // The node stops by itself first; we only if it does not.
             deadline: clock::now() + (self.request.max_seconds as f64 * clock::pace()) as i64 + GRACE,
-            max_cost: self.request.max_cost,
-            prices,
+            limit: self.request.max_cost.map(|most| CostLimit {
+                most,
+                prices,
+                counting: self.spec.nodes().counting(clock::parse(&entry.started)),
+                earlier: &entry.failed_launches,
+            }),
             state: &|cluster, step| {
                 if step == StepState::Running {
                     started.call_once(|| {
@@ -340,8 +349,8 @@ impl ClusterRun<'_> {
         };
         let left = left?;
         kept?;
-        let cluster = &self.spec.cluster;
-        let planned = prices.cluster(&self.aws.region, &cluster.workforce, cluster.root_gb).short();
+        let planned = prices.cluster(&self.aws.region, &self.spec.nodes());
+        let planned = format!("planned: {} an hour; prices of {}", planned.short(), planned.as_of);
         Ok(Outcome::Finished(Box::new(Finished { record, output: entry.output, dollars, planned, left })))
     }
 }

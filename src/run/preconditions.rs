@@ -10,6 +10,7 @@ use super::{history, step};
 use crate::aws::s3_uri::S3Uri;
 use crate::aws::{self, ApiError, Aws};
 use crate::config::AwsConfig;
+use crate::cost::{PricedNodes, Prices};
 use crate::error::{Error, Kind, Result};
 use crate::stack::{Names, Spec, cluster};
 
@@ -82,6 +83,27 @@ fn check_folder(folder: &Path) -> Result<()> {
         Error::usage(format!("the report cannot be written to {}: {}", folder.display(), explain_io(&e)))
             .help("name another folder: --download FOLDER")
     })
+}
+
+/// Fails if a run may cost so much and no more, and a cluster has something without a price: it would count as nothing.
+///
+/// # Errors
+/// [`Kind::Usage`], with what has no price.
+pub fn check_cost_limit(
+    max_cost: Option<f64>,
+    nodes: &PricedNodes<'_>,
+    region: &str,
+    prices: &Prices,
+) -> Result<()> {
+    let estimate = prices.cluster(region, nodes);
+    if max_cost.is_none() || estimate.unknown.is_empty() {
+        return Ok(());
+    }
+    let (what, as_of) = (estimate.unknown.join(", "), &estimate.as_of);
+    Err(Error::usage(format!(
+        "--max-cost cannot be kept: there is no price of {what} in {region} among the prices of {as_of}"
+    ))
+    .help("set it under [prices] in fruitctl.toml (https://aws.amazon.com/emr/pricing/); or leave --max-cost out"))
 }
 
 /// Fails if a run whose command was killed goes on on its cluster: two over one output would mix.

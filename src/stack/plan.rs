@@ -55,7 +55,7 @@ impl Plan {
             region: spec.names.region.clone(),
             account: spec.names.account.clone(),
             changes,
-            cost: prices.cluster(&spec.names.region, &spec.cluster.workforce, spec.cluster.root_gb),
+            cost: prices.cluster(&spec.names.region, &spec.nodes()),
             notes,
         }
     }

@@ -5,6 +5,7 @@ use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, sec
 use super::zones;
 use crate::aws::Aws;
 use crate::config::{Config, SshCidr};
+use crate::cost::PricedNodes;
 use crate::error::Result;
 
 /// What should exist.
@@ -65,6 +66,11 @@ impl Spec {
         let mut spec = Spec::resolve(config, aws).await?;
         zones::fit(&mut spec.network, &spec.cluster, aws).await?;
         Ok(spec)
+    }
+
+    /// What the price of the cluster depends on.
+    pub fn nodes(&self) -> PricedNodes<'_> {
+        self.cluster.nodes(!self.network.is_private)
     }
 
     /// The cluster, with what it stands on.

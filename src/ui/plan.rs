@@ -33,11 +33,11 @@ pub fn print(plan: &Plan, prices: &Prices, aws: &Aws) {
     lines.extend(plan.notes.iter().map(|note| format!("{WARN}note:{WARN:#} {note}")));
     let age = prices.age_days();
     let stale = if age > STALE { format!("{WARN}{age} days old{WARN:#}") } else { format!("{age} days old") };
-    lines.push(format!("{}; list prices of {}, {stale}", plan.cost.text(), plan.cost.as_of));
+    lines.push(format!("{}; prices of {}, {stale}", plan.cost.text(), plan.cost.as_of));
     if !plan.cost.unknown.is_empty() {
         let types = plan.cost.unknown.join(", ");
         lines.push(format!(
-            "{WARN}note:{WARN:#} no price of {types} here: set ec2 and emr under [prices] in fruitctl.toml"
+            "{WARN}note:{WARN:#} no price of {types} here; the sum is without: set it under [prices] in fruitctl.toml"
         ));
     }
     let count =

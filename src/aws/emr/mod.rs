@@ -224,8 +224,12 @@ pub struct Instance {
     pub state: InstanceState,
     /// Its public address, or its private one.
     pub address: String,
-    /// Seconds since 1970.
+    /// It shows a public address.
+    pub public: bool,
+    /// When it was asked for, in seconds since 1970.
     pub created: Option<i64>,
+    /// When it was ready for work.
+    pub ready: Option<i64>,
     /// When it ended.
     pub ended: Option<i64>,
 }
@@ -592,14 +596,16 @@ impl Aws {
 
     /// A cluster's instances, those that have ended among them.
     pub async fn instances(&self, id: &str) -> Result<Vec<Instance>> {
+        const LIST: &str = "elasticmapreduce:ListInstances";
         let mut instances = Vec::new();
         let mut marker = None;
         loop {
-            let page = call("elasticmapreduce:ListInstances", id, || {
-                self.emr.list_instances().cluster_id(id).set_marker(marker.clone()).send()
-            })
-            .await?;
-            for i in page.instances.unwrap_or_default() {
+            let page =
+                call(LIST, id, || self.emr.list_instances().cluster_id(id).set_marker(marker.clone()).send())
+                    .await?;
+            for i in told(page.instances, "Instances", LIST, id)? {
+                let is_given = |address: &Option<String>| address.as_ref().is_some_and(|a| !a.is_empty());
+                let public = is_given(&i.public_dns_name) || is_given(&i.public_ip_address);
                 let status = i.status;
                 let timeline = status.as_ref().and_then(|s| s.timeline.clone());
                 instances.push(Instance {
@@ -607,8 +613,10 @@ impl Aws {
                     kind: i.instance_type.unwrap_or_default(),
                     market: i.market.map(|m| m.as_str().to_owned()).unwrap_or_default(),
                     state: InstanceState::of(status.and_then(|s| s.state).as_ref().map(|s| s.as_str())),
+                    public,
                     address: i.public_dns_name.or(i.private_ip_address).unwrap_or_default(),
                     created: timeline.as_ref().and_then(|t| t.creation_date_time).map(|t| t.secs()),
+                    ready: timeline.as_ref().and_then(|t| t.ready_date_time).map(|t| t.secs()),
                     ended: timeline.and_then(|t| t.end_date_time).map(|t| t.secs()),
                 });
             }

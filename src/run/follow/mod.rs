@@ -18,15 +18,18 @@ use crate::aws::Aws;
 use crate::aws::emr::{ClusterState, Existing, Step, StepState};
 use crate::aws::s3_uri::S3Uri;
 use crate::clock;
-use crate::cost::Prices;
+use crate::cost::{Counting, Prices, Spent};
 use crate::error::{Error, Kind, Result};
 use crate::logs::{self, Stream};
 use crate::ssh::tail::{self, Control, Said};
 use crate::ssh::{Target, Trouble};
-use crate::stack::Spec;
+use crate::stack::{FailedLaunch, Spec};
 
 /// Seconds between two looks.
 const POLL: f64 = 10.0;
+
+/// Looks that may fail in a row.
+const LOOKS: u32 = 20;
 
 /// Seconds between two looks at a step that has ended: what is left to come is on its way.
 const POLL_ENDED: f64 = 2.0;
@@ -49,13 +52,23 @@ pub struct Watch<'a> {
     pub no_ssh: bool,
     /// Seconds since 1970 after which it is too late.
     pub deadline: i64,
-    /// Dollars that it may cost.
-    pub max_cost: Option<f64>,
-    pub prices: &'a Prices,
+    /// What it may cost.
+    pub limit: Option<CostLimit<'a>>,
     /// Hears states.
     pub state: &'a (dyn Fn(ClusterState, StepState) + Sync),
     /// Hears what should be known.
     pub warn: &'a (dyn Fn(&str) + Sync),
+}
+
+/// What a run may cost.
+pub struct CostLimit<'a> {
+    /// Dollars at most.
+    pub most: f64,
+    pub prices: &'a Prices,
+    /// What counts of the instances.
+    pub counting: Counting,
+    /// Its clusters that ended before they began.
+    pub earlier: &'a [FailedLaunch],
 }
 
 pub struct Ended {
@@ -141,7 +154,8 @@ impl Watch<'_> {
     /// Whether the step may go on.
     ///
     /// # Errors
-    /// [`Kind::TimedOut`] at its deadline, and when it has cost what it may.
+    /// [`Kind::TimedOut`] at its deadline, when it has cost what it may, and when that cannot be told for as long as a
+    /// look may fail.
     async fn check_limits(&self, step: &Step) -> Result<()> {
         if step.has_ended() {
             return Ok(());
@@ -151,42 +165,70 @@ impl Watch<'_> {
             let state = step.state.name();
             return too_long(format!("step {} is still {state} at its deadline (--max-duration)", self.step));
         }
-        if let Some(most) = self.max_cost {
-            let instances = self.aws.instances(self.cluster).await?;
-            let (dollars, _) = self.prices.so_far(&self.aws.region, &instances, 0);
-            if dollars >= most {
-                let why = format!("the run has cost ${dollars:.2}, and may cost ${most:.2} (--max-cost)");
-                return too_long(why);
-            }
+        let Some(limit) = &self.limit else { return Ok(()) };
+        let spent = self.patiently(async || self.spent(limit).await).await?;
+        let (dollars, most, as_of) = (spent.dollars, limit.most, limit.prices.as_of());
+        if dollars >= most {
+            let why = format!(
+                "the run has cost ${dollars:.2} by prices of {as_of}, and may cost ${most:.2} (--max-cost)"
+            );
+            return too_long(why);
         }
         Ok(())
     }
 
-    /// Cluster and step as they are. A network that is away for a moment is no reason to stop watching.
-    async fn look(&self) -> Result<(Existing, Step)> {
+    /// What the run has cost so far.
+    ///
+    /// # Errors
+    /// Those of asking for instances; [`Kind::TimedOut`] where something has no price: unknown is not within a limit.
+    async fn spent(&self, limit: &CostLimit<'_>) -> Result<Spent> {
+        let mut sum = Spent::default();
+        for id in limit.earlier.iter().map(|launch| launch.cluster.as_str()).chain([self.cluster]) {
+            let instances = self.aws.instances(id).await?;
+            let spent = limit.prices.so_far(&self.aws.region, &instances, &limit.counting);
+            sum.dollars += spent.dollars;
+            sum.unknown.extend(spent.unknown);
+        }
+        if sum.unknown.is_empty() {
+            return Ok(sum);
+        }
+        let what = sum.unknown.join(", ");
+        let why = format!("what the run has cost is not known, for there is no price of {what} (--max-cost)");
+        Err(Error::new(Kind::TimedOut, why)
+            .help("set it under [prices] in fruitctl.toml, or leave --max-cost out"))
+    }
+
+    /// Asks until there is an answer: a network that is away for a moment is no reason to stop watching.
+    ///
+    /// # Errors
+    /// A refusal at once; all else when it has failed too often in a row.
+    async fn patiently<T>(&self, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
         let mut failures = 0;
         loop {
-            let found = async {
-                Ok::<_, Error>(tokio::try_join!(
-                    self.aws.describe_cluster(self.cluster),
-                    self.aws.step(self.cluster, self.step)
-                )?)
-            };
-            match found.await {
-                Ok((Some(cluster), Some(step))) => return Ok((cluster, step)),
-                Ok(_) => {
-                    return Err(Error::new(
-                        Kind::Failed,
-                        format!("cluster {} or its step {} is not known any more", self.cluster, self.step),
-                    )
-                    .help("fruitctl status"));
-                }
-                Err(error) if error.kind == Kind::Denied || failures >= 20 => return Err(error),
-                Err(error) => {
+            match ask().await {
+                Err(error) if error.kind != Kind::Denied && failures < LOOKS => {
                     failures += 1;
                     info!(cluster = self.cluster, failures, %error, "look failed; it is tried again");
                     clock::sleep(POLL).await;
                 }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Cluster and step as they are.
+    async fn look(&self) -> Result<(Existing, Step)> {
+        let ask = async || {
+            Ok(tokio::try_join!(
+                self.aws.describe_cluster(self.cluster),
+                self.aws.step(self.cluster, self.step)
+            )?)
+        };
+        match self.patiently(ask).await? {
+            (Some(cluster), Some(step)) => Ok((cluster, step)),
+            _ => {
+                let why = format!("cluster {} or its step {} is not known any more", self.cluster, self.step);
+                Err(Error::new(Kind::Failed, why).help("fruitctl status"))
             }
         }
     }

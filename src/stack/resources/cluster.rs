@@ -15,6 +15,7 @@ use crate::aws::ec2::Group;
 use crate::aws::emr::{BootstrapAction, Cluster, ClusterState, Existing, Role, Setting, StepSpec, Workforce};
 use crate::aws::{ApiError, Aws, Reason, Tags};
 use crate::config::{ClusterConfig, Nodes};
+use crate::cost::PricedNodes;
 use crate::error::{Error, Kind, Result};
 use crate::stack::change::{Action, Change, Resource};
 use crate::stack::names::{DEADLINE, Names, OWNER, RUN};
@@ -52,6 +53,11 @@ impl Spec {
     /// Instance types, of all roles.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.workforce.iter().flat_map(|w| &w.types).map(String::as_str)
+    }
+
+    /// What its price depends on; `public`: its nodes have public addresses.
+    pub fn nodes(&self, public: bool) -> PricedNodes<'_> {
+        PricedNodes { workforce: &self.workforce, root_gb: self.root_gb, scaling: self.scaling, public }
     }
 
     /// As configured.
