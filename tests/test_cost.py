@@ -64,7 +64,7 @@ def test_a_limit_needs_prices(aws, project):
     assert "no price of i4i.xlarge here" in project.run("plan").stdout
     said = project.run(*RUN, "--max-cost", "5", code=2).stderr
     assert "--max-cost cannot be kept: there is no price of i4i.xlarge in eu-west-3" in said, said
-    assert project.exists() == {}
+    assert set(project.exists()) <= {"bucket"}
     stand(aws, project)
     status = project.run("status").stdout
     assert "at least $" in status and "no price of i4i.xlarge" in status, status
@@ -87,7 +87,7 @@ def test_a_run_counts_its_own_time_and_outlives_failures(aws, project):
     assert "the results are incomplete" in project.run(*RUN, "--max-cost", "5", code=6).stderr
     assert failing.hits == 9
     aws.faults.clear()
-    (entry,) = json.loads(project.run("runs", "--json").stdout)["runs"]
+    (entry,) = json.loads(project.run("runs", "--json").stdout)
     assert entry["dollars"] < 1
 
 

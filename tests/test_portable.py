@@ -83,6 +83,7 @@ def test_the_fruitjob_that_fits_the_nodes_is_shipped(tmp_path, build):
         shutil.copy2(program, place)
     with Emulator(nodes=False, start=0.05, bootstrap=0.02, terminate=0.05, propagation=0) as aws:
         project = Project(aws, tmp_path, "graviton")
+        project.seed(["run"])
         process = subprocess.Popen([place / "fruitctl", "run", "--no-ssh"], cwd=project.folder, env=project.env,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

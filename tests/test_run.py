@@ -75,7 +75,7 @@ def test_from_pictures_to_results(aws, project, pictures, tmp_path, one_shot):
     assert json.loads(project.run("upload", "--json", tmp_path / "copy").stdout) | {"bytes": 0, "to": ""} == {"uploaded": 1, "unchanged": 500, "bytes": 0, "to": ""}
 
     ran = project.run("run", "--download", "got")
-    assert "501 images of 10 labels -> vectors" in ran.stdout and re.search(r"cost +\$0\.\d\d \(planned: \$0\.\d\d an hour\)", ran.stdout), ran.stdout
+    assert "501 images of 10 labels -> vectors" in ran.stdout and re.search(r"cost +\$0\.\d\d \(planned: \$0\.\d\d an hour; prices of [-\d]+\)", ran.stdout), ran.stdout
     assert "featurize 501 images featurized" in ran.stderr and "has ended" in ran.stdout
     bucket = project.exists()["bucket"][0]
     download(aws.client("s3"), f"s3://{bucket}/output", tmp_path / "out")

@@ -273,12 +273,12 @@ def test_from_here_to_results_by_way_of_spark(cluster, aws, fruits, done, tmp_pa
     project = Project(aws, tmp_path, "spark", more=more)
     try:
         # What cannot be is refused before anything is made for it, but the bucket that holds the run's lock.
+        project.run("upload", fruits)
         project.configure(more.replace("count = 2", "count = 0"))
         assert "needs core or task nodes" in project.run("run", "--engine", "spark", code=2).stderr
         assert project.exists().keys() == {"bucket"}
         project.configure(more)
         project.run("up")
-        project.run("upload", fruits)
         ran = project.run("run", "--engine", "spark", "--one-shot")
         assert "engine: Spark on 8 slots: engine spark" in ran.stderr and "INFO" not in ran.stderr, ran.stderr
         assert re.search(r"spark +8 slots, \d+ tasks, \d+\.\d s to start", ran.stdout), ran.stdout

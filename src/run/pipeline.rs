@@ -310,7 +310,8 @@ impl ClusterRun<'_> {
         let Launch { mut entry, step, vcpus } = launch;
         let was_interrupted = |error: &Error| matches!(error.kind, Kind::Interrupted(_));
         if followed.as_ref().err().is_some_and(was_interrupted) {
-            self.reporter.note("stopping: the step is cancelled, and the cluster ends");
+            let cluster = if self.request.keep { "the cluster is kept" } else { "the cluster ends" };
+            self.reporter.note(&format!("stopping: the step is cancelled, and {cluster}"));
             adopt_pending_request(self.spec, &mut entry, &step, self.aws).await?;
         }
         summary.cluster = Some(entry.cluster.clone()).filter(|id| !id.is_empty());
