@@ -4,7 +4,7 @@ import json
 
 import pytest
 from emulator import Emulator, Fault
-from emulator.emr import EmrError
+from emulator.errors import EmrError
 from stack import Project, settle
 
 OPTIONAL = ["GetAutoTerminationPolicy", "GetManagedScalingPolicy", "ListBootstrapActions"]

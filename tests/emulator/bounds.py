@@ -5,7 +5,7 @@ MG is https://docs.aws.amazon.com/emr/latest/ManagementGuide/, API https://docs.
 
 import json
 
-from . import emr as service
+from .errors import EmrError
 
 # MG emr-auto-termination-policy.html and emr-managed-scaling.html: these regions have both from 5.30.0 and 6.1.0 on,
 EARLY = set("""us-east-1 us-east-2 us-west-2 us-west-1 af-south-1 ap-east-1 ap-south-1 ap-south-2 ap-northeast-2 ap-northeast-3
@@ -35,17 +35,17 @@ def refuse(spec, region):
     # MG emr-custom-ami-root-volume-size.html: "You can adjust this up to 100 GiB." That less than the default is refused is a guess.
     least = 15 if version(label) >= (6, 10) else 10
     if not least <= spec.get("EbsRootVolumeSize", least) <= 100:
-        raise service.EmrError(f"The EBS root volume size must be between {least} and 100 GiB.")
+        raise EmrError(f"The EBS root volume size must be between {least} and 100 GiB.")
     for group in [*instances.get("InstanceGroups", []), *(k for f in instances.get("InstanceFleets", []) for k in f.get("InstanceTypeConfigs", []))]:
         refuse_volumes(group)
     for fleet in instances.get("InstanceFleets", []):
         # MG emr-instance-fleet.html
         strategy = any("AllocationStrategy" in s for s in fleet.get("LaunchSpecifications", {}).values())
         if len(fleet.get("InstanceTypeConfigs", [])) > (most := 30 if strategy else 5):
-            raise service.EmrError(f"The number of instance types in an instance fleet must be at most {most}.")
+            raise EmrError(f"The number of instance types in an instance fleet must be at most {most}.")
     refuse_scaling(spec.get("ManagedScalingPolicy"), label, region)
     if spec.get("AutoTerminationPolicy") and not scales_and_idles(label, region):
-        raise service.EmrError(NO_IDLE)
+        raise EmrError(NO_IDLE)
     refuse_tags(spec.get("Tags", []))
 
 
@@ -55,24 +55,24 @@ def refuse_volumes(group):
     devices = group.get("EbsConfiguration", {}).get("EbsBlockDeviceConfigs", [])
     for device in devices:
         if not 10 <= (size := device["VolumeSpecification"]["SizeInGB"]) <= 1024:
-            raise service.EmrError(f"The EBS volume size {size} must be between 10 and 1024 GiB.")
+            raise EmrError(f"The EBS volume size {size} must be between 10 and 1024 GiB.")
     if sum(device.get("VolumesPerInstance", 1) for device in devices) > 25:
-        raise service.EmrError("The number of EBS volumes per instance must be at most 25.")
+        raise EmrError("The number of EBS volumes per instance must be at most 25.")
 
 
 def refuse_scaling(policy, label, region):
     if policy is None:
         return
     if not scales_and_idles(label, region):
-        raise service.EmrError("Managed scaling is not available for this account when using this release of EMR.")
+        raise EmrError("Managed scaling is not available for this account when using this release of EMR.")
     # Guess: API API_ComputeLimits.html names the limits and no bounds.
     limits = policy["ComputeLimits"]
     low, high = limits["MinimumCapacityUnits"], limits["MaximumCapacityUnits"]
     if not 1 <= low <= high:
-        raise service.EmrError(f"MinimumCapacityUnits {low} must be from 1 to MaximumCapacityUnits {high}.")
+        raise EmrError(f"MinimumCapacityUnits {low} must be from 1 to MaximumCapacityUnits {high}.")
     for name in ("MaximumOnDemandCapacityUnits", "MaximumCoreCapacityUnits"):
         if limits.get(name, 0) > high:
-            raise service.EmrError(f"{name} must not be greater than MaximumCapacityUnits.")
+            raise EmrError(f"{name} must not be greater than MaximumCapacityUnits.")
 
 
 def refuse_tags(tags, there=()):
@@ -81,22 +81,22 @@ def refuse_tags(tags, there=()):
     for tag in tags:
         key, value = tag.get("Key") or "", tag.get("Value", "")
         if not 1 <= len(key) <= 128 or len(value) > 256:
-            raise service.EmrError(f"The tag '{key}' exceeds the maximum length: 128 for keys, 256 for values.")
+            raise EmrError(f"The tag '{key}' exceeds the maximum length: 128 for keys, 256 for values.")
         for text in (key, value):
             if text.lower().startswith("aws:"):
-                raise service.EmrError("Tags that begin with aws: are reserved for system use.")
+                raise EmrError("Tags that begin with aws: are reserved for system use.")
             if any(not c.isalnum() and not c.isspace() and c not in SIGNS for c in text):
-                raise service.EmrError(f"The tag '{key}' contains invalid characters.")
+                raise EmrError(f"The tag '{key}' contains invalid characters.")
     if len({tag["Key"] for tag in tags} | set(there)) > 50:
-        raise service.EmrError("The maximum number of tags for a resource is 50.")
+        raise EmrError("The maximum number of tags for a resource is 50.")
 
 
 def refuse_reading_idle(cluster):
     """Code and text of both: terraform-provider-aws, internal/service/emr/cluster.go."""
     if cluster.region not in EARLY | LATE:
-        raise service.EmrError("Could not find operation GetAutoTerminationPolicy", "UnknownOperationException")
+        raise EmrError("Could not find operation GetAutoTerminationPolicy", "UnknownOperationException")
     if not scales_and_idles(cluster.spec["ReleaseLabel"], cluster.region):
-        raise service.EmrError(NO_IDLE)
+        raise EmrError(NO_IDLE)
 
 
 def fails_to_start(cluster):

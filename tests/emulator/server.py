@@ -18,7 +18,8 @@ from moto.s3 import s3_backends
 from werkzeug.serving import make_server
 
 from . import access, quirks, validate
-from .emr import ElasticMapReduce, EmrError
+from .emr import ElasticMapReduce
+from .errors import EmrError
 from .node import SSH_PORT
 from .request import Request, answer
 
