@@ -68,11 +68,12 @@ impl Estimate {
         )
     }
 
-    /// What is faster, where that is so.
-    pub fn advice(&self) -> Option<String> {
+    /// What is faster, where that is so; `input` is where the images are.
+    pub fn advice(&self, input: &str) -> Option<String> {
         let here = self.here_seconds.filter(|here| !self.more && *here < self.start_seconds)?;
         Some(format!(
-            "this machine would take about {}, and be done before the cluster has started: fruitctl run --target local",
+            "this machine would take about {}, and be done before the cluster has started: \
+             fruitctl run --target local --input {input} --output out",
             time(here)
         ))
     }
@@ -194,14 +195,15 @@ mod tests {
             "90,380 images: 2 min of work at 1,000 images/s (assumed) after 10 min in which the cluster starts, \
              $0.08; less, where features are there already"
         );
-        assert!(estimate.advice().unwrap().contains("about 3 min"));
+        let advice = estimate.advice("s3://b/input").unwrap();
+        assert!(advice.contains("about 3 min") && advice.contains("--input s3://b/input"), "{advice}");
         for other in [
             Estimate { more: true, ..estimate.clone() },
             Estimate { start_seconds: 0.0, ..estimate.clone() },
             Estimate { here_seconds: Some(700.0), ..estimate.clone() },
             Estimate { here_seconds: None, ..estimate },
         ] {
-            assert_eq!(other.advice(), None);
+            assert_eq!(other.advice("s3://b/input"), None);
         }
     }
 }

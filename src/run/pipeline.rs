@@ -13,7 +13,7 @@ use super::follow::transcript::Transcript;
 use super::follow::{CostLimit, Ended, Watch};
 use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
 use super::preconditions::{check_cost_limit, check_places, no_other_run};
-use super::ship::{Shipped, ship};
+use super::ship::{Shipped, find_executable, ship};
 use super::summary::Summary;
 use super::{Reporter, Request, collect, engine, fingerprint, history, step};
 use crate::aws::Aws;
@@ -106,6 +106,7 @@ impl ClusterRun<'_> {
             })?;
             return Ok(Outcome::Estimated(estimate));
         }
+        find_executable(self.request, self.spec)?;
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         if bucket::observe(&self.spec.names, &self.spec.bucket.name, self.aws).await?.is_none() {
             bucket::create(&self.spec.bucket, self.aws).await?;
@@ -163,7 +164,7 @@ impl ClusterRun<'_> {
         let estimate = estimate(self.spec, self.request, &choice, stands, prices, self.aws).await?;
         if let Some(estimate) = &estimate {
             self.reporter.note(&format!("estimate: {}", estimate.text()));
-            if let Some(advice) = estimate.advice() {
+            if let Some(advice) = estimate.advice(self.request.job.input.as_deref().unwrap_or_default()) {
                 self.reporter.note(&advice);
             }
         }

@@ -29,7 +29,7 @@ pub struct Shipped {
 /// Uploads what is not there yet.
 pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> {
     let bucket = &spec.bucket.name;
-    let program = choose(request, spec)?;
+    let program = find_executable(request, spec)?;
     let (executable, sha256) = put(bucket, "fruitjob", &program, aws).await?;
     let (script, _) = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
     let model = match request.job.model.as_deref() {
@@ -51,7 +51,10 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
 }
 
 /// The executable that runs on the cluster: the one that is named, the one that we carry, or one beside us.
-fn choose(request: &Request, spec: &Spec) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage) where there is none, or none that runs on the cluster's nodes.
+pub fn find_executable(request: &Request, spec: &Spec) -> Result<Vec<u8>> {
     let fitting = |path: &Path| {
         let program = read(path, "executable")?;
         check(&program, &path.display().to_string(), spec)?;
