@@ -352,6 +352,13 @@ def test_doctor_lists_all_at_once(aws, tmp_path):
     assert all(f["remedy"] for f in findings.values() if f["verdict"] == "bad")
     well = Project(aws, tmp_path, "well")
     assert "no  " not in well.run("doctor").stdout
+    # No cluster of ours needs it.
+    emr, on = aws.client("emr"), aws.client("emr").get_block_public_access_configuration()["BlockPublicAccessConfiguration"]
+    emr.put_block_public_access_configuration(BlockPublicAccessConfiguration={"BlockPublicSecurityGroupRules": False})
+    try:
+        assert "block public access    off in eu-west-3" in well.run("doctor").stdout
+    finally:
+        emr.put_block_public_access_configuration(BlockPublicAccessConfiguration=on)
 
 
 def test_credentials(aws, tmp_path):

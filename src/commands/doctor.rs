@@ -210,12 +210,18 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
     note("SSH", ssh.map_or_else(Verdict::from, good));
     note(
         "block public access",
-        match aws.public_ports().await {
-            Ok(Some(_)) => good("on: EMR refuses clusters that are open to the world"),
-            Ok(None) => Verdict::Bad {
-                what: format!("EMR's block public access is off in {}", aws.region),
-                remedy: "aws emr put-block-public-access-configuration --block-public-access-configuration BlockPublicSecurityGroupRules=true".into(),
+        match aws.blocks_public_access().await {
+            Ok(Some(true)) => good("on: EMR refuses clusters that are open to the world"),
+            // No cluster fails for that: ours are closed by their own groups.
+            Ok(Some(false)) => Verdict::Unknown {
+                what: format!(
+                    "off in {}: EMR would take clusters that are open to the world, which those of fruitctl are not; to \
+                     turn it on: aws emr put-block-public-access-configuration --block-public-access-configuration \
+                     BlockPublicSecurityGroupRules=true",
+                    aws.region
+                ),
             },
+            Ok(None) => Verdict::Unknown { what: "EMR does not say".into() },
             Err(error) => asked(error),
         },
     );

@@ -68,23 +68,12 @@ impl Aws {
         }
     }
 
-    /// Ports that EMR lets be open to the world in this region; `None`: no such rule.
-    pub async fn public_ports(&self) -> Result<Option<Vec<(i32, i32)>>> {
+    /// Whether EMR refuses clusters that are open to the world; `None`: it does not say.
+    pub async fn blocks_public_access(&self) -> Result<Option<bool>> {
         let answer = call("elasticmapreduce:GetBlockPublicAccessConfiguration", &self.region, || {
             self.emr.get_block_public_access_configuration().send()
-        })
-        .await?;
-        let Some(configuration) = answer.block_public_access_configuration else { return Ok(None) };
-        if configuration.block_public_security_group_rules != Some(true) {
-            return Ok(None);
-        }
-        let ranges = configuration.permitted_public_security_group_rule_ranges.unwrap_or_default();
-        Ok(Some(
-            ranges
-                .into_iter()
-                .filter_map(|r| r.min_range.map(|low| (low, r.max_range.unwrap_or(low))))
-                .collect(),
-        ))
+        });
+        Ok(answer.await?.block_public_access_configuration.and_then(|c| c.block_public_security_group_rules))
     }
 
     /// Whether a release label is known here.
