@@ -33,6 +33,10 @@ unit:
 reference:
     FRUITCTL_REFERENCE=write cargo test -p fruitctl --lib reference
 
+# Writes what commands print, as tests/test_screens.py compares it; look at the difference
+screens:
+    FRUITCTL_SCREENS=write target/venv/bin/python -m pytest -q -p no:cacheprovider tests/test_screens.py
+
 # Licences, sources and advisories of dependencies (needs cargo-deny)
 deny:
     cargo deny check
