@@ -18,8 +18,18 @@ pub struct Choice {
     pub spark: Option<Vec<String>>,
     /// vCPUs that work.
     pub vcpus: u32,
+    /// Images, where they were counted for it.
+    pub counted: Option<Counted>,
     /// Why, for people.
     pub why: String,
+}
+
+/// A count that ends where there are enough.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counted {
+    pub images: usize,
+    /// There are more than that.
+    pub more: bool,
 }
 
 /// Seconds that the primary node may need before the others are worth their trouble.
@@ -34,11 +44,13 @@ pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice>
     let (wanted, cluster) = (request.job.engine.unwrap_or_default(), &spec.cluster);
     let shape = Shape::of(cluster);
     let alone = |why: String| {
-        Ok(Choice { spark: None, vcpus: shape.primary, why: format!("the primary node alone: {why}") })
+        let why = format!("the primary node alone: {why}");
+        Ok::<_, Error>(Choice { spark: None, vcpus: shape.primary, counted: None, why })
     };
     let spread = |why: String| Choice {
         spark: Some(shape.properties(&request.id, &aws.region)),
         vcpus: shape.slots(),
+        counted: None,
         why: format!("Spark on {} slots: {why}", shape.slots()),
     };
     let has_spark = cluster.applications.iter().any(|name| name == "Spark");
@@ -69,14 +81,16 @@ pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice>
                 );
             };
             let minutes = PATIENCE / 60.0;
-            if found > enough {
-                Ok(spread(format!(
+            let counted = Counted { images: found.min(enough), more: found > enough };
+            let choice = if counted.more {
+                spread(format!(
                     "more than {} images, which would take one node over {minutes} minutes",
                     number(enough as u64)
-                )))
+                ))
             } else {
-                alone(format!("{} images take it less than {minutes} minutes", number(found as u64)))
-            }
+                alone(format!("{} images take it less than {minutes} minutes", number(found as u64)))?
+            };
+            Ok(Choice { counted: Some(counted), ..choice })
         }
     }
 }

@@ -4,7 +4,7 @@
 use fruitjob_interface::{count, model, number};
 use serde::Serialize;
 
-use super::engine::Choice;
+use super::engine::{Choice, Counted};
 use super::{Request, history};
 use crate::aws::Aws;
 use crate::aws::s3_uri::S3Uri;
@@ -98,8 +98,12 @@ pub async fn estimate(
     aws: &Aws,
 ) -> Result<Option<Estimate>> {
     let Some(input) = request.job.input.as_deref().and_then(S3Uri::parse) else { return Ok(None) };
-    let Ok(images) = aws.count_objects(&input.bucket, &input.prefix(), COUNTED + 1).await else {
-        return Ok(None);
+    let Counted { images, more } = match choice.counted {
+        Some(counted) => counted,
+        None => match aws.count_objects(&input.bucket, &input.prefix(), COUNTED + 1).await {
+            Ok(found) => Counted { images: found.min(COUNTED), more: found > COUNTED },
+            Err(_) => return Ok(None),
+        },
     };
     // Without a bucket there is no history.
     let runs = history::latest(&spec.bucket.name, RUNS, aws).await.unwrap_or_default();
@@ -111,8 +115,8 @@ pub async fn estimate(
     let hourly = prices.cluster(&aws.region, &spec.nodes());
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     Ok(Some(Estimate {
-        images: images.min(COUNTED),
-        more: images > COUNTED,
+        images,
+        more,
         images_per_second,
         as_in: pace.run,
         start_seconds,
