@@ -1,5 +1,5 @@
-//! The listing as it is kept: images in the order of their paths, cut into partitions, a Parquet file with a row
-//! group a partition. Only the cuts are held in memory, and the partitions at work: a hundred million images must
+//! The manifest: the listing as it is kept. Images in the order of their paths, cut into partitions; a Parquet file with
+//! one row group per partition. Only the cuts are held in memory, and the partitions at work: a hundred million images must
 //! fit too. A partition's key names its content, so that the features of a partition that did not change are found
 //! again.
 

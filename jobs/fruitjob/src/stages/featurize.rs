@@ -1,5 +1,5 @@
-//! The featurize stage: one vector per image, kept per partition. A partition that did not change is found;
-//! of one that did, only what is new is computed.
+//! The featurize stage: one vector per image, kept per partition. The features of a partition that did not
+//! change are in the output already; of one that did, only what is new is computed.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;

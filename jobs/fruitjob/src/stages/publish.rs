@@ -1,4 +1,5 @@
-//! The end of the report stage: results take the place of those of the run before, and what nobody needs any more goes.
+//! The end of the report stage: results take the place of those of the run before, and the files of that run which no
+//! later run reads are deleted.
 
 use std::collections::HashSet;
 
