@@ -82,11 +82,14 @@ def test_a_run_counts_its_own_time_and_outlives_failures(aws, project):
             then = time.time() - 100 * 3600
             instance["Status"]["Timeline"] |= {"CreationDateTime": then, "ReadyDateTime": then + 300}
     assert json.loads(project.run("status", "--json").stdout)["clusters"][0]["dollars_so_far"] > 40
-    failing = Fault("elasticmapreduce:ListInstances", "error", times=9)
+    # The step waits for a while, in which the limit is looked at; more often than one call is tried.
+    aws.emr.pace["poll"] = 2
+    failing = Fault("elasticmapreduce:ListInstances", "error", times=25)
     aws.faults[:] = [failing]
     assert "the results are incomplete" in project.run(*RUN, "--max-cost", "5", code=6).stderr
-    assert failing.hits == 9
+    assert failing.hits == 25
     aws.faults.clear()
+    aws.emr.pace["poll"] = 0.05
     (entry,) = json.loads(project.run("runs", "--json").stdout)
     assert entry["dollars"] < 1
 
