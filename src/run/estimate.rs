@@ -9,7 +9,7 @@ use super::{Request, history};
 use crate::aws::Aws;
 use crate::aws::s3_uri::S3Uri;
 use crate::cost::Prices;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::stack::Spec;
 
 /// Images a second and vCPU of a run before which there was none: less than was measured, since vCPUs are half cores
@@ -41,9 +41,9 @@ pub struct Estimate {
     pub as_in: Option<String>,
     /// Seconds until the cluster runs the step; 0 on one that stands.
     pub start_seconds: f64,
-    /// Seconds of work after that, if no features are there yet.
+    /// Seconds of work after that, if no features are there yet; at least, where there are more images.
     pub seconds: f64,
-    /// Dollars for both; null, where a price is unknown.
+    /// Dollars for both; null, where a price is unknown, or there are more images.
     pub dollars: Option<f64>,
     /// Seconds that this machine would take for the work; null, where the model's pace is not known.
     pub here_seconds: Option<f64>,
@@ -62,7 +62,7 @@ impl Estimate {
         let rate = number(self.images_per_second as u64);
         let dollars = self.dollars.map_or("of unknown cost".into(), |d| format!("${d:.2}"));
         format!(
-            "{least}{}: {} of work at {rate} images/s ({from}){start}, {dollars}; less, where features are there already",
+            "{least}{}: {least}{} of work at {rate} images/s ({from}){start}, {dollars}; less, where features are there already",
             count(images as u64, "image"),
             time(seconds)
         )
@@ -102,7 +102,8 @@ pub async fn estimate(
         Some(counted) => counted,
         None => match aws.count_objects(&input.bucket, &input.prefix(), COUNTED + 1).await {
             Ok(found) => Counted { images: found.min(COUNTED), more: found > COUNTED },
-            Err(_) => return Ok(None),
+            Err(error) if error.kind() == Kind::Denied => return Ok(None),
+            Err(error) => return Err(error.into()),
         },
     };
     // Without a bucket there is no history.
@@ -113,6 +114,9 @@ pub async fn estimate(
     let start_seconds = if stands { 0.0 } else { start };
     let seconds = images as f64 / images_per_second;
     let hourly = prices.cluster(&aws.region, &spec.nodes());
+    // The pace is that of as many nodes as there may be, and so is the price; of images that were not all counted, there is none.
+    let dollars_an_hour = hourly.range.map_or(hourly.total, |(_, most)| most);
+    let is_known = hourly.unknown.is_empty() && !more;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     Ok(Some(Estimate {
         images,
@@ -121,7 +125,7 @@ pub async fn estimate(
         as_in: pace.run,
         start_seconds,
         seconds,
-        dollars: hourly.unknown.is_empty().then(|| hourly.total * (start_seconds + seconds) / 3600.0),
+        dollars: is_known.then(|| dollars_an_hour * (start_seconds + seconds) / 3600.0),
         here_seconds: pace.is_known.then(|| images as f64 / (pace.rate * cores as f64)),
     }))
 }

@@ -32,8 +32,9 @@ pub struct Entry {
     pub input: String,
     /// Where the results are.
     pub output: String,
-    /// What it ran; see [`Entry::work`].
-    pub(super) work: Option<Work>,
+    /// What it ran; see [`Entry::work`]. As it is kept: an option that this version does not know makes it unknown, and not
+    /// the run.
+    pub(super) work: Option<serde_json::Value>,
     /// The step's arguments, which say the same in version 1.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) args: Vec<String>,
@@ -161,6 +162,7 @@ impl Entry {
 
     /// An entry of a run that is about to begin.
     pub fn of(work: Work) -> Entry {
+        let work = serde_json::to_value(work).expect("work is JSON");
         Entry { version: VERSION, work: Some(work), ..Entry::default() }
     }
 
@@ -174,7 +176,7 @@ impl Entry {
                 .help("the fruitctl that made it, or a later one: fruitctl version")
         };
         if let Some(work) = &self.work {
-            return Ok(work.clone());
+            return Work::deserialize(work).map_err(|e| unknown(&e.to_string()));
         }
         // Version 1: the region, the executable, its hash and the seconds that it may take stand before the job.
         let (before, flags) = self.args.split_at(self.args.iter().take_while(|arg| *arg != "run").count());
@@ -316,6 +318,10 @@ mod tests {
         let text = serde_json::to_string(&Entry::of(work.clone())).unwrap();
         assert!(!text.contains("args"), "{text}");
         assert_eq!(serde_json::from_str::<Entry>(&text).unwrap().work().unwrap(), work);
+        // A later version's option: the run is seen, and what it ran is not known.
+        let later = text.replacen("\"job\":{", "\"job\":{\"ripeness\":7,", 1);
+        let entry: Entry = serde_json::from_str(&later).unwrap();
+        assert!(entry.work().unwrap_err().to_string().contains("another version"));
     }
 
     #[test]

@@ -112,7 +112,8 @@ pub fn check_cost_limit(
 /// [`Kind::Locked`].
 pub async fn no_other_run(names: &Names, bucket: &str, output: &str, aws: &Aws) -> Result<()> {
     for entry in history::all(bucket, aws).await? {
-        if entry.output != output || !matches!(entry.state, history::State::Running | history::State::Unknown)
+        if entry.output.trim_end_matches('/') != output.trim_end_matches('/')
+            || !matches!(entry.state, history::State::Running | history::State::Unknown)
         {
             continue;
         }

@@ -231,11 +231,18 @@ fn hold<S: Store>(store: &S, name: &Name, holder: Holder, mut etag: String) -> L
                     debug!(bucket, lock = its.0, "lock renewed");
                     etag = new;
                 }
-                // Taken from us (--force-unlock), or the bucket is gone: not ours to renew.
-                Ok(None) => {
-                    warn!(bucket, lock = its.0, "lock lost");
-                    return;
-                }
+                Ok(None) => match read(&to, &its).await {
+                    // Our own renewal, whose answer got lost.
+                    Ok(Some((holder, found))) if holder.id == renewed.id => etag = found,
+                    // Taken from us (--force-unlock), or the bucket is gone: not ours to renew.
+                    Ok(_) => {
+                        warn!(bucket, lock = its.0, "lock lost");
+                        return;
+                    }
+                    Err(error) => {
+                        info!(bucket, lock = its.0, %error, "lock not read; it is tried again");
+                    }
+                },
                 Err(error) => {
                     info!(bucket, lock = its.0, %error, "lock not renewed; it is tried again");
                 }

@@ -231,6 +231,17 @@ async fn a_lost_answer_is_no_other_holder() {
 }
 
 #[tokio::test]
+async fn a_lost_answer_to_a_renewal_loses_no_lock() {
+    let store = Memory::new();
+    let lock = try_take(&store, 0.0).await.unwrap();
+    store.with(|inner| inner.lost = Some(inner.writes + 1));
+    // Held for ten leases after that.
+    assert_eq!(try_take(&store, 10.0 * LEASE as f64).await.err().unwrap().kind, Kind::Locked);
+    lock.release().await;
+    assert!(is_free(&store).await);
+}
+
+#[tokio::test]
 async fn a_store_without_conditions_is_refused() {
     let store = Memory::new();
     store.with(|inner| inner.careless = true);
