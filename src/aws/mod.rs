@@ -92,9 +92,17 @@ pub fn endpoints() -> Vec<(String, String)> {
         .filter_map(|(name, url)| Some((name.into_string().ok()?, url.into_string().ok()?)));
     let mut found: Vec<_> = set
         .filter(|(name, url)| !ignored && !url.is_empty() && name.starts_with("AWS_ENDPOINT_URL"))
+        .map(|(name, url)| (name, without_login(&url)))
         .collect();
     found.sort();
     found
+}
+
+/// A URL without the name and password that it may hold: it is printed.
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or_default())
 }
 
 /// Who AWS says that somebody is.
@@ -350,5 +358,16 @@ mod tests {
             matches("eu-*", "eu-west-3") && matches("*", "us-east-1") && matches("eu-west-3", "eu-west-3")
         );
         assert!(!matches("eu-*", "us-east-1") && !matches("eu-west", "eu-west-3"));
+    }
+
+    #[test]
+    fn a_url_is_printed_without_its_password() {
+        for (url, printed) in [
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("https://ana:s3cr@et@host:8/a@b", "https://host:8/a@b"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_login(url), printed);
+        }
     }
 }
