@@ -75,10 +75,10 @@ impl<'a> PricedNodes<'a> {
         PricedNodes { workforce, root_gb: *root_gb, scaling: *scaling, public }
     }
 
-    /// How to count what they have cost. PricedNodes have one root and one data volume each; the largest stands for all.
+    /// How to count what they have cost. Nodes have one root and one data volume each; the largest stands for all.
     pub fn counting(&self, since: Option<i64>) -> Counting {
         let data = self.workforce.iter().filter_map(|w| w.ebs_gb).max().unwrap_or(0);
-        Counting { gb: self.root_gb + data, public: self.public, since }
+        Counting { gb: self.root_gb + data, public: self.public, since, cautious: false }
     }
 }
 
@@ -91,6 +91,8 @@ pub struct Counting {
     pub public: bool,
     /// Seconds since 1970 before which nothing counts: who uses a cluster that was there answers for his time alone.
     pub since: Option<i64>,
+    /// From when an instance was asked for, whatever its state: too much rather than too little, for a limit.
+    pub cautious: bool,
 }
 
 /// What a cluster costs.
@@ -240,7 +242,7 @@ impl Prices {
         let (mut fixed, mut workers) = (0.0, Vec::new());
         for w in nodes.workforce {
             let gb = w.ebs_gb.unwrap_or(0) + nodes.root_gb;
-            let counting = Counting { gb, public: nodes.public, since: None };
+            let counting = Counting { gb, public: nodes.public, since: None, cautious: false };
             let hour = self.hour(region, &w.types, w.spot, &counting, &mut estimate.unknown);
             let count = f64::from(w.count);
             estimate.ec2 += hour.ec2 * count;
@@ -266,7 +268,7 @@ impl Prices {
     /// What instances have cost while they ran, until their end or until now.
     pub fn so_far(&self, region: &str, instances: &[Instance], counting: &Counting) -> Spent {
         let mut spent = Spent::default();
-        for i in instances.iter().filter(|i| is_billed(i)) {
+        for i in instances.iter().filter(|i| is_billed(i) || counting.cautious && !i.id.is_empty()) {
             let Some(created) = i.created else {
                 spent.unknown.push(format!("the hours of {}", name_of(i)));
                 continue;
@@ -275,7 +277,8 @@ impl Prices {
                 spent.unknown.push(format!("the type of {}", name_of(i)));
                 continue;
             }
-            let start = i.ready.map_or(created, |ready| created.max(ready - STARTUP));
+            let ready = i.ready.filter(|_| !counting.cautious);
+            let start = ready.map_or(created, |ready| created.max(ready - STARTUP));
             let end = i.ended.unwrap_or_else(clock::now).max(start + LEAST);
             let hours = (end - start.max(counting.since.unwrap_or(start))).max(0) as f64 / 3600.0;
             let types = std::slice::from_ref(&i.kind);
@@ -412,7 +415,10 @@ mod tests {
     }
 
     fn spent(i: &Instance, since: Option<i64>) -> Spent {
-        let counting = Counting { gb: 0, public: true, since };
+        counted(i, Counting { gb: 0, public: true, since, cautious: false })
+    }
+
+    fn counted(i: &Instance, counting: Counting) -> Spent {
         Prices::new(&PricesConfig::default()).so_far("eu-west-3", std::slice::from_ref(i), &counting)
     }
 
@@ -438,6 +444,17 @@ mod tests {
         assert!(near(spent(&failed, None).dollars, HOUR));
         let short = instance(InstanceState::Terminated, None, Some(1));
         assert!(near(spent(&short, None).dollars, HOUR / 60.0));
+    }
+
+    #[test]
+    fn a_limit_counts_from_when_an_instance_was_asked_for() {
+        let cautious = Counting { gb: 0, public: true, since: None, cautious: true };
+        let late = instance(InstanceState::Terminated, Some(3600 + STARTUP), Some(7200));
+        assert!(near(counted(&late, cautious).dollars, 2.0 * HOUR));
+        let provisioning = instance(InstanceState::Provisioning, None, Some(3600));
+        assert!(near(counted(&provisioning, cautious).dollars, HOUR));
+        let never = Instance { id: String::new(), ..instance(InstanceState::Terminated, None, Some(7200)) };
+        assert_eq!(counted(&never, cautious), Spent::default());
     }
 
     #[test]

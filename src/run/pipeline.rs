@@ -19,7 +19,7 @@ use super::{Reporter, Request, collect, engine, fingerprint, history, step};
 use crate::aws::Aws;
 use crate::aws::emr::{StepSpec, StepState};
 use crate::config::Config;
-use crate::cost::{PricedNodes, Prices};
+use crate::cost::{Counting, PricedNodes, Prices};
 use crate::error::{Error, Kind, Result};
 use crate::stack::{self, Part, Plan, Relaunches, Spec, bucket, cluster, lock};
 use crate::{clock, cost};
@@ -278,7 +278,10 @@ impl ClusterRun<'_> {
             limit: self.request.max_cost.map(|most| CostLimit {
                 most,
                 prices,
-                counting: self.spec.nodes().counting(clock::parse(&entry.started)),
+                counting: Counting {
+                    cautious: true,
+                    ..self.spec.nodes().counting(clock::parse(&entry.started))
+                },
                 earlier: &entry.failed_launches,
             }),
             state: &|cluster, step| {
