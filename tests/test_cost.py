@@ -94,6 +94,16 @@ def test_a_run_counts_its_own_time_and_outlives_failures(aws, project):
     assert entry["dollars"] < 1
 
 
+def test_a_cluster_that_is_there_is_priced_by_what_it_has(aws, project):
+    """Whatever the configuration says by now."""
+    project.configure("[cluster.core]\ncount = 8\n")
+    stand(aws, project)
+    project.configure("[cluster.core]\ncount = 1\n")
+    small = json.loads(project.run(*RUN, "--estimate", "--one-shot", "--json").stdout)
+    kept = json.loads(project.run(*RUN, "--estimate", "--json").stdout)
+    assert kept["start_seconds"] == 0 and kept["dollars"] / kept["seconds"] > 2 * small["dollars"] / (small["start_seconds"] + small["seconds"])
+
+
 def test_status_goes_on_without_instances(aws, project):
     project.run("up", "--wait")
     aws.faults[:] = [Fault("elasticmapreduce:ListInstances", "deny")]

@@ -146,3 +146,16 @@ def test_a_zone_without_room_is_left_for_the_next(aws, tmp_path, types):
     done = project.run("up", "--wait", code=6)
     assert [c.zone for c in launches(aws)] == ZONES
     assert "no such instances left in this availability zone" in done.stderr and "name more instance types or subnets" in done.stderr, done.stderr
+
+
+def test_in_place_of_a_cluster_that_did_not_begin_a_run_has_its_own(aws, tmp_path):
+    """So that it is found, and ended, wherever the run is stopped."""
+    project = Project(aws, tmp_path, "instead", more=ALONE)
+    (project.folder / "job").write_text("#!/bin/sh\n")
+    aws.emr.exhausted |= {(ZONES[0], PRIMARY)}
+    aws.emr.pace["start"] = 2
+    project.run("up")
+    done = project.run("run", "--executable", "job", code=6)
+    assert "ended before it began" in done.stderr and "the results are incomplete" in done.stderr, done.stderr
+    standing, own = launches(aws)
+    assert "fruitctl:run" not in standing.tags and "fruitctl:run" in own.tags

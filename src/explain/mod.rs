@@ -14,14 +14,15 @@ use crate::aws::emr::{EndReason, Existing, Step, StepCause, StepState};
 use crate::clock;
 use crate::error::{Error, Kind};
 use crate::logs::{self, LINES, last_lines, plain};
+use crate::stack::RUN;
 
 /// What people are told of a cause.
 #[derive(Debug, Clone, Copy)]
 pub struct Told {
     /// What happened; empty where AWS's words have to do.
     pub what: &'static str,
-    /// What to do. `{region}`, `{role}` (the service role), `{profile}` (the nodes'), `{denied}` (a command) and
-    /// `{console}` (an address) are filled in.
+    /// What to do. `{region}`, `{role}` (the service role), `{profile}` (the nodes'), `{denied}` (a command),
+    /// `{console}` (an address) and `{again}` (the command that starts such a cluster) are filled in.
     pub next: &'static str,
 }
 
@@ -30,7 +31,10 @@ impl Told {
     fn next_for(&self, found: &Existing, region: &str) -> String {
         let console =
             format!("https://{region}.console.aws.amazon.com/cloudtrailv2/home?region={region}#/events");
+        // A run's own cluster comes back with the run; up would start one that stays.
+        let again = if found.cluster.tags.contains_key(RUN) { "fruitctl run" } else { "fruitctl up" };
         self.next
+            .replace("{again}", again)
             .replace("{denied}", &denied(found, region))
             .replace("{console}", &console)
             .replace("{region}", region)

@@ -293,3 +293,13 @@ fn the_denied_events_are_those_of_the_cluster_s_beginning() {
     let unknown = denied(&cluster(Status::default()), "eu-west-3");
     assert!(!unknown.contains("-time"), "{unknown}");
 }
+
+/// `up` would start a cluster that stays beside the run's own.
+#[test]
+fn a_run_s_cluster_comes_back_with_the_run() {
+    let mut found = cluster(Status::default());
+    let next = |found: &Existing| ends::told(EndReason::NoCapacity).next_for(found, "eu-west-3");
+    assert!(next(&found).ends_with("then: fruitctl up"));
+    found.cluster.tags.insert(RUN.into(), "nightly".into());
+    assert!(next(&found).ends_with("then: fruitctl run"));
+}

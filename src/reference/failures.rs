@@ -34,6 +34,7 @@ fn rows(told: impl Iterator<Item = Told>) -> String {
         let what = if told.what.is_empty() { "(AWS's or the job's own words)" } else { told.what };
         let next = told
             .next
+            .replace("{again}", "fruitctl up")
             .replace("{denied}", "[CloudTrail](#what-was-denied)")
             .replace("{console}", "CloudTrail's event history")
             .replace("{region}", "REGION")

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::engine::{Choice, Counted};
 use super::{Request, history};
 use crate::aws::Aws;
+use crate::aws::emr::Cluster;
 use crate::aws::s3_uri::S3Uri;
-use crate::cost::Prices;
+use crate::cost::{PricedNodes, Prices};
 use crate::error::{Kind, Result};
 use crate::stack::Spec;
 
@@ -88,12 +89,13 @@ fn time(seconds: f64) -> String {
     }
 }
 
-/// Estimates a run; none, where the input cannot be listed from here. `stands`: its cluster is there.
+/// Estimates a run; none, where the input cannot be listed from here. `standing`: the cluster that
+/// is there for it.
 pub async fn estimate(
     spec: &Spec,
     request: &Request,
     choice: &Choice,
-    stands: bool,
+    standing: Option<&Cluster>,
     prices: &Prices,
     aws: &Aws,
 ) -> Result<Option<Estimate>> {
@@ -111,9 +113,11 @@ pub async fn estimate(
     let pace = pace(&request.job.model, &runs);
     let start = runs.iter().find_map(|run| run.start_seconds).unwrap_or(START);
     let images_per_second = pace.rate * f64::from(choice.vcpus.max(1));
-    let start_seconds = if stands { 0.0 } else { start };
+    let start_seconds = if standing.is_some() { 0.0 } else { start };
     let seconds = images as f64 / images_per_second;
-    let hourly = prices.cluster(&aws.region, &spec.nodes());
+    let public = !spec.network.is_private;
+    let nodes = standing.map_or_else(|| spec.nodes(), |cluster| PricedNodes::of(cluster, public));
+    let hourly = prices.cluster(&aws.region, &nodes);
     // The pace is that of as many nodes as there may be, and so is the price; of images that were not all counted, there is none.
     let dollars_an_hour = hourly.range.map_or(hourly.total, |(_, most)| most);
     let is_known = hourly.unknown.is_empty() && !more;

@@ -5,10 +5,10 @@ use super::follow::transcript::StepOutput;
 use super::{Reporter, history};
 use crate::aws::Aws;
 use crate::aws::emr::StepState;
-use crate::cost::Prices;
+use crate::cost::{Counting, Prices};
 use crate::error::{Error, Kind, Result};
 use crate::stack::{Spec, cluster};
-use crate::{clock, explain, logs};
+use crate::{explain, logs};
 
 /// Whether the step worked; if not, why.
 pub async fn verdict(spec: &Spec, ended: &Ended, said: StepOutput, aws: &Aws) -> Result<()> {
@@ -89,12 +89,11 @@ impl Ending<'_> {
 }
 
 /// What the instances of a run's clusters have cost since it began, where all of it is known.
-pub async fn dollars(entry: &history::Entry, spec: &Spec, prices: &Prices, aws: &Aws) -> Option<f64> {
-    let counting = spec.nodes().counting(clock::parse(&entry.started));
+pub async fn dollars(entry: &history::Entry, counting: &Counting, prices: &Prices, aws: &Aws) -> Option<f64> {
     let mut sum = 0.0;
     for id in entry.clusters() {
         let instances = aws.instances(id).await.ok()?;
-        sum += prices.so_far(&aws.region, &instances, &counting).known()?;
+        sum += prices.so_far(&aws.region, &instances, counting).known()?;
     }
     Some(sum)
 }

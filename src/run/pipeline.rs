@@ -68,8 +68,8 @@ pub struct Finished {
 
 /// All that a launch needs.
 struct Prepared {
-    /// The cluster that stands, if the run is to use it.
-    standing: Option<String>,
+    /// The cluster that stands, if the run is to use it, and how its cost is counted.
+    standing: Option<(String, Counting)>,
     shipped: Shipped,
     choice: Choice,
 }
@@ -78,6 +78,8 @@ struct Prepared {
 struct Launch {
     entry: history::Entry,
     step: StepSpec,
+    /// How the cost is counted of a cluster that was there.
+    standing: Option<Counting>,
     /// vCPUs that work.
     vcpus: u32,
 }
@@ -160,8 +162,12 @@ impl ClusterRun<'_> {
         let choice = engine::choose(self.spec, self.request, self.aws).await?;
         self.reporter.note(&format!("engine: {}", choice.why));
         let living = cluster::living(&self.spec.names, self.aws).await?;
-        let stands = !self.request.one_shot && living.iter().any(cluster::is_standing);
-        let estimate = estimate(self.spec, self.request, &choice, stands, prices, self.aws).await?;
+        let standing = match living.into_iter().find(|c| !self.request.one_shot && cluster::is_standing(c)) {
+            Some(found) => Some(self.aws.inspect_cluster(found).await?),
+            None => None,
+        };
+        let standing = standing.as_ref().map(|found| &found.cluster);
+        let estimate = estimate(self.spec, self.request, &choice, standing, prices, self.aws).await?;
         if let Some(estimate) = &estimate {
             self.reporter.note(&format!("estimate: {}", estimate.text()));
             if let Some(advice) = estimate.advice(self.request.job.input.as_deref().unwrap_or_default()) {
@@ -177,11 +183,14 @@ impl ClusterRun<'_> {
         let work = async {
             let (plan, _, observed) = Plan::make(self.config, self.spec, self.aws).await?;
             let standing = observed.clusters.iter().find(|c| cluster::is_standing(c));
-            if let Some(found) = standing.filter(|_| !self.request.one_shot) {
-                let nodes = PricedNodes::of(&found.cluster, !self.spec.network.is_private);
-                check_cost_limit(self.request.max_cost, &nodes, &self.aws.region, prices)?;
-            }
-            let standing = standing.map(|c| c.id.clone());
+            let standing = match standing.filter(|_| !self.request.one_shot) {
+                Some(found) => {
+                    let nodes = PricedNodes::of(&found.cluster, !self.spec.network.is_private);
+                    check_cost_limit(self.request.max_cost, &nodes, &self.aws.region, prices)?;
+                    Some((found.id.clone(), nodes.counting(None)))
+                }
+                None => None,
+            };
             let part = if self.request.keep && standing.is_none() { Part::All } else { Part::ButCluster };
             let made = stack::apply(part, self.spec, &observed, &plan, self.aws, &|change, state| {
                 self.reporter.change(change, state)
@@ -190,7 +199,7 @@ impl ClusterRun<'_> {
             for note in &plan.notes {
                 self.reporter.note(note);
             }
-            Ok(standing.or(made).filter(|_| !self.request.one_shot))
+            Ok(standing.or(made.map(|id| (id, self.spec.nodes().counting(None)))))
         };
         // Not interruptible from outside: the lock is given back, and what was made is told.
         let standing = self.claim.hold_until_cancelled(&lock::Name::stack(), work).await?;
@@ -203,7 +212,8 @@ impl ClusterRun<'_> {
     /// Writes the run's entry of the history, before there is anything to find by it.
     async fn begin(&self, prepared: Prepared, fingerprint: Option<String>, started: &str) -> Result<Launch> {
         let Prepared { standing, shipped, choice } = prepared;
-        let one_shot = standing.is_none();
+        let (cluster, standing) = standing.unzip();
+        let one_shot = cluster.is_none();
         let engine = if choice.spark.is_some() { EngineKind::Spark } else { EngineKind::Local };
         let work = step::work(self.request, &shipped, engine);
         let properties = choice.spark.unwrap_or_default();
@@ -212,7 +222,7 @@ impl ClusterRun<'_> {
             id: self.request.id.clone(),
             state: history::State::Running,
             one_shot,
-            cluster: standing.unwrap_or_default(),
+            cluster: cluster.unwrap_or_default(),
             input: self.request.job.input.clone().unwrap_or_default(),
             output: self.request.job.output.clone().unwrap_or_default(),
             owner: self.aws.caller.clone(),
@@ -221,7 +231,7 @@ impl ClusterRun<'_> {
             ..history::Entry::of(work)
         };
         history::put(&entry, &self.spec.bucket.name, self.aws).await?;
-        Ok(Launch { entry, step, vcpus: choice.vcpus })
+        Ok(Launch { entry, step, standing, vcpus: choice.vcpus })
     }
 
     /// Puts the step on a cluster and watches it; on another, where that cluster ended before it began.
@@ -231,11 +241,12 @@ impl ClusterRun<'_> {
         prices: &Prices,
         transcript: &Transcript,
     ) -> Result<Ended> {
-        let Launch { entry, step, .. } = launch;
+        let Launch { entry, step, standing, .. } = launch;
         let (mut spec, mut relaunches) = (self.spec.clone(), Relaunches::default());
         loop {
             choose_cluster(&spec, entry, step, self.aws, self.reporter).await?;
-            let mut ended = self.follow(entry, prices, transcript).await?;
+            let counting = self.counting(entry, *standing);
+            let mut ended = self.follow(entry, counting, prices, transcript).await?;
             if !ended.went_down_with_cluster() {
                 return Ok(ended);
             }
@@ -251,6 +262,8 @@ impl ClusterRun<'_> {
             };
             prepare_relaunch(again, &ended.cluster, entry, &spec.bucket.name, self.aws, self.reporter)
                 .await?;
+            // Without --keep it is the run's own, so that it is found, and ended, wherever the run is stopped.
+            entry.one_shot |= !self.request.keep;
             if !entry.one_shot {
                 let wanted = spec.wanted_cluster();
                 let stand = cluster::stand(&wanted, self.aws);
@@ -259,10 +272,19 @@ impl ClusterRun<'_> {
         }
     }
 
+    /// How the cost of the run's clusters is counted, from its beginning: by what the one that was there has, or by what is
+    /// configured.
+    fn counting(&self, entry: &history::Entry, standing: Option<Counting>) -> Counting {
+        let counting =
+            standing.filter(|_| !entry.one_shot).unwrap_or_else(|| self.spec.nodes().counting(None));
+        Counting { since: clock::parse(&entry.started), ..counting }
+    }
+
     /// Watches the step until it has ended and all that it said is here.
     async fn follow(
         &self,
         entry: &history::Entry,
+        counting: Counting,
         prices: &Prices,
         transcript: &Transcript,
     ) -> Result<Ended> {
@@ -278,10 +300,7 @@ impl ClusterRun<'_> {
             limit: self.request.max_cost.map(|most| CostLimit {
                 most,
                 prices,
-                counting: Counting {
-                    cautious: true,
-                    ..self.spec.nodes().counting(clock::parse(&entry.started))
-                },
+                counting: Counting { cautious: true, ..counting },
                 earlier: &entry.failed_launches,
             }),
             state: &|cluster, step| {
@@ -311,7 +330,7 @@ impl ClusterRun<'_> {
         prices: &Prices,
         summary: &mut Summary,
     ) -> Result<Outcome> {
-        let Launch { mut entry, step, vcpus } = launch;
+        let Launch { mut entry, step, standing, vcpus } = launch;
         let was_interrupted = |error: &Error| matches!(error.kind, Kind::Interrupted(_));
         if followed.as_ref().err().is_some_and(was_interrupted) {
             let cluster = if self.request.keep { "the cluster is kept" } else { "the cluster ends" };
@@ -341,7 +360,7 @@ impl ClusterRun<'_> {
             }
             _ => Ok(None),
         };
-        let dollars = dollars(&entry, self.spec, prices, self.aws).await;
+        let dollars = dollars(&entry, &self.counting(&entry, standing), prices, self.aws).await;
         let result = result.and(collected);
         entry.measure(began, vcpus, result.as_ref().ok().and_then(Option::as_ref));
         entry.end(&result, dollars);

@@ -22,7 +22,7 @@ pub mod zones;
 pub use apply::{Part, apply};
 pub use change::{Action, Change, Resource};
 pub use destroy::{Inventory, destroy, inventory};
-pub use names::{DEADLINE, Names, PROJECT};
+pub use names::{DEADLINE, Names, PROJECT, RUN};
 pub use plan::Plan;
 pub use relaunch::{Again, FailedLaunch, Relaunches};
 pub use resources::{bootstrap, bucket, cluster, key_pair, network, roles};
