@@ -9,23 +9,28 @@ use tokio::sync::watch;
 use crate::error::{Error, Kind, Result};
 
 /// Tells whoever has the token to stop.
-pub struct Canceller(watch::Sender<Option<i32>>);
+pub struct Canceller(Arc<watch::Sender<Option<Error>>>);
 
 impl Canceller {
-    /// Passes on a signal, by its number; false if there was one before.
-    pub fn cancel(&self, signal: i32) -> bool {
-        self.0.send_if_modified(|state| {
-            let first = state.is_none();
-            state.get_or_insert(signal);
-            first
-        })
+    /// Passes on a signal, by its number.
+    pub fn cancel(&self, signal: i32) {
+        stop(&self.0, Error::new(Kind::Interrupted(signal), "interrupted"));
     }
+}
+
+/// The first reason stands.
+fn stop(reason: &watch::Sender<Option<Error>>, error: Error) {
+    reason.send_if_modified(|state| {
+        let first = state.is_none();
+        state.get_or_insert(error);
+        first
+    });
 }
 
 /// Whether a command is to stop.
 #[derive(Clone)]
 pub struct Cancel {
-    signal: watch::Receiver<Option<i32>>,
+    reason: Arc<watch::Sender<Option<Error>>>,
     finishing: Arc<AtomicUsize>,
 }
 
@@ -41,24 +46,30 @@ impl Drop for EndsByItself {
 impl Cancel {
     /// A token, and what cancels it.
     pub fn new() -> (Canceller, Cancel) {
-        let (sender, signal) = watch::channel(None);
-        (Canceller(sender), Cancel { signal, finishing: Arc::default() })
+        let (reason, _) = watch::channel(None);
+        let reason = Arc::new(reason);
+        (Canceller(reason.clone()), Cancel { reason, finishing: Arc::default() })
     }
 
-    /// Waits for a signal. Never, where there is nobody any more to send one.
+    /// Stops the command for a reason of its own.
+    pub fn stop(&self, why: Error) {
+        stop(&self.reason, why);
+    }
+
+    /// Waits until the command is to stop; why. Never, if nobody says so.
     pub async fn cancelled(&self) -> Error {
-        let mut signal = self.signal.clone();
-        let number = signal.wait_for(Option::is_some).await.ok().and_then(|number| *number);
-        match number {
-            Some(number) => Error::new(Kind::Interrupted(number), "interrupted"),
+        let mut reason = self.reason.subscribe();
+        let why = reason.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
             None => std::future::pending().await,
         }
     }
 
-    /// Does work until it is done, or until a signal comes: then the work is dropped where it waits.
+    /// Does work until it is done, or until it is to stop: then the work is dropped where it waits.
     ///
     /// # Errors
-    /// The work's; [`Kind::Interrupted`] after a signal.
+    /// The work's; [`Kind::Interrupted`] after a signal, or why else it is to stop.
     pub async fn until<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             result = work => result,
@@ -86,7 +97,9 @@ mod tests {
     async fn work_ends_at_the_signal_and_ever_after() {
         let (canceller, cancel) = Cancel::new();
         assert_eq!(cancel.until(async { Ok(1) }).await, Ok(1));
-        assert!(canceller.cancel(15) && !canceller.cancel(2));
+        canceller.cancel(15);
+        canceller.cancel(2);
+        cancel.stop(Error::new(Kind::Locked, "lost"));
         for _ in 0..2 {
             let stopped = cancel.until(std::future::pending::<Result<()>>()).await.unwrap_err();
             assert_eq!(stopped.kind, Kind::Interrupted(15));
@@ -94,14 +107,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_anybody_to_cancel_it_work_goes_on() {
+    async fn work_ends_for_a_reason_of_its_own() {
         let (canceller, cancel) = Cancel::new();
         drop(canceller);
-        let slow = async {
-            tokio::task::yield_now().await;
-            Ok(7)
+        let lost = Error::new(Kind::Locked, "lost");
+        let stop = cancel.clone();
+        let why = lost.clone();
+        let work = async move {
+            stop.stop(why);
+            std::future::pending::<Result<()>>().await
         };
-        assert_eq!(cancel.until(slow).await, Ok(7));
+        assert_eq!(cancel.until(work).await, Err(lost));
     }
 
     #[test]

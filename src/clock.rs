@@ -1,5 +1,6 @@
 //! Waiting and the time of day: one place, so that tests can make all waits short.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
@@ -7,11 +8,20 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 /// How long a second of waiting is. `FRUITCTL_PACE=0.01` makes every wait, every poll and every limit on retries a
 /// hundred times shorter: for tests against an emulator, and for nothing else.
 pub fn pace() -> f64 {
-    static PACE: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
-    *PACE.get_or_init(|| {
-        let pace = std::env::var("FRUITCTL_PACE").ok().and_then(|text| text.parse().ok());
-        pace.filter(|p| (0.0..=1.0).contains(p)).unwrap_or(1.0)
-    })
+    static PACE: OnceLock<f64> = OnceLock::new();
+    *PACE.get_or_init(|| share("FRUITCTL_PACE"))
+}
+
+/// How long a second of a lock's life is, by `FRUITCTL_LEASE_PACE`. One of its own: where all else is a hundred times as
+/// fast, a busy machine would not renew a lock in time.
+pub fn lease_pace() -> f64 {
+    static PACE: OnceLock<f64> = OnceLock::new();
+    *PACE.get_or_init(|| share("FRUITCTL_LEASE_PACE"))
+}
+
+fn share(variable: &str) -> f64 {
+    let share = std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    share.filter(|p| (0.0..=1.0).contains(p)).unwrap_or(1.0)
 }
 
 /// `seconds`, at this pace.

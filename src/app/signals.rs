@@ -5,6 +5,7 @@ use std::time::Duration;
 use fruitjob_interface::error::explain_io;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::cancel::{Cancel, Canceller};
 use crate::error::{Error, Kind, Result};
@@ -25,16 +26,22 @@ pub fn runtime() -> Result<Runtime> {
         .map_err(|e| Error::new(Kind::Failed, format!("cannot start the runtime: {}", explain_io(&e))))
 }
 
-/// Runs a command to its end, or until SIGINT, SIGTERM or SIGHUP. One that cleans up has three minutes for it; a second
-/// signal ends the process at once.
+/// Runs a command to its end, or until SIGINT, SIGTERM or SIGHUP; one of these that whoever started us has us ignore, as
+/// nohup does SIGHUP, stays ignored. One that cleans up has three minutes for it; a second signal ends the process at once.
 pub fn block_on<T>(command: impl AsyncFnOnce(&Cancel) -> Result<T>) -> Result<T> {
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let (canceller, cancel) = Cancel::new();
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals =
-            kinds.map(|kind| (signal(kind).expect("signals can be listened to"), kind.as_raw_value()));
-        tokio::spawn(listen(signals, canceller));
+        let ignored = ignored();
+        let (sender, received) = mpsc::unbounded_channel();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let number = kind.as_raw_value();
+            if ignored & (1 << (number - 1)) == 0 {
+                let signals = signal(kind).expect("signals can be listened to");
+                tokio::spawn(pass_on(signals, number, sender.clone()));
+            }
+        }
+        tokio::spawn(listen(received, canceller));
         let mut command = Box::pin(command(&cancel));
         let stopped = tokio::select! {
             result = &mut command => return result,
@@ -49,20 +56,27 @@ pub fn block_on<T>(command: impl AsyncFnOnce(&Cancel) -> Result<T>) -> Result<T>
     result
 }
 
+/// The signals that are ignored since before we began, as bits. Listening to one would undo that.
+/// Source: proc_pid_status(5), SigIgn. Elsewhere than on Linux, none.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+async fn pass_on(mut signals: Signal, number: i32, to: UnboundedSender<i32>) {
+    while signals.recv().await.is_some() && to.send(number).is_ok() {}
+}
+
 /// Cancels at the first signal, ends the process at the second.
-async fn listen(signals: [(Signal, i32); 3], canceller: Canceller) {
-    let [(mut interrupt, a), (mut terminate, b), (mut hangup, c)] = signals;
-    loop {
-        let number = tokio::select! {
-            _ = interrupt.recv() => a,
-            _ = terminate.recv() => b,
-            _ = hangup.recv() => c,
-        };
-        if !canceller.cancel(number) {
-            let kind = Kind::Interrupted(number);
-            let again = Error::new(kind, "interrupted again").leftover("whatever was being made or ended");
-            ui::error(&again.help("fruitctl status, and: fruitctl down"));
-            std::process::exit(kind.exit_code());
-        }
+async fn listen(mut received: UnboundedReceiver<i32>, canceller: Canceller) {
+    if let Some(number) = received.recv().await {
+        canceller.cancel(number);
+    }
+    if let Some(number) = received.recv().await {
+        let kind = Kind::Interrupted(number);
+        let again = Error::new(kind, "interrupted again").leftover("whatever was being made or ended");
+        ui::error(&again.help("fruitctl status, and: fruitctl down"));
+        std::process::exit(kind.exit_code());
     }
 }

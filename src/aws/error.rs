@@ -39,6 +39,8 @@ pub enum Without {
     Transport(Transport),
     /// The answer lacks something that it always has: see [`told`].
     Incomplete,
+    /// It was not made: the lock that it needs is not held any more.
+    Fenced(Error),
 }
 
 impl ApiError {
@@ -53,13 +55,21 @@ impl ApiError {
         ApiError { action, on, code, message, status, bucket_region: None, without: None }
     }
 
+    /// A change that was not made, for want of the lock that it needs.
+    pub(super) fn fenced(action: &'static str, on: &str, error: Error) -> Self {
+        let message = error.message.clone();
+        let without = Some(Box::new(Without::Fenced(error)));
+        ApiError { without, ..ApiError::answer(action, on.to_owned(), String::new(), message, None) }
+    }
+
     fn without(&self) -> Option<&Without> {
         self.without.as_deref()
     }
 
     /// Whether AWS may have done what was asked: there was no answer, or one that says that it broke down.
     pub fn is_lost(&self) -> bool {
-        self.status.is_none_or(|status| status >= 500) && !self.is_credentials() && !retry::is_throttle(self)
+        let was_made = !self.is_credentials() && !matches!(self.without(), Some(Without::Fenced(_)));
+        self.status.is_none_or(|status| status >= 500) && was_made && !retry::is_throttle(self)
     }
 
     /// Whether the code is one of these.
@@ -124,6 +134,7 @@ impl ApiError {
                 return "the same command, a little later; nothing was changed for want of this answer"
                     .into();
             }
+            Some(Without::Fenced(error)) => return error.help.clone().unwrap_or_default(),
             None => {}
         }
         match self.code.as_str() {
@@ -159,7 +170,9 @@ impl ApiError {
 
     /// Who has to act.
     pub fn kind(&self) -> Kind {
-        if self.is_credentials() || self.is(DENIED) || self.status == Some(403) {
+        if let Some(Without::Fenced(error)) = self.without() {
+            error.kind
+        } else if self.is_credentials() || self.is(DENIED) || self.status == Some(403) {
             Kind::Denied
         } else if self.is_lost() {
             Kind::TimedOut
@@ -200,6 +213,7 @@ impl fmt::Display for ApiError {
         match (self.without(), self.code.as_str(), self.status) {
             (Some(Without::Credentials(failure)), ..) => write!(f, "{failure}"),
             (Some(Without::Transport(transport)), ..) => write!(f, "no answer: {transport}"),
+            (Some(Without::Fenced(_)), ..) => write!(f, "not called: {}", self.message),
             (Some(Without::Incomplete), ..) => write!(f, "AWS's answer is incomplete: {}", self.message),
             (None, "", Some(status)) => write!(f, "HTTP {status}: {}", self.message),
             (None, "", None) => write!(f, "no answer: {}", self.message),
@@ -210,6 +224,9 @@ impl fmt::Display for ApiError {
 
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
+        if let Some(Without::Fenced(error)) = error.without() {
+            return error.clone();
+        }
         Error::new(error.kind(), error.to_string()).help(error.remedy())
     }
 }

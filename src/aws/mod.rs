@@ -1,13 +1,15 @@
 //! AWS: the only place that sees the SDK. One file a service, with plain types on our side; one table of what is
 //! tried again.
 //!
-//! Every call goes through [`call`], has a name as IAM writes it, and ends: an attempt after 60 seconds, its
+//! Every call goes through [`call`], has a name as IAM writes it, is made while the lock is held that it needs ([`fence`]),
+//! and ends: an attempt after 60 seconds, its
 //! repetitions by the bounds in [`retry`].
 
 mod credentials;
 pub mod ec2;
 pub mod emr;
 mod error;
+pub mod fence;
 pub mod iam;
 mod regions;
 mod retry;
@@ -305,6 +307,7 @@ where
 {
     let start = Instant::now();
     for attempt in 1.. {
+        fence::before(action, on).await?;
         debug!(action, on, attempt, "call");
         // Boxed: the SDK's futures are large, and callers run many side by side.
         let error = match Box::pin(request()).await {

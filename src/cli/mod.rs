@@ -126,6 +126,16 @@ Examples:
   fruitctl down --dry-run
   fruitctl down --purge-bucket")]
     Down(DownArgs),
+    /// Say who holds the project's locks, or take one away
+    #[command(after_help = "\
+A lock whose command was killed is free by itself: at once on the same machine,
+after two minutes elsewhere. Its holder, should he be there after all, finds out
+before his next change, and stops.
+
+Example:
+  fruitctl unlock
+  fruitctl unlock 5f0c2b7a91d3e846")]
+    Unlock(UnlockArgs),
     /// Delete what is kept for later runs and no run will ask for again
     #[command(after_help = "\
 Features of models other than the one whose results are published; PCAs of
@@ -302,6 +312,15 @@ pub struct DownArgs {
     /// Show what would be deleted and stop
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct UnlockArgs {
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// Take the lock with this id away from whoever holds it; without one, list the locks
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
 }
 
 #[derive(Args)]

@@ -19,6 +19,7 @@ mod schema;
 mod ssh;
 mod status;
 mod sweep;
+mod unlock;
 mod up;
 mod upload;
 mod version;
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Runs(args) => runs::run(cli, args),
         Command::Status(args) => status::run(cli, args),
         Command::Down(args) => down::run(cli, args),
+        Command::Unlock(args) => unlock::run(cli, args),
         Command::Prune(args) => prune::run(cli, args),
         Command::Sweep(args) => sweep::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),

@@ -3,8 +3,8 @@
 use super::follow::Ended;
 use super::follow::transcript::StepOutput;
 use super::{Reporter, history};
-use crate::aws::Aws;
 use crate::aws::emr::StepState;
+use crate::aws::{Aws, fence};
 use crate::cost::{Counting, Prices};
 use crate::error::{Error, Kind, Result};
 use crate::stack::{Spec, cluster};
@@ -58,7 +58,7 @@ impl Ending<'_> {
         }
         if cancel && !step.is_empty() {
             // What cannot be cancelled ends with its cluster.
-            let _ = aws.cancel_step(id, step).await;
+            let _ = fence::lifted(aws.cancel_step(id, step)).await;
         }
         if keep {
             return Ok(format!("cluster {id} is kept; fruitctl down ends it"));
@@ -75,7 +75,14 @@ impl Ending<'_> {
         let Some(found) = aws.describe_cluster(id).await.map_err(|e| left(e.into()))? else {
             return Ok(String::new());
         };
-        cluster::terminate(&found, aws).await.map_err(left)?;
+        // What is the run's own ends without the lock too; what others may use does not.
+        let end = cluster::terminate(&found, aws);
+        match if shared { end.await } else { fence::lifted(end).await } {
+            Err(lost) if shared && lost.kind == Kind::Locked => {
+                return Ok(format!("cluster {id} is kept, for {}", lost.message));
+            }
+            ended => ended.map_err(left)?,
+        }
         if !hasty {
             let title = format!("cluster {id}");
             cluster::wait_ended(&[id.to_owned()], aws, &|_, state| reporter.state(&title, &state.in_words()))

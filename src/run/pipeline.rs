@@ -16,8 +16,8 @@ use super::preconditions::{check_cost_limit, check_places, no_other_run};
 use super::ship::{Shipped, find_executable, ship};
 use super::summary::Summary;
 use super::{Reporter, Request, collect, engine, fingerprint, history, step};
-use crate::aws::Aws;
 use crate::aws::emr::{StepSpec, StepState};
+use crate::aws::{Aws, fence};
 use crate::config::Config;
 use crate::cost::{Counting, PricedNodes, Prices};
 use crate::error::{Error, Kind, Result};
@@ -267,7 +267,9 @@ impl ClusterRun<'_> {
             if !entry.one_shot {
                 let wanted = spec.wanted_cluster();
                 let stand = cluster::stand(&wanted, self.aws);
-                entry.cluster = self.claim.hold_until_cancelled(&lock::Name::stack(), stand).await?;
+                // What --force-unlock was meant for is over.
+                let claim = lock::Claim { force: false, ..*self.claim };
+                entry.cluster = claim.hold_until_cancelled(&lock::Name::stack(), stand).await?;
             }
         }
     }
@@ -332,7 +334,8 @@ impl ClusterRun<'_> {
     ) -> Result<Outcome> {
         let Launch { mut entry, step, standing, vcpus } = launch;
         let was_interrupted = |error: &Error| matches!(error.kind, Kind::Interrupted(_));
-        if followed.as_ref().err().is_some_and(was_interrupted) {
+        let lost = followed.as_ref().err().is_some_and(|error| error.kind == Kind::Locked);
+        if lost || followed.as_ref().err().is_some_and(was_interrupted) {
             let cluster = if self.request.keep { "the cluster is kept" } else { "the cluster ends" };
             self.reporter.note(&format!("stopping: the step is cancelled, and {cluster}"));
             adopt_pending_request(self.spec, &mut entry, &step, self.aws).await?;
@@ -349,7 +352,8 @@ impl ClusterRun<'_> {
             step: &entry.step,
             step_name: &step.name,
             cancel,
-            keep: self.request.keep,
+            // Without the lock, what others may use is theirs to end.
+            keep: self.request.keep || lost && !entry.one_shot,
             shared: !entry.one_shot,
             hasty: result.as_ref().err().is_some_and(was_interrupted),
         };
@@ -366,7 +370,7 @@ impl ClusterRun<'_> {
         entry.end(&result, dollars);
         summary.dollars = dollars;
         summary.run = result.as_ref().ok().cloned().flatten();
-        let kept = history::put(&entry, &self.spec.bucket.name, self.aws).await;
+        let kept = fence::lifted(history::put(&entry, &self.spec.bucket.name, self.aws)).await;
         let record = match result {
             Ok(record) => record,
             Err(error) => return Err(error.leftover(left?)),

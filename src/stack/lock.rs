@@ -1,12 +1,14 @@
 //! One at a time: an object in the bucket, written on the condition that there is none (`If-None-Match: *`).
 //!
-//! A lock lives for two minutes and is renewed while its holder works. One whose holder is gone is taken over: at
+//! A lock lives for two minutes and is renewed while its holder works, who proves before each change that it is still his
+//! (`lease`). One whose holder is gone is taken over: at
 //! once if it was a process of this machine that is not there any more, otherwise when it was not renewed for as long as
 //! a lock lives while we watched it: clocks need not agree, ours alone has to run. Taking
 //! over and renewing are conditional too (`If-Match`), so of two who try one wins. A store that ignores the condition
 //! is found out by a second write that has to fail.
 
 mod holder;
+mod lease;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,14 +17,15 @@ use std::future::Future;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 pub use holder::Holder;
+use lease::Lease;
 use store::{Bucket, Store};
 
 use super::resources::bucket::OWN;
-use crate::aws::Aws;
 use crate::aws::s3::Only;
+use crate::aws::{Aws, fence};
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
@@ -31,12 +34,9 @@ use crate::hash::sha256;
 /// Seconds that a lock lives without being renewed.
 const LEASE: i64 = 120;
 
-/// A lock that is held, until [`Lock::release`]. Dropped without, it expires.
-struct Lock<S> {
-    store: S,
-    name: Name,
-    renewal: tokio::task::JoinHandle<()>,
-    holder: Holder,
+/// The same, at the pace of tests.
+fn lease() -> Duration {
+    Duration::from_secs(LEASE as u64).mul_f64(clock::lease_pace())
 }
 
 /// What a lock is for.
@@ -47,6 +47,17 @@ impl Name {
     /// The project's resources.
     pub fn stack() -> Name {
         Name(format!("{OWN}lock"))
+    }
+
+    /// That of an object's key, if it is a lock's.
+    fn of_key(key: String) -> Option<Name> {
+        let rest = key.strip_prefix(OWN)?;
+        (rest == "lock" || rest.starts_with("output-")).then_some(Name(key))
+    }
+
+    /// What it keeps apart, in words.
+    pub fn in_words(&self) -> &'static str {
+        if self == &Name::stack() { "the project's resources" } else { "an output" }
     }
 
     /// An output: two runs over one would mix.
@@ -85,7 +96,7 @@ impl Claim<'_> {
     ) -> Result<T> {
         let result = self.hold(name, self.cancel.until(work)).await;
         result.map_err(|error| match error.kind {
-            Kind::Interrupted(_) => error
+            Kind::Interrupted(_) | Kind::Locked => error
                 .leftover("what was made so far")
                 .help("the same command goes on from there; fruitctl down takes it away"),
             _ => error,
@@ -95,7 +106,7 @@ impl Claim<'_> {
     /// Does `work` under a lock, which is given back however it ends. The work listens to the token itself.
     ///
     /// # Errors
-    /// [`Kind::Locked`] if another has it for too long; the work's.
+    /// [`Kind::Locked`] if another has it for too long, or takes it away; the work's.
     pub async fn hold<T>(&self, name: &Name, work: impl Future<Output = Result<T>>) -> Result<T> {
         let store = Bucket { aws: self.aws.clone(), name: self.bucket.to_owned() };
         if self.force
@@ -110,10 +121,12 @@ impl Claim<'_> {
             });
         };
         let take = take(&store, name, self.doing, self.wait_seconds, &waiting);
-        let lock = self.cancel.until(take).await?;
+        let lease = self.cancel.until(take).await?;
+        let renewal = Renewal::of(&lease, self.cancel);
         let finishing = self.cancel.ends_by_itself();
-        let result = work.await;
-        lock.release().await;
+        let result = fence::under(lease.clone(), work).await;
+        drop(renewal);
+        lease.release().await;
         drop(finishing);
         result
     }
@@ -137,12 +150,12 @@ async fn take<S: Store>(
     doing: &str,
     wait: f64,
     waiting: &(dyn Fn(&Holder) + Sync),
-) -> Result<Lock<S>> {
+) -> Result<Arc<Lease<S>>> {
     let bucket = store.name();
     let mut waited = 0.0;
     let mut watched: Option<(String, Duration)> = None;
     loop {
-        let me = Holder::me(doing);
+        let (me, begun) = (Holder::me(doing), store.now());
         let mut mine = write(store, name, &me, Only::IfAbsent).await?;
         let mut other = None;
         if mine.is_none() {
@@ -155,7 +168,7 @@ async fn take<S: Store>(
                     }
                     let since = watched.as_ref().map_or(store.now(), |(_, since)| *since);
                     let unrenewed = store.now() - since;
-                    if holder.is_dead() || unrenewed.as_secs() >= LEASE as u64 {
+                    if holder.is_dead() || unrenewed >= lease() {
                         mine = write(store, name, &me, Only::IfMatch(&etag)).await?;
                     } else {
                         other = Some(holder);
@@ -174,29 +187,14 @@ async fn take<S: Store>(
         }
         if let Some(etag) = mine {
             if write(store, name, &me, Only::IfAbsent).await?.is_some() {
-                return Err(Error::new(
-                    Kind::Refused,
-                    format!("the store behind bucket {bucket} ignores If-None-Match: it cannot keep two fruitctl apart"),
-                )
-                .leftover(format!("s3://{bucket}/{}", name.0))
-                .help("use Amazon S3, or a store with conditional writes"));
+                return Err(careless(bucket, name));
             }
             info!(bucket, lock = name.0, "lock taken");
-            return Ok(hold(store, name, me, etag));
+            return Ok(Lease::new(store, name, me, etag, begun));
         }
         if let Some(holder) = other {
             if waited >= wait {
-                return Err(Error::new(
-                    Kind::Locked,
-                    format!(
-                        "{} holds the lock of bucket {bucket} for 'fruitctl {}' since {}; unless renewed, it expires at {}",
-                        holder.owner,
-                        holder.doing,
-                        clock::rfc3339(holder.since),
-                        clock::rfc3339(holder.expires)
-                    ),
-                )
-                .help("wait and try again (--lock-wait SECONDS); if nobody is at work: fruitctl up --force-unlock"));
+                return Err(held_by(&holder, bucket));
             }
             debug!(bucket, lock = name.0, holder = holder.owner, "lock is held by another");
             waiting(&holder);
@@ -213,69 +211,76 @@ async fn take<S: Store>(
     }
 }
 
+/// Another has the lock.
+fn held_by(holder: &Holder, bucket: &str) -> Error {
+    let (since, expires) = (clock::rfc3339(holder.since), clock::rfc3339(holder.expires));
+    let Holder { owner, doing, .. } = holder;
+    let free = match holder.id.as_str() {
+        "" => "it is free two minutes after its last renewal".to_owned(),
+        id => format!("if nobody is at work: fruitctl unlock {id}"),
+    };
+    Error::new(
+        Kind::Locked,
+        format!("{owner} holds the lock of bucket {bucket} for 'fruitctl {doing}' since {since}; unless renewed, it expires at {expires}"),
+    )
+    .help(format!("wait and try again (--lock-wait SECONDS); {free}"))
+}
+
+/// The store has taken a second lock beside the first.
+fn careless(bucket: &str, name: &Name) -> Error {
+    Error::new(
+        Kind::Refused,
+        format!("the store behind bucket {bucket} ignores If-None-Match: it cannot keep two fruitctl apart"),
+    )
+    .leftover(format!("s3://{bucket}/{}", name.0))
+    .help("use Amazon S3, or a store with conditional writes")
+}
+
 async fn write(store: &impl Store, name: &Name, holder: &Holder, only: Only<'_>) -> Result<Option<String>> {
     let body = serde_json::to_vec_pretty(holder).expect("a holder is JSON");
     store.put(&name.0, &body, only).await
 }
 
-/// Renews it from now on.
-fn hold<S: Store>(store: &S, name: &Name, holder: Holder, mut etag: String) -> Lock<S> {
-    let (to, its, mut renewed) = (store.clone(), name.clone(), holder.clone());
-    let renewal = tokio::spawn(async move {
-        let bucket = to.name();
-        loop {
-            to.sleep(Duration::from_secs(LEASE as u64 / 4)).await;
-            renewed.expires = clock::now() + LEASE;
-            match write(&to, &its, &renewed, Only::IfMatch(&etag)).await {
-                Ok(Some(new)) => {
-                    debug!(bucket, lock = its.0, "lock renewed");
-                    etag = new;
-                }
-                Ok(None) => match read(&to, &its).await {
-                    // Our own renewal, whose answer got lost.
-                    Ok(Some((holder, found))) if holder.id == renewed.id => etag = found,
-                    // Taken from us (--force-unlock), or the bucket is gone: not ours to renew.
-                    Ok(_) => {
-                        warn!(bucket, lock = its.0, "lock lost");
-                        return;
-                    }
-                    Err(error) => {
-                        info!(bucket, lock = its.0, %error, "lock not read; it is tried again");
-                    }
-                },
-                Err(error) => {
-                    info!(bucket, lock = its.0, %error, "lock not renewed; it is tried again");
-                }
-            }
-        }
-    });
-    Lock { store: store.clone(), name: name.clone(), renewal, holder }
-}
+/// Renews a lock while it lives.
+struct Renewal(tokio::task::JoinHandle<()>);
 
-impl<S: Store> Lock<S> {
-    /// Gives it back; where that fails, it expires.
-    async fn release(self) {
-        self.renewal.abort();
-        if let Ok(Some((holder, _))) = read(&self.store, &self.name).await
-            && holder.id == self.holder.id
-        {
-            let released = self.store.delete(&self.name.0).await.is_ok();
-            info!(bucket = self.store.name(), lock = self.name.0, released, "lock given back");
-        }
+impl Renewal {
+    fn of<S: Store>(lease: &Arc<Lease<S>>, cancel: &Cancel) -> Renewal {
+        let (lease, cancel) = (lease.clone(), cancel.clone());
+        Renewal(tokio::spawn(async move { lease.keep(&cancel).await }))
     }
 }
 
-impl<S> Drop for Lock<S> {
+impl Drop for Renewal {
     fn drop(&mut self) {
-        self.renewal.abort();
+        self.0.abort();
     }
 }
 
-/// Takes the lock away from whoever has it.
+/// Takes the lock away from whoever has it; who that was. What is left in its place is nobody's: deleting it would
+/// take it away from whoever comes next, too.
 async fn force(store: &impl Store, name: &Name) -> Result<Option<Holder>> {
-    let found = read(store, name).await?.map(|(holder, _)| holder);
-    if found.is_some() {
-        store.delete(&name.0).await?;
+    let Some((holder, etag)) = read(store, name).await?.filter(|(holder, _)| !holder.is_dead()) else {
+        return Ok(None);
+    };
+    let nobody = Holder::nobody(&holder);
+    Ok(write(store, name, &nobody, Only::IfMatch(&etag)).await?.map(|_| holder))
+}
+
+/// The locks of a bucket that somebody holds.
+pub async fn held(aws: &Arc<Aws>, bucket: &str) -> Result<Vec<(Name, Holder)>> {
+    let store = Bucket { aws: aws.clone(), name: bucket.to_owned() };
+    let mut held = Vec::new();
+    for name in store.names().await? {
+        let found = read(&store, &name).await?;
+        held.extend(found.filter(|(holder, _)| !holder.is_dead()).map(|(holder, _)| (name, holder)));
     }
-    Ok(found)
+    Ok(held)
+}
+
+/// Takes a lock away from this holder; whether he had it until now.
+pub async fn free(aws: &Arc<Aws>, bucket: &str, name: &Name, id: &str) -> Result<bool> {
+    let store = Bucket { aws: aws.clone(), name: bucket.to_owned() };
+    let is_his = read(&store, name).await?.is_some_and(|(holder, _)| holder.id == id);
+    Ok(is_his && force(&store, name).await?.is_some_and(|holder| holder.id == id))
 }

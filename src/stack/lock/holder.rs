@@ -13,8 +13,8 @@ const SKEW: i64 = 1800;
 /// Whose a lock is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Drawn for each attempt: how one knows one's own.
-    pub(super) id: String,
+    /// Drawn for each attempt: how one knows one's own. Empty where it cannot be read.
+    pub id: String,
     /// User, host and process, for people.
     pub owner: String,
     /// What they do: `up`, `down`.
@@ -47,6 +47,11 @@ impl Holder {
             machine: machine(),
             process: started(pid).map(|at| (pid, at)),
         }
+    }
+
+    /// What stands in place of a holder whose lock was taken away: dead from the beginning.
+    pub(super) fn nobody(instead_of: &Holder) -> Holder {
+        Holder { id: String::new(), expires: 0, machine: None, process: None, ..instead_of.clone() }
     }
 
     /// Somebody's on another machine.

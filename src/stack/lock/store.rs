@@ -1,9 +1,13 @@
 //! Where locks lie: a store of small objects with conditional writes; and the clock by which they are renewed.
 
 use std::future::Future;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
+use super::super::resources::bucket::OWN;
+use super::Name;
 use crate::aws::Aws;
 use crate::aws::s3::Only;
 use crate::error::Result;
@@ -27,18 +31,33 @@ pub(super) trait Store: Clone + Send + Sync + 'static {
     /// Deletes an object; one that is not there is fine.
     fn delete(&self, key: &str) -> impl Future<Output = Result<()>> + Send;
 
-    /// The time since some moment.
+    /// The time since some moment; it runs while the machine sleeps.
     fn now(&self) -> Duration;
 
     /// Waits.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
 
+/// A clock that nobody sets, and that runs while the machine sleeps.
+#[cfg(target_os = "linux")]
+const CLOCK: ClockId = ClockId::Boottime;
+/// macOS's runs while it sleeps: see clock_gettime(3) there.
+#[cfg(not(target_os = "linux"))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
 /// An S3 bucket.
 #[derive(Clone)]
 pub(super) struct Bucket {
     pub(super) aws: Arc<Aws>,
     pub(super) name: String,
+}
+
+impl Bucket {
+    /// Locks that lie there, held or not.
+    pub(super) async fn names(&self) -> Result<Vec<Name>> {
+        let objects = self.aws.list_objects(&self.name, OWN).await?;
+        Ok(objects.into_iter().filter_map(|object| Name::of_key(object.key)).collect())
+    }
 }
 
 impl Store for Bucket {
@@ -59,8 +78,8 @@ impl Store for Bucket {
     }
 
     fn now(&self) -> Duration {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        START.elapsed()
+        let now = clock_gettime(CLOCK);
+        Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
     }
 
     async fn sleep(&self, time: Duration) {

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::aws::fence::Fence;
 
 /// Objects with the number of the write that made them for their ETag.
 #[derive(Clone, Default)]
@@ -121,9 +122,26 @@ impl Store for Memory {
     }
 }
 
+/// A lock that is held and renewed.
+struct Lock {
+    lease: Arc<Lease<Memory>>,
+    cancel: Cancel,
+    renewal: Renewal,
+}
+
+impl Lock {
+    async fn release(self) {
+        drop(self.renewal);
+        self.lease.release().await;
+    }
+}
+
 /// Takes the lock; waits for `wait` seconds at most.
-async fn try_take(store: &Memory, wait: f64) -> Result<Lock<Memory>> {
-    take(store, &Name::stack(), "up", wait, &|_| {}).await
+async fn try_take(store: &Memory, wait: f64) -> Result<Lock> {
+    let lease = take(store, &Name::stack(), "up", wait, &|_| {}).await?;
+    let (_, cancel) = Cancel::new();
+    let renewal = Renewal::of(&lease, &cancel);
+    Ok(Lock { lease, cancel, renewal })
 }
 
 /// Somebody's on another machine, whose clock is `behind` seconds behind ours.
@@ -134,7 +152,7 @@ async fn elsewhere(store: &Memory, behind: i64) -> String {
 }
 
 async fn is_free(store: &Memory) -> bool {
-    store.get(&Name::stack().0).await.unwrap().is_none()
+    read(store, &Name::stack()).await.unwrap().is_none_or(|(holder, _)| holder.is_dead())
 }
 
 #[tokio::test]
@@ -143,15 +161,15 @@ async fn one_at_a_time() {
     let first = try_take(&store, 0.0).await.unwrap();
     let refused = try_take(&store, 0.0).await.err().unwrap();
     assert_eq!(refused.kind, Kind::Locked);
-    assert!(refused.message.contains(&first.holder.owner), "{refused:?}");
+    assert!(refused.help.as_ref().unwrap().contains(first.lease.id()), "{refused:?}");
     let waiter = tokio::spawn({
         let store = store.clone();
-        async move { try_take(&store, 3600.0).await.map(|lock| lock.holder.id.clone()) }
+        async move { try_take(&store, 3600.0).await.map(|lock| lock.lease.id().to_owned()) }
     });
     // Ten leases: it is renewed, and so nobody takes it over.
     store.sleep_seconds(10 * LEASE).await;
     assert!(!waiter.is_finished());
-    let before = first.holder.id.clone();
+    let before = first.lease.id().to_owned();
     first.release().await;
     assert_ne!(waiter.await.unwrap().unwrap(), before);
 }
@@ -261,4 +279,72 @@ async fn a_store_that_is_away_for_a_while_costs_no_lock() {
     store.sleep_seconds(LEASE / 2).await;
     assert_ne!(held(&store), first);
     lock.release().await;
+}
+
+/// The clock of a process that does not run, or of a machine that sleeps.
+async fn sleep_through(store: &Memory, lock: Lock, seconds: i64) -> Arc<Lease<Memory>> {
+    drop(lock.renewal);
+    store.sleep_seconds(seconds).await;
+    lock.lease
+}
+
+#[tokio::test]
+async fn who_wakes_up_finds_his_lock_or_changes_nothing() {
+    let store = Memory::new();
+    // Nobody came: it is renewed, and his.
+    let lock = try_take(&store, 0.0).await.unwrap();
+    let lease = sleep_through(&store, lock, 10 * LEASE).await;
+    lease.prove().await.unwrap();
+    let kept = try_take(&store, 0.0).await.err().unwrap();
+    assert!(kept.help.unwrap().contains(lease.id()));
+    lease.release().await;
+    // Somebody came.
+    let lock = try_take(&store, 0.0).await.unwrap();
+    let (slept, theirs) =
+        tokio::join!(sleep_through(&store, lock, 2 * LEASE), try_take(&store, 2.0 * LEASE as f64));
+    let theirs = theirs.unwrap();
+    for _ in 0..2 {
+        let lost = slept.prove().await.unwrap_err();
+        assert!(lost.kind == Kind::Locked && lost.message.contains("took it for 'fruitctl up'"), "{lost}");
+    }
+    slept.release().await;
+    theirs.lease.prove().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_taken_away_is_found_within_a_second() {
+    let store = Memory::new();
+    let lock = try_take(&store, 0.0).await.unwrap();
+    lock.lease.prove().await.unwrap();
+    assert!(force(&store, &Name::stack()).await.unwrap().is_some());
+    store.sleep_seconds(1).await;
+    let lost = lock.lease.prove().await.unwrap_err();
+    assert!(lost.message.contains("it was taken away"), "{lost}");
+    // And who only waits is stopped by the renewal.
+    let lock = try_take(&store, 0.0).await.unwrap();
+    force(&store, &Name::stack()).await.unwrap();
+    assert_eq!(lock.cancel.cancelled().await.kind, Kind::Locked);
+}
+
+#[tokio::test]
+async fn without_the_store_nothing_is_proven_for_long() {
+    let store = Memory::new();
+    let lock = try_take(&store, 0.0).await.unwrap();
+    store.with(|inner| inner.broken = true);
+    let lease = sleep_through(&store, lock, LEASE / 2).await;
+    assert_eq!(lease.prove().await.unwrap_err().kind, Kind::TimedOut);
+    store.with(|inner| inner.broken = false);
+    lease.prove().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_slept_takes_nobodys_lock_away_when_he_gives_his_back() {
+    let store = Memory::new();
+    let lock = try_take(&store, 0.0).await.unwrap();
+    let slept = sleep_through(&store, lock, 2 * LEASE).await;
+    force(&store, &Name::stack()).await.unwrap();
+    let theirs = try_take(&store, 0.0).await.unwrap();
+    slept.release().await;
+    theirs.lease.prove().await.unwrap();
+    assert!(!is_free(&store).await);
 }

@@ -13,7 +13,7 @@ use super::bootstrap::Script;
 use super::{bucket, network};
 use crate::aws::ec2::Group;
 use crate::aws::emr::{BootstrapAction, Cluster, ClusterState, Existing, Role, Setting, StepSpec, Workforce};
-use crate::aws::{ApiError, Aws, Reason, Tags};
+use crate::aws::{ApiError, Aws, Reason, Tags, fence};
 use crate::config::{ClusterConfig, Nodes};
 use crate::cost::PricedNodes;
 use crate::error::{Error, Kind, Result};
@@ -494,7 +494,21 @@ pub async fn start(wanted: &Wanted<'_>, run: Option<(&str, StepSpec)>, aws: &Aws
         keep_alive: run.is_none(),
         steps: run.into_iter().map(|(_, step)| step).collect(),
     };
-    launch(&cluster, aws).await
+    let id = launch(&cluster, aws).await?;
+    // Whoever slept through the call may have made a cluster too many.
+    match fence::prove().await {
+        Err(lost) if lost.kind == Kind::Locked => {
+            let end = async {
+                match aws.describe_cluster(&id).await? {
+                    Some(found) => terminate(&found, aws).await,
+                    None => Ok(()),
+                }
+            };
+            let ends = if fence::lifted(end).await.is_ok() { "ends" } else { "costs money every hour" };
+            Err(lost.leftover(format!("cluster {id} in {}, which {ends}", aws.region)))
+        }
+        _ => Ok(id),
+    }
 }
 
 /// Starts a cluster once, whatever happens to the answer.

@@ -1,0 +1,117 @@
+"""A project that several people, machines and nightly jobs use at once: nobody ends another's work, and who slept finds out."""
+
+import signal
+import time
+
+import pytest
+from conftest import soon
+from emulator import Emulator, Fault
+from stack import Project, settle
+
+# Short-lived locks: two and a half seconds.
+LEASE = 120 * 0.02
+ALONE = "[cluster.primary]\ntypes = [\"m5.xlarge\"]\n[cluster.core]\ncount = 0\n"
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with Emulator(nodes=False, start=0.1, bootstrap=0.01, terminate=0.02, propagation=0, idle=1) as aws:
+        yield aws
+
+
+@pytest.fixture(autouse=True)
+def clean(aws):
+    yield
+    settle(aws)
+
+
+def people(aws, folder, name, count=2):
+    """Several, each with an identity and a data directory of their own, on one project."""
+    projects = []
+    for number in range(count):
+        (folder / f"of-{number}").mkdir()
+        project = Project(aws, folder / f"of-{number}", name, more=ALONE)
+        project.key = f"AKIA{name.upper()}{number}"
+        project.env |= {"AWS_ACCESS_KEY_ID": project.key, "USER": f"user{number}", "FRUITCTL_LEASE_PACE": "0.02"}
+        (project.folder / "job").write_text("#!/bin/sh\n")
+        projects.append(project)
+    return projects
+
+
+def asleep_at(aws, project, call, *args):
+    """Starts a command and stops its process while it waits for the answer to this call."""
+    project.seed(args)
+    aws.faults.append(Fault(call, "delay", seconds=0.5, times=1, key=project.key))
+    since = len(aws.log)
+    process = project.start(*args)
+    while not project.calls(since)[call]:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    process.send_signal(signal.SIGSTOP)
+    return process
+
+
+def wake(process):
+    """Its exit code, and what it said."""
+    process.send_signal(signal.SIGCONT)
+    stderr = process.communicate(timeout=60)[1]
+    assert "panicked" not in stderr, stderr
+    return process.returncode, stderr
+
+
+def living(aws, name):
+    return [c for c in aws.emr.clusters.values() if c.lives() and c.spec["Name"].startswith(f"fruitctl-{name}-")]
+
+
+@pytest.mark.parametrize("call", ["iam:PutRolePolicy", "ec2:CreateSecurityGroup", "elasticmapreduce:ListClusters", "elasticmapreduce:RunJobFlow"])
+def test_an_up_that_slept_makes_no_second_cluster(aws, tmp_path, call):
+    ana, ben = people(aws, tmp_path, "sleepup")
+    process = asleep_at(aws, ana, call, "up")
+    ben.run("up", "--lock-wait", "1000")
+    code, said = wake(process)
+    assert code == 8 and "was lost: " in said and "fruitctl status" in said, (code, said)
+    soon(lambda: len(living(aws, "sleepup")) == 1)
+    ben.check_complete()
+    ben.run("down", "--purge-bucket")
+    assert ben.exists() == {}
+
+
+@pytest.mark.parametrize("call", ["elasticmapreduce:ListClusters", "iam:ListRolePolicies"])
+def test_a_down_that_slept_deletes_nothing_of_anothers(aws, tmp_path, call):
+    ana, ben = people(aws, tmp_path, "sleepdown")
+    ana.run("up", "--wait")
+    process = asleep_at(aws, ana, call, "down")
+    ben.run("up", "--wait", "--lock-wait", "1000")
+    code, said = wake(process)
+    assert code == 8 and "was lost: " in said, (code, said)
+    ben.check_complete()
+    assert len(living(aws, "sleepdown")) == 1
+    ben.run("down", "--purge-bucket")
+
+
+def test_a_run_that_slept_ends_its_own_cluster_alone(aws, tmp_path):
+    ana, ben = people(aws, tmp_path, "sleeprun")
+    aws.emr.pace["start"] = 1e6
+    process = asleep_at(aws, ana, "elasticmapreduce:DescribeCluster", "run", "--executable", "job", "--one-shot")
+    (hers,) = living(aws, "sleeprun")
+    # Somebody takes the lock of its output away: its other one is over.
+    (held,) = [line.split()[0] for line in ben.run("unlock").stdout.splitlines() if "an output" in line]
+    ben.run("unlock", held)
+    ben.run("up")
+    time.sleep(LEASE)
+    code, said = wake(process)
+    assert code == 8 and "was lost: it was taken away" in said, (code, said)
+    soon(lambda: not hers.lives())
+    assert len(living(aws, "sleeprun")) == 1
+    aws.emr.pace["start"] = 0.1
+    ben.run("down", "--purge-bucket")
+
+
+def test_a_sleep_that_nobody_used_costs_nothing(aws, tmp_path):
+    ana, _ = people(aws, tmp_path, "nap")
+    process = asleep_at(aws, ana, "iam:PutRolePolicy", "up")
+    time.sleep(LEASE)
+    code, said = wake(process)
+    assert code == 0, said
+    ana.check_complete()
+    ana.run("down", "--purge-bucket")
