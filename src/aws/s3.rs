@@ -570,14 +570,22 @@ impl Aws {
     }
 
     /// Deletes all objects, versions, delete markers and unfinished uploads; `deleted` hears how many, page by page.
-    pub async fn empty_bucket(&self, bucket: &str, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    pub async fn empty_bucket(
+        &self,
+        bucket: &str,
+        but: Option<&str>,
+        deleted: &(dyn Fn(u64) + Sync),
+    ) -> Result<()> {
         let owner = &self.account;
         loop {
             let page = call("s3:ListObjectVersions", bucket, || {
                 self.s3.list_object_versions().bucket(bucket).expected_bucket_owner(owner).send()
             })
             .await?;
-            let versions = page.versions.unwrap_or_default().into_iter().map(|v| (v.key, v.version_id));
+            let is_kept =
+                |v: &t::ObjectVersion| but.is_some() && v.is_latest == Some(true) && v.key.as_deref() == but;
+            let versions = page.versions.unwrap_or_default().into_iter().filter(|v| !is_kept(v));
+            let versions = versions.map(|v| (v.key, v.version_id));
             let markers = page.delete_markers.unwrap_or_default().into_iter().map(|m| (m.key, m.version_id));
             let objects: Vec<_> = versions
                 .chain(markers)

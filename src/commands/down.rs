@@ -24,8 +24,9 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
             return Ok(());
         }
         let steps = Steps::new();
+        let report = |text: &str| steps.line(text);
         let work =
-            async { destroy(&names, &bucket, args.purge_bucket, &aws, &|text| steps.line(text)).await };
+            async { destroy(&names, &bucket, args.purge_bucket, &before.clusters, &aws, &report).await };
         // The lock lies in the bucket: without bucket, nobody is at work.
         if before.bucket.is_some() && aws.find_bucket(&bucket).await? == Found::Here {
             let claim = app::claim(&aws, &bucket, "down", &args.lock, cancel);

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::names::{BY_PROJECT, Names};
+use super::lock;
+use super::names::{BY_PROJECT, Names, OWNER};
 use super::resources::bucket::SCRATCH;
 use super::resources::{bucket, cluster, key_pair, network, roles, security_configuration};
 use crate::aws::Aws;
@@ -94,15 +95,28 @@ pub async fn inventory(names: &Names, bucket: &str, aws: &Aws) -> Result<Invento
 }
 
 /// Deletes what there is: clusters first, then what they used, then the bucket. The bucket stays where there are
-/// data in it, unless `purge`. `report` hears what is being done.
+/// data in it, unless `purge`. `seen`: ids of the clusters that were there when it was decided. `report` hears what is
+/// being done.
+///
+/// # Errors
+/// [`Kind::Refused`], where there is a cluster by now that was not there: it is somebody's who came meanwhile.
 pub async fn destroy(
     names: &Names,
     bucket: &str,
     purge: bool,
+    seen: &[String],
     aws: &Aws,
     report: &(dyn Fn(&str) + Sync),
 ) -> Result<()> {
     let clusters = cluster::living(names, aws).await?;
+    if let Some(new) = clusters.iter().find(|found| !seen.contains(&found.id)) {
+        let owner = new.cluster.tags.get(OWNER).map_or("somebody", String::as_str);
+        return Err(Error::new(
+            Kind::Refused,
+            format!("cluster {} of {owner} was made while this command waited; nothing was deleted", new.id),
+        )
+        .help("fruitctl down --dry-run shows what there is now"));
+    }
     for found in &clusters {
         report(&format!("terminating cluster {}", found.id));
         cluster::terminate(found, aws).await?;
@@ -135,7 +149,7 @@ pub async fn destroy(
         // What failed needs the lock, which lies in the bucket, once more.
         if !keep && failure.is_none() {
             report(&format!("deleting bucket {bucket}"));
-            bucket::destroy(bucket, aws, &|n| {
+            bucket::destroy(bucket, lock::Name::stack().key(), aws, &|n| {
                 report(&format!("deleted {n} objects and versions of bucket {bucket}"))
             })
             .await?;

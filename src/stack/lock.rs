@@ -55,6 +55,11 @@ impl Name {
         (rest == "lock" || rest.starts_with("output-")).then_some(Name(key))
     }
 
+    /// The key of its object.
+    pub fn key(&self) -> &str {
+        &self.0
+    }
+
     /// What it keeps apart, in words.
     pub fn in_words(&self) -> &'static str {
         if self == &Name::stack() { "the project's resources" } else { "an output" }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::aws::Aws;
 use crate::aws::s3::{BucketSettings, Expiry, Found};
+use crate::aws::{Aws, fence};
 use crate::config::BucketConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stack::change::{Change, Resource};
@@ -199,24 +199,36 @@ pub async fn apply(spec: &Spec, seen: &BucketSettings, aws: &Aws) -> Result<()> 
     Ok(())
 }
 
-/// Deletes it with all that is in it. Only for `--purge-bucket`, or where nothing but scratch is in it.
-pub async fn destroy(name: &str, aws: &Aws, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
-    // Somebody may still be writing: a cluster's last logs come late.
-    for _ in 0..5 {
-        match aws.empty_bucket(name, deleted).await {
-            Err(error) if error.is(&["NoSuchBucket"]) => return Ok(()),
-            other => other?,
-        }
-        match aws.delete_bucket(name).await {
-            Err(error) if error.is(&["BucketNotEmpty"]) => crate::clock::sleep(2.0).await,
-            other => return Ok(other?),
-        }
+/// Deletes it with all that is in it. Only for `--purge-bucket`, or where nothing but scratch is in it. `lock`: the key of
+/// the lock under which this is done, which goes last.
+pub async fn destroy(name: &str, lock: &str, aws: &Aws, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    match aws.empty_bucket(name, Some(lock), deleted).await {
+        Err(error) if error.is(&["NoSuchBucket"]) => return Ok(()),
+        other => other?,
     }
-    Err(Error::new(Kind::LeftBehind, format!("bucket {name} fills while it is being emptied"))
-        .leftover(format!("bucket {name}"))
-        .help("find out who writes to it, then: fruitctl down --purge-bucket"))
+    fence::prove().await?;
+    fence::lifted(async {
+        // Somebody may still be writing: a cluster's last logs come late.
+        for _ in 0..5 {
+            match aws.empty_bucket(name, None, deleted).await {
+                Err(error) if error.is(&["NoSuchBucket"]) => return Ok(true),
+                other => other?,
+            }
+            match aws.delete_bucket(name).await {
+                Err(error) if error.is(&["BucketNotEmpty"]) => crate::clock::sleep(2.0).await,
+                other => return other.map(|()| true),
+            }
+        }
+        Ok(false)
+    })
+    .await?
+    .then_some(())
+    .ok_or_else(|| {
+        Error::new(Kind::LeftBehind, format!("bucket {name} fills while it is being emptied"))
+            .leftover(format!("bucket {name}"))
+            .help("find out who writes to it, then: fruitctl down --purge-bucket")
+    })
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
