@@ -43,15 +43,35 @@ pub fn node_logs(step: &str) -> String {
     format!("/mnt/var/log/hadoop/steps/{step}")
 }
 
-/// A step's log in the bucket, as far as it is there.
-pub async fn fetch(bucket: &str, cluster: &str, step: &str, stream: Stream, aws: &Aws) -> Option<Vec<u8>> {
+/// A step's log in the bucket, as far as it is there, without its first `skip` bytes: piece by piece, in memory that does
+/// not grow with it. `unless`: nothing is read while the object has this ETag. Its ETag.
+pub async fn read(
+    step: (&str, &str, &str),
+    stream: Stream,
+    skip: u64,
+    unless: Option<&str>,
+    aws: &Aws,
+    mut piece: impl FnMut(&[u8]),
+) -> Option<String> {
+    let (bucket, cluster, step) = step;
     let at = S3Uri::parse(&format!("{}/{}.gz", step_logs(bucket, cluster, step), stream.file()))?;
-    let (body, _) = aws.get_object(&at.bucket, &at.key).await.ok()??;
-    let mut text = Vec::new();
+    let (body, etag) = aws.get_object_unless(&at.bucket, &at.key, unless).await.ok()??;
+    let mut text = MultiGzDecoder::new(&body[..]);
+    let mut buffer = vec![0; PIECE];
+    let mut offset = 0;
     // One that is being written is taken as far as it goes.
-    let _ = MultiGzDecoder::new(&body[..]).read_to_end(&mut text);
-    Some(text)
+    while let Some(n) = text.read(&mut buffer).ok().filter(|n| *n > 0) {
+        let from = skip.saturating_sub(offset).min(n as u64) as usize;
+        piece(&buffer[from..n]);
+        offset += n as u64;
+        // A log of gigabytes is no reason not to hear a signal.
+        tokio::task::yield_now().await;
+    }
+    Some(etag)
 }
+
+/// Bytes of a log that are unpacked at a time.
+const PIECE: usize = 256 << 10;
 
 /// The end of a gzipped log in the bucket. It comes some time after the cluster has ended.
 pub async fn last_lines(uri: &str, aws: &Aws) -> Option<String> {

@@ -123,3 +123,14 @@ def done(fruits, tmp_path_factory):
     output = tmp_path_factory.mktemp("done") / "out"
     fruitctl("run", "--input", fruits, "--output", output)
     return output
+
+
+@pytest.fixture
+def say(capsys):
+    """Prints past pytest: counts that people want to see."""
+
+    def say(text):
+        with capsys.disabled():
+            print(f"\n  {text}", flush=True)
+
+    return say

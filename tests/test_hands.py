@@ -1,5 +1,6 @@
 """A project that several people, machines and nightly jobs use at once: nobody ends another's work, and who slept finds out."""
 
+import json
 import signal
 import time
 
@@ -128,3 +129,34 @@ def test_a_sleep_that_nobody_used_costs_nothing(aws, tmp_path):
     assert code == 0, said
     check_complete(ana)
     ana.run("down", "--purge-bucket")
+
+
+def doors(aws, project):
+    group = aws.client("ec2").describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"fruitctl-{project.name}-primary"]}])["SecurityGroups"][0]
+    return sorted(r["CidrIp"] for rule in group["IpPermissions"] if rule.get("FromPort") == 22 for r in rule["IpRanges"])
+
+
+def test_a_door_is_whose_it_was_made_for(aws, tmp_path):
+    """Neither a colleague nor a nightly job closes it; and whoever moves closes his own."""
+    ana, ben, night = people(aws, tmp_path, "doors", 3)
+    for project, user in ((ana, "ana"), (ben, "ben"), (night, "night")):
+        project.env |= aws.user(f"doors-{user}", json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}))
+    ana.run("up", "--ssh-cidr", "203.0.113.7")
+    ben.run("up", "--ssh-cidr", "203.0.113.9")
+    night.run("run", "--executable", "job", "--one-shot", "--ssh-cidr", "none", "--no-ssh", code=6)
+    assert doors(aws, ana) == ["203.0.113.7/32", "203.0.113.9/32"]
+    ana.run("up", "--ssh-cidr", "203.0.113.8")
+    assert doors(aws, ana) == ["203.0.113.8/32", "203.0.113.9/32"]
+    ben.run("up", "--ssh-cidr", "none")
+    assert doors(aws, ana) == ["203.0.113.8/32"]
+    ana.run("down", "--purge-bucket")
+
+
+def test_before_there_is_a_bucket(aws, tmp_path):
+    """Nothing to tell, and for a schedule nothing to fail for."""
+    (ana,) = people(aws, tmp_path, "nobucket", 1)
+    for words in (["prune"], ["runs"], ["unlock"], ["sweep"], ["status"]):
+        ana.run(*words)
+    for words in (["results"], ["logs"], ["clone", "2026"]):
+        said = ana.run(*words, code=2).stderr
+        assert "there is no run" in said and "NoSuchBucket" not in said, said

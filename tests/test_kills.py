@@ -17,17 +17,6 @@ from stack import Project, settle
 READS = re.compile(r"\w+:(Get|List|Describe|Head)")
 
 
-@pytest.fixture
-def say(capsys):
-    """Prints past pytest: counts that people want to see."""
-
-    def say(text):
-        with capsys.disabled():
-            print(f"\n  {text}", flush=True)
-
-    return say
-
-
 @pytest.fixture(scope="module")
 def aws():
     # Clusters never get beyond STARTING: it is about what exists, and nodes would take time.

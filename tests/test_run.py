@@ -377,10 +377,17 @@ def test_around_a_run(aws, project, pictures):
     (first,) = json.loads(project.run("runs", "--json").stdout)
     assert '"event":"finished"' in project.run("logs").stdout
     assert "s3://" in project.run("results").stdout
-    fetched = project.run("results", "--download", "fetched").stdout
+    fetched = project.run("results", "--download", "fetched", "--parts").stdout
     assert "with 500 rows are as run.json says" in fetched and (project.folder / "fetched" / "report.html").exists()
+    assert len(results(project.folder / "fetched")) == 500
+    # A step that ends well and writes nothing has not made what is there.
+    assert "wrote no results: those in" in project.run("run", "--executable", script(project, "echo nothing"), code=6).stderr
+    assert "is failed: it has no results" in project.run("results", "--download", "none", code=2).stderr
     again = project.run("clone", first["id"][:13])
     assert "vectors of 7 components" in again.stdout and "--components=7" in again.stderr
+    # Its results were replaced; and a beginning that several runs have is no name.
+    assert "which has replaced its own" in project.run("results", "--run", first["id"], "--download", "none", code=2).stderr
+    assert "runs begin with 2" in project.run("clone", "2", code=2).stderr
     # For scripts: the job's events, of which the last one is the whole story.
     events = [json.loads(line) for line in project.run("run", "--json").stdout.splitlines()]
     assert [e["event"] for e in events[:1] + events[-1:]] == ["started", "finished"] and events[-1]["run"]["images"]["results"] == 500
@@ -405,6 +412,38 @@ def test_around_a_run(aws, project, pictures):
     assert "Host key verification failed" in refused
     s3.delete_object(Bucket=bucket, Key=key)
     assert "has published no host key" in project.run("ssh", "--", "true", code=6).stderr
+
+
+def test_what_fails_after_the_job_takes_nothing_away(aws, project, pictures):
+    project.run("upload", pictures)
+    (project.folder / "there" / "report.html").mkdir(parents=True)
+    said = project.run("run", "-k", "7", "--if-changed", "--download", "there", code=10).stderr
+    assert "the job has succeeded, and its results are in s3://" in said and "fruitctl results --run " in said, said
+    assert json.loads((project.folder / "there" / "run-summary.json").read_text())["state"] == "done"
+    (run,) = json.loads(project.run("runs", "--json").stdout)
+    assert run["state"] == "done" and run["images"] == 500
+    project.run("results", "--run", run["id"], "--download", "fetched")
+    assert "nothing has changed" in project.run("run", "-k", "7", "--if-changed").stdout
+
+
+def test_a_run_whose_command_was_killed_is_told_as_it_ended(aws, project, pictures):
+    project.run("upload", pictures)
+    process = project.start("run", "-k", "7", "--if-changed")
+    soon(lambda: any(step.state == "RUNNING" for cluster in living(aws) for step in cluster.steps))
+    process.kill()
+    process.communicate()
+    soon(lambda: not living(aws), seconds=60)
+    (run,) = json.loads(project.run("runs", "--json").stdout)
+    assert run["state"] == "done" and run["images"] == 500, run
+    assert "nothing has changed" in project.run("run", "-k", "7", "--if-changed").stdout
+    # One that failed.
+    process = project.start("run", "--executable", script(project, "sleep 1; exit 3"))
+    soon(lambda: any(step.state == "RUNNING" for cluster in living(aws) for step in cluster.steps))
+    process.kill()
+    process.communicate()
+    soon(lambda: not living(aws), seconds=60)
+    run = json.loads(project.run("runs", "--json").stdout)[0]
+    assert run["state"] == "failed" and "its command was killed, and its step" in run["failure"], run
 
 
 def test_two_runs_over_one_output(aws, project):

@@ -99,7 +99,7 @@ def test_what_can_change_in_place_does(aws, tmp_path):
     changes = {c["resource"]: c["reasons"] for c in plan(project)["changes"] if c["action"] == "update"}
     assert changes == {
         "bucket": ["set rules that expire logs, tmp, old versions and unfinished uploads"],
-        "primary-group": ["SSH from 127.0.0.1/32 -> 203.0.113.7/32"],
+        "primary-group": ["close SSH from 127.0.0.1/32", "open SSH from 203.0.113.7/32"],
         "cluster": ["end when idle after 30 min -> after 45 min", "managed scaling none -> 1-5", "termination protection on"],
     }
     project.run("up")
@@ -190,7 +190,7 @@ def test_drift_is_mended(aws, tmp_path):
     assert changes == {
         "bucket": ["block public access", "refuse requests without TLS"],
         "node-role": ["delete policy 'more'"],
-        "primary-group": ["SSH from 0.0.0.0/0, 127.0.0.1/32 -> 127.0.0.1/32", "close ports 8088-8088 from 0.0.0.0/0"],
+        "primary-group": ["close SSH from 0.0.0.0/0", "close ports 8088-8088 from 0.0.0.0/0"],
     }
     project.run("up")
     assert actions(plan(project)) == []

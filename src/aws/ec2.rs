@@ -72,8 +72,8 @@ pub struct Group {
     pub vpc: String,
     /// Its tags.
     pub tags: Tags,
-    /// Addresses that may reach TCP port 22.
-    pub ssh_from: Vec<String>,
+    /// Rules that let addresses reach TCP port 22, in order.
+    pub ssh: Vec<SshRule>,
     /// Other rules that let the whole internet in, as text.
     pub open: Vec<String>,
     /// Rules that let it out to the whole internet, as text.
@@ -82,6 +82,22 @@ pub struct Group {
     pub links: Vec<Link>,
     ingress: Vec<t::IpPermission>,
     egress: Vec<t::IpPermission>,
+}
+
+/// A rule that lets addresses reach TCP port 22.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SshRule {
+    /// Which addresses.
+    pub cidr: String,
+    /// The rule's description.
+    pub about: String,
+}
+
+impl SshRule {
+    /// Whether it lets the whole internet in.
+    pub fn is_worldwide(&self) -> bool {
+        is_world(Some(&self.cidr))
+    }
 }
 
 impl Group {
@@ -181,18 +197,18 @@ impl Aws {
         Ok(absent(create.await, &["InvalidGroup.Duplicate"])?.and_then(|o| o.group_id))
     }
 
-    /// Lets an address reach port 22; one that may already is fine.
-    pub async fn allow_ssh(&self, group: &str, cidr: &str) -> Result<()> {
+    /// Lets addresses reach port 22; those that may already are fine, whatever that rule's description.
+    pub async fn allow_ssh(&self, group: &str, rule: &SshRule) -> Result<()> {
         let allow = call("ec2:AuthorizeSecurityGroupIngress", group, || {
-            self.ec2.authorize_security_group_ingress().group_id(group).ip_permissions(ssh(cidr)).send()
+            self.ec2.authorize_security_group_ingress().group_id(group).ip_permissions(ssh(rule)).send()
         });
         already(allow.await, &["InvalidPermission.Duplicate"])
     }
 
     /// Takes that back; a rule that is gone is fine.
-    pub async fn forbid_ssh(&self, group: &str, cidr: &str) -> Result<()> {
+    pub async fn forbid_ssh(&self, group: &str, rule: &SshRule) -> Result<()> {
         let revoke = call("ec2:RevokeSecurityGroupIngress", group, || {
-            self.ec2.revoke_security_group_ingress().group_id(group).ip_permissions(ssh(cidr)).send()
+            self.ec2.revoke_security_group_ingress().group_id(group).ip_permissions(ssh(rule)).send()
         });
         already(revoke.await, &["InvalidPermission.NotFound"])
     }
@@ -386,13 +402,13 @@ fn plain(tags: Option<Vec<t::Tag>>) -> Tags {
         .collect()
 }
 
-fn ssh(cidr: &str) -> t::IpPermission {
+fn ssh(SshRule { cidr, about }: &SshRule) -> t::IpPermission {
+    let about = Some(about.clone()).filter(|about| !about.is_empty());
     let rule = t::IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22);
-    const WHY: &str = "SSH for fruitctl";
     if cidr.contains(':') {
-        rule.ipv6_ranges(t::Ipv6Range::builder().cidr_ipv6(cidr).description(WHY).build()).build()
+        rule.ipv6_ranges(t::Ipv6Range::builder().cidr_ipv6(cidr).set_description(about).build()).build()
     } else {
-        rule.ip_ranges(t::IpRange::builder().cidr_ip(cidr).description(WHY).build()).build()
+        rule.ip_ranges(t::IpRange::builder().cidr_ip(cidr).set_description(about).build()).build()
     }
 }
 
@@ -430,8 +446,19 @@ fn same_ports(rule: &t::IpPermission) -> aws_sdk_ec2::types::builders::IpPermiss
 
 /// Addresses that a rule is about.
 fn cidrs(rule: &t::IpPermission) -> impl Iterator<Item = String> {
-    let v4 = rule.ip_ranges.iter().flatten().filter_map(|r| r.cidr_ip.clone());
-    v4.chain(rule.ipv6_ranges.iter().flatten().filter_map(|r| r.cidr_ipv6.clone()))
+    ranges(rule).map(|(cidr, _)| cidr)
+}
+
+/// The same, with their descriptions.
+fn ranges(rule: &t::IpPermission) -> impl Iterator<Item = (String, String)> {
+    let about = |text: &Option<String>| text.clone().unwrap_or_default();
+    let v4 = rule
+        .ip_ranges
+        .iter()
+        .flatten()
+        .filter_map(move |r| Some((r.cidr_ip.clone()?, about(&r.description))));
+    let v6 = rule.ipv6_ranges.iter().flatten();
+    v4.chain(v6.filter_map(move |r| Some((r.cidr_ipv6.clone()?, about(&r.description)))))
 }
 
 fn ports(rule: &t::IpPermission) -> (i32, i32) {
@@ -454,17 +481,17 @@ fn links(rule: &t::IpPermission, direction: Direction) -> impl Iterator<Item = L
 fn group(g: t::SecurityGroup) -> Group {
     let (ingress, egress) =
         (g.ip_permissions.unwrap_or_default(), g.ip_permissions_egress.unwrap_or_default());
-    let (mut ssh_from, mut open) = (Vec::new(), Vec::new());
+    let (mut ssh, mut open) = (Vec::new(), Vec::new());
     for rule in &ingress {
-        for cidr in cidrs(rule) {
+        for (cidr, about) in ranges(rule) {
             if is_ssh(rule) {
-                ssh_from.push(cidr);
+                ssh.push(SshRule { cidr, about });
             } else if is_world(Some(&cidr)) {
                 open.push(format!("{} from {cidr}", port_text(rule)));
             }
         }
     }
-    ssh_from.sort();
+    ssh.sort();
     let mut leaks = Vec::new();
     for rule in &egress {
         let worlds = cidrs(rule).filter(|cidr| is_world(Some(cidr)));
@@ -477,7 +504,7 @@ fn group(g: t::SecurityGroup) -> Group {
         name: g.group_name.unwrap_or_default(),
         vpc: g.vpc_id.unwrap_or_default(),
         tags: plain(g.tags),
-        ssh_from,
+        ssh,
         open,
         leaks,
         links,

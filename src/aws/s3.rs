@@ -388,11 +388,25 @@ impl Aws {
 
     /// Reads a small object with its ETag. Input and output may be in buckets of other accounts.
     pub async fn get_object(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, String)>> {
+        self.get_object_unless(bucket, key, None).await
+    }
+
+    /// The same; `None` too where it still has this ETag.
+    /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, If-None-Match: 304 Not Modified.
+    pub async fn get_object_unless(
+        &self,
+        bucket: &str,
+        key: &str,
+        etag: Option<&str>,
+    ) -> Result<Option<(Vec<u8>, String)>> {
         let on = format!("s3://{bucket}/{key}");
-        let get = || self.s3.get_object().bucket(bucket).key(key).send();
-        let Some(found) = absent(call("s3:GetObject", &on, get).await, &["NoSuchKey"])? else {
-            return Ok(None);
+        let get =
+            || self.s3.get_object().bucket(bucket).key(key).set_if_none_match(etag.map(str::to_owned)).send();
+        let found = match call("s3:GetObject", &on, get).await {
+            Err(error) if etag.is_some() && error.status == Some(304) => return Ok(None),
+            answer => absent(answer, &["NoSuchKey"])?,
         };
+        let Some(found) = found else { return Ok(None) };
         let etag = found.e_tag.unwrap_or_default();
         match found.body.collect().await {
             Ok(body) => Ok(Some((body.to_vec(), etag))),

@@ -473,6 +473,9 @@ pub struct ResultsArgs {
     /// Check the results and fetch report and summary to this folder
     #[arg(long, value_name = "DIR")]
     pub download: Option<PathBuf>,
+    /// Fetch the Parquet files too
+    #[arg(long, requires = "download")]
+    pub parts: bool,
 }
 
 #[derive(Args)]

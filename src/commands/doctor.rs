@@ -197,7 +197,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
     let without = |ssh_cidr| crate::config::NetworkConfig { ssh_cidr, ..config.network.clone() };
     note(
         "subnets",
-        match network::Spec::resolve(&names, &without(SshCidr::Closed), aws).await {
+        match network::Spec::resolve(&names, &without(SshCidr::Closed), None, aws).await {
             Ok(network) => subnets(&network, config.network.ssh_cidr != SshCidr::Closed, aws).await,
             Err(error) => error.into(),
         },
@@ -385,7 +385,7 @@ async fn examine_zones(config: &Config, spec: &cluster::Spec, aws: &Aws, note: N
     let Ok(names) = Names::new(config, aws) else { return };
     let closed = crate::config::NetworkConfig { ssh_cidr: SshCidr::Closed, ..config.network.clone() };
     // Why there are no subnets is told already.
-    let Ok(mut network) = network::Spec::resolve(&names, &closed, aws).await else { return };
+    let Ok(mut network) = network::Spec::resolve(&names, &closed, None, aws).await else { return };
     note(
         "zones",
         match zones::fit(&mut network, spec, aws).await {

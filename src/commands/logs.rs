@@ -4,7 +4,7 @@ use crate::app;
 use crate::cli::{Cli, LogsArgs};
 use crate::error::{Error, Result};
 use crate::logs::{self, Stream};
-use crate::run::follow::Watch;
+use crate::run::follow::{Feed, Watch};
 use crate::run::history;
 use crate::stack::{Spec, bucket};
 use crate::ui;
@@ -27,7 +27,7 @@ pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
             false
         };
         if args.follow {
-            let spec = Spec::resolve(&config, &aws).await?;
+            let spec = Spec::to_read(&config, &aws).await?;
             let watch = Watch {
                 aws: &aws,
                 spec: &spec,
@@ -44,12 +44,11 @@ pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
         }
         let mut found = false;
         for stream in [Stream::Out, Stream::Err] {
-            if let Some(text) = logs::fetch(&bucket, &entry.cluster, &entry.step, stream, &aws).await {
-                found = true;
-                for line in String::from_utf8_lossy(&text).lines() {
-                    print(stream, line);
-                }
-            }
+            let mut feed = Feed::new(stream);
+            let step = (bucket.as_str(), entry.cluster.as_str(), entry.step.as_str());
+            found |=
+                logs::read(step, stream, 0, None, &aws, |piece| feed.take(piece, &print)).await.is_some();
+            feed.finish(&print);
         }
         if found {
             Ok(())

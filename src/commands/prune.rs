@@ -8,6 +8,7 @@ use fruitjob_interface::{RunRecord, count};
 use crate::app;
 use crate::app::local;
 use crate::aws::Aws;
+use crate::aws::s3::Found;
 use crate::aws::s3_uri::S3Uri;
 use crate::cancel::Cancel;
 use crate::cli::{Cli, PruneArgs};
@@ -51,6 +52,10 @@ fn oldest(args: &PruneArgs) -> i64 {
 async fn in_the_cloud(config: &Config, args: &PruneArgs, cancel: &Cancel) -> Result<Vec<Garbage>> {
     let (aws, names) = app::connect(config, app::Access::unless(args.dry_run)).await?;
     let own = bucket::Spec::new(&names, &config.bucket).name;
+    // Before the first run, there is nothing that a schedule should fail for.
+    if aws.find_bucket(&own).await? == Found::Absent {
+        return Ok(Vec::new());
+    }
     let job = places(config.job.clone(), &own)?;
     let output = job.output.unwrap_or_default();
     let work = Box::pin(under_lock(&names, &own, &output, args, &aws));
@@ -65,7 +70,7 @@ async fn under_lock(
     args: &PruneArgs,
     aws: &Aws,
 ) -> Result<Vec<Garbage>> {
-    no_other_run(names, own, output, aws).await?;
+    no_other_run(&history::all(own, aws).await?, names, output, aws).await?;
     let mut all = Vec::new();
     let at = S3Uri::parse(output).unwrap_or_default();
     let (bucket, base) = (&at.bucket, at.prefix());

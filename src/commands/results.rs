@@ -1,9 +1,13 @@
 //! `fruitctl results`: where a run's results are, checked and fetched if wanted.
 
+use std::sync::Arc;
+
 use crate::app;
+use crate::aws::Aws;
 use crate::cli::{Cli, ResultsArgs};
-use crate::error::Result;
-use crate::run::{collect, history};
+use crate::error::{Error, Result};
+use crate::run::history::{self, Entry, State};
+use crate::run::{collect, settle};
 use crate::stack::bucket;
 use crate::ui;
 
@@ -13,7 +17,12 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
     app::block_on(async |_| {
         let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
-        let entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
+        let aws = Arc::new(aws);
+        let mut entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
+        if entry.state == State::Running {
+            let runs = settle::runs(&names, &bucket, false, &aws).await?;
+            entry = runs.into_iter().find(|run| run.id == entry.id).unwrap_or(entry);
+        }
         let Some(folder) = &args.download else {
             if args.cloud.json {
                 ui::json(&entry);
@@ -27,7 +36,9 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
             }
             return Ok(());
         };
-        let record = collect::collect(&entry.output, folder, &aws).await?;
+        let published = its_own(&entry, &bucket, &aws).await?;
+        collect::fetch(&published, &entry.output, folder, args.parts, &aws).await?;
+        let record = published.record;
         if args.cloud.json {
             ui::json(&record);
         } else {
@@ -40,4 +51,35 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// The results of this run, and of no other.
+///
+/// # Errors
+/// [`Kind::Usage`] where it has none, or a later run has replaced them.
+async fn its_own(entry: &Entry, bucket: &str, aws: &Aws) -> Result<collect::Published> {
+    let Entry { id, output, .. } = entry;
+    if entry.state != State::Done {
+        return Err(Error::usage(format!("run {id} is {}: it has no results", entry.state.name()))
+            .help("fruitctl runs lists those that are done"));
+    }
+    let published = collect::check(output, aws).await?;
+    let is_its = match &entry.results {
+        Some(sha256) => *sha256 == published.sha256,
+        // Of a run that does not say what its results were: those of the latest are there.
+        None => {
+            let runs = history::all(bucket, aws).await?;
+            let last = runs.iter().find(|run| run.output == *output && run.state == State::Done);
+            last.is_none_or(|last| last.id == *id)
+        }
+    };
+    if is_its {
+        return Ok(published);
+    }
+    Err(Error::usage(format!(
+        "the results in {output} are of another run than {id}, which has replaced its own"
+    ))
+    .help(format!(
+        "fruitctl results --download FOLDER fetches what is there; fruitctl clone {id} runs its job again"
+    )))
 }

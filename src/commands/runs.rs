@@ -3,7 +3,8 @@
 use crate::app;
 use crate::cli::{Cli, CloudArgs};
 use crate::error::Result;
-use crate::run::history::{self, State};
+use crate::run::history::State;
+use crate::run::settle;
 use crate::stack::bucket;
 use crate::ui;
 use crate::ui::{BAD, DIM, GOOD, WARN};
@@ -15,7 +16,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
         let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let runs = match bucket::observe(&names, &bucket, &aws).await? {
-            Some(_) => history::all(&bucket, &aws).await?,
+            Some(_) => settle::runs(&names, &bucket, false, &aws).await?,
             None => Vec::new(),
         };
         if args.json {

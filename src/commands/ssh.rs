@@ -52,7 +52,7 @@ fn find(cli: &Cli, args: &CloudArgs) -> Result<Target> {
     // Not app::block_on, which listens to signals: one that came between this and 'ssh' would be heard by nobody.
     app::runtime()?.block_on(Box::pin(async {
         let (aws, names) = app::connect(&config, app::Access::Reads).await?;
-        let spec = Spec::resolve(&config, &aws).await?;
+        let spec = Spec::to_read(&config, &aws).await?;
         let clusters = cluster::living(&names, &aws).await?;
         let found =
             clusters.iter().find(|c| c.status.is_usable() && c.primary_dns.is_some()).ok_or_else(|| {
@@ -94,6 +94,9 @@ fn client(target: &Target) -> Result<Command> {
         "IdentitiesOnly=yes",
         "ForwardAgent=no",
         "UpdateHostKeys=no",
+        // A door that is closed drops packets, and does not answer.
+        "ConnectTimeout=15",
+        "ServerAliveInterval=30",
     ] {
         command.args(["-o", option]);
     }

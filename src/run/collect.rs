@@ -11,11 +11,26 @@ use crate::aws::s3_uri::S3Uri;
 use crate::error::{Error, Kind, Result};
 use crate::hash::sha256;
 
-/// Where a run's record is published.
-const RECORD: &str = "run.json";
+/// Published results, as `run.json` says them.
+pub struct Published {
+    pub record: RunRecord,
+    /// SHA-256 of `run.json`: no two runs write the same.
+    pub sha256: String,
+    text: Vec<u8>,
+}
 
-/// Reads `run.json`, holds the results against it, and downloads it with the report.
-pub async fn collect(output: &str, to: &Path, aws: &Aws) -> Result<RunRecord> {
+/// The SHA-256 of the `run.json` that is published; none, where there are no results.
+pub async fn published(output: &str, aws: &Aws) -> Result<Option<String>> {
+    let Some(at) = S3Uri::parse(output) else { return Ok(None) };
+    let found = aws.get_object(&at.bucket, &format!("{}{}", at.prefix(), layout::PUBLISHED_RECORD)).await?;
+    Ok(found.map(|(text, _)| sha256(&text)))
+}
+
+/// Reads `run.json`, and holds the results against it.
+///
+/// # Errors
+/// [`Kind::Failed`] where they are not what it says; AWS's, where that cannot be seen.
+pub async fn check(output: &str, aws: &Aws) -> Result<Published> {
     let at = S3Uri::parse(output).ok_or_else(|| Error::usage(format!("{output} is not in S3")))?;
     let (bucket, prefix) = (&at.bucket, at.prefix());
     let key = |name: &str| format!("{prefix}{name}");
@@ -27,9 +42,10 @@ pub async fn collect(output: &str, to: &Path, aws: &Aws) -> Result<RunRecord> {
         aws.get_object(bucket, &key(name)).await?.map(|(body, _)| body).ok_or_else(|| missing(name))
     };
     get(layout::SUCCESS).await?;
-    let text = get(RECORD).await?;
-    let record: RunRecord = serde_json::from_slice(&text)
-        .map_err(|e| Error::new(Kind::Failed, format!("{output}/{} cannot be read: {e}", RECORD)))?;
+    let text = get(layout::PUBLISHED_RECORD).await?;
+    let record: RunRecord = serde_json::from_slice(&text).map_err(|e| {
+        Error::new(Kind::Failed, format!("{output}/{} cannot be read: {e}", layout::PUBLISHED_RECORD))
+    })?;
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("the results in {output} are not what run.json says: {what}"))
             .help("find out who else writes there, then the same command again")
@@ -64,12 +80,42 @@ pub async fn collect(output: &str, to: &Path, aws: &Aws) -> Result<RunRecord> {
             return Err(wrong(format!("{} has another SHA-256", part.name)));
         }
     }
-    std::fs::create_dir_all(to)
-        .map_err(|e| Error::usage(format!("cannot make {}: {}", to.display(), explain_io(&e))))?;
-    for (name, body) in [(RECORD, text), (layout::REPORT, get(layout::REPORT).await?)] {
-        let file = to.join(name);
-        std::fs::write(&file, body)
-            .map_err(|e| Error::usage(format!("cannot write {}: {}", file.display(), explain_io(&e))))?;
+    Ok(Published { record, sha256: sha256(&text), text })
+}
+
+/// Downloads `run.json` and the report; with `parts`, the Parquet files too, below `results/`.
+pub async fn fetch(published: &Published, output: &str, to: &Path, parts: bool, aws: &Aws) -> Result<()> {
+    let at = S3Uri::parse(output).unwrap_or_default();
+    let get = async |name: &str| {
+        let found = aws.get_object(&at.bucket, &format!("{}{name}", at.prefix())).await?;
+        found.map(|(body, _)| body).ok_or_else(|| {
+            Error::new(Kind::Failed, format!("{output}/{name} is not there any more"))
+                .help("the same command again")
+        })
+    };
+    write(&to.join(layout::PUBLISHED_RECORD), &published.text)?;
+    write(&to.join(layout::REPORT), &get(layout::REPORT).await?)?;
+    for part in published.record.parts.iter().filter(|_| parts) {
+        // It becomes a file's name here.
+        if part.name.contains(['/', '\\', '\0']) || part.name.starts_with('.') {
+            return Err(Error::new(
+                Kind::Failed,
+                format!("{output} has a part with a name that is none of ours"),
+            ));
+        }
+        let name = format!("{}/{}", layout::RESULTS, part.name);
+        let body = get(&name).await?;
+        if sha256(&body) != part.sha256 {
+            return Err(Error::new(Kind::Failed, format!("{output}/{name} was replaced meanwhile"))
+                .help("the same command again"));
+        }
+        write(&to.join(&name), &body)?;
     }
-    Ok(record)
+    Ok(())
+}
+
+fn write(file: &Path, body: &[u8]) -> Result<()> {
+    std::fs::create_dir_all(file.parent().unwrap_or(file))
+        .and_then(|()| std::fs::write(file, body))
+        .map_err(|e| Error::usage(format!("cannot write {}: {}", file.display(), explain_io(&e))))
 }

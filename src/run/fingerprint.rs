@@ -9,7 +9,7 @@ use crate::aws::s3_uri::S3Uri;
 use crate::error::Result;
 use crate::stack::Spec;
 
-use super::history::{self, Entry, State};
+use super::history::{Entry, State};
 use super::{Request, ship, step};
 
 /// A hash of names, sizes and ETags of the images, and of the model where it lies in S3.
@@ -26,8 +26,13 @@ pub async fn of_input(request: &Request, aws: &Aws) -> Result<String> {
 }
 
 /// The last run over this output, if its results are what this one would make.
-pub async fn unchanged(spec: &Spec, request: &Request, now: &str, aws: &Aws) -> Result<Option<Entry>> {
-    let runs = history::all(&spec.bucket.name, aws).await?;
+pub async fn unchanged(
+    runs: Vec<Entry>,
+    spec: &Spec,
+    request: &Request,
+    now: &str,
+    aws: &Aws,
+) -> Result<Option<Entry>> {
     let last = runs.into_iter().find(|entry| Some(&entry.output) == request.job.output.as_ref());
     let Some(last) =
         last.filter(|last| last.state == State::Done && last.fingerprint.as_deref() == Some(now))

@@ -6,6 +6,7 @@ use fruitjob_interface::spark::SparkOptions;
 use fruitjob_interface::{JobOptions, RunRecord, layout};
 use serde::{Deserialize, Serialize};
 
+use super::collect::Published;
 use crate::aws::Aws;
 use crate::aws::s3::Only;
 use crate::clock;
@@ -56,6 +57,8 @@ pub struct Entry {
     pub fingerprint: Option<String>,
     /// The PCA that its results are projected on.
     pub pca: Option<String>,
+    /// SHA-256 of the `run.json` of its results: whether they are still there.
+    pub results: Option<String>,
     /// Why it failed.
     pub failure: Option<String>,
 }
@@ -139,8 +142,8 @@ impl Entry {
         self.start_seconds = waited.filter(|_| self.one_shot && self.failed_launches.is_empty());
     }
 
-    /// Notes how it ended.
-    pub fn end(&mut self, result: &Result<Option<RunRecord>>, dollars: Option<f64>) {
+    /// Notes how it ended: with results, as far as they could be looked at, or why without.
+    pub fn end(&mut self, result: Result<Option<&Published>, &Error>, dollars: Option<f64>) {
         self.state = match result {
             Ok(_) => State::Done,
             Err(error) if matches!(error.kind, Kind::Interrupted(_)) => State::Stopped,
@@ -148,10 +151,12 @@ impl Entry {
         };
         self.ended = Some(clock::rfc3339(clock::now()));
         self.dollars = dollars;
-        self.failure = result.as_ref().err().map(|error| error.message.clone());
-        let record = result.as_ref().ok().and_then(Option::as_ref);
+        self.failure = result.err().map(|error| error.message.clone());
+        let published = result.ok().flatten();
+        let record = published.map(|found| &found.record);
         self.images = record.map(|run| run.images.results);
         self.pca = record.and_then(|run| run.pca.as_ref()).map(|pca| pca.id.clone());
+        self.results = published.map(|found| found.sha256.clone());
     }
 
     /// Its clusters: those that ended before they began, and the one that it ran on, if there was one.
@@ -192,9 +197,7 @@ pub async fn pca(pin: &str, bucket: &str, aws: &Aws) -> Result<String> {
     if pin.contains('/') {
         return Ok(pin.to_owned());
     }
-    let Some(entry) = all(bucket, aws).await?.into_iter().find(|entry| entry.id.starts_with(pin)) else {
-        return Ok(pin.to_owned());
-    };
+    let Some(entry) = by_id(pin, bucket, aws).await? else { return Ok(pin.to_owned()) };
     match entry.pca {
         Some(id) => Ok(format!("{}/{}", entry.output.trim_end_matches('/'), layout::pca(&id))),
         None => Err(Error::usage(format!(
@@ -224,7 +227,7 @@ pub async fn all(bucket: &str, aws: &Aws) -> Result<Vec<Entry>> {
 
 /// The latest ones, the latest first.
 pub async fn latest(bucket: &str, most: usize, aws: &Aws) -> Result<Vec<Entry>> {
-    let mut keys: Vec<_> = aws.list_objects(bucket, RUNS).await?.into_iter().map(|o| o.key).collect();
+    let mut keys = keys(RUNS, bucket, aws).await?;
     keys.sort_unstable_by(|a, b| b.cmp(a));
     let mut entries = Vec::new();
     for key in keys.iter().take(most) {
@@ -237,14 +240,51 @@ pub async fn latest(bucket: &str, most: usize, aws: &Aws) -> Result<Vec<Entry>> 
     Ok(entries)
 }
 
+/// Keys of entries; without a bucket, there are none.
+async fn keys(prefix: &str, bucket: &str, aws: &Aws) -> Result<Vec<String>> {
+    match aws.list_objects(bucket, prefix).await {
+        Err(error) if error.is(&["NoSuchBucket"]) => Ok(Vec::new()),
+        objects => Ok(objects?.into_iter().map(|object| object.key).collect()),
+    }
+}
+
 /// One of them: by its id or how that begins; the latest without.
 pub async fn find(id: Option<&str>, bucket: &str, aws: &Aws) -> Result<Entry> {
-    let mut found =
-        all(bucket, aws).await?.into_iter().filter(|entry| id.is_none_or(|id| entry.id.starts_with(id)));
-    found.next().ok_or_else(|| {
+    let found = match id {
+        Some(id) => by_id(id, bucket, aws).await?,
+        None => latest(bucket, 1, aws).await?.pop(),
+    };
+    found.ok_or_else(|| {
         let what = id.map_or("there is no run yet".to_owned(), |id| format!("there is no run {id}"));
         Error::usage(what).help("fruitctl runs")
     })
+}
+
+/// The run whose id begins so, however old it is.
+///
+/// # Errors
+/// [`Kind::Usage`] where there are several.
+async fn by_id(id: &str, bucket: &str, aws: &Aws) -> Result<Option<Entry>> {
+    let keys = keys(&format!("{RUNS}{id}"), bucket, aws).await?;
+    let key = match &keys[..] {
+        [] => return Ok(None),
+        [one] => one,
+        // A name may be the beginning of another.
+        several => several.iter().find(|known| **known == key(id)).ok_or_else(|| ambiguous(id, several))?,
+    };
+    let Some((body, _)) = aws.get_object(bucket, key).await? else { return Ok(None) };
+    serde_json::from_slice(&body).map(Some).map_err(|e| {
+        Error::new(Kind::Failed, format!("s3://{bucket}/{key} is no entry of the history: {e}"))
+            .help("fruitctl runs lists those that are")
+    })
+}
+
+fn ambiguous(id: &str, keys: &[String]) -> Error {
+    let name = |key: &String| key.trim_start_matches(RUNS).trim_end_matches(".json").to_owned();
+    let latest: Vec<_> = keys.iter().rev().take(3).map(name).collect();
+    let among = latest.join(", ");
+    Error::usage(format!("{} runs begin with {id}; the latest are {among}", keys.len()))
+        .help("name one by more of its id: fruitctl runs")
 }
 
 #[cfg(test)]
@@ -259,11 +299,11 @@ mod tests {
     fn an_entry_is_read_as_it_was_written() {
         let mut entry = Entry { version: 1, id: "20261124-020000-4f2a".into(), ..Entry::default() };
         for (result, state) in [
-            (Ok(None), State::Done),
+            (Ok(None::<Published>), State::Done),
             (Err(Error::new(Kind::Interrupted(15), "interrupted")), State::Stopped),
             (Err(Error::new(Kind::Failed, "no image").help("fruitctl upload")), State::Failed),
         ] {
-            entry.end(&result, Some(1.5));
+            entry.end(result.as_ref().map(Option::as_ref), Some(1.5));
             assert_eq!((entry.state, entry.dollars), (state, Some(1.5)));
             let text = serde_json::to_string(&entry).unwrap();
             assert!(text.contains(&format!("\"state\":\"{}\"", state.name())), "{text}");

@@ -15,6 +15,7 @@ mod placement;
 pub mod preconditions;
 mod reporter;
 pub mod request;
+pub mod settle;
 pub mod ship;
 pub mod step;
 pub mod summary;

@@ -15,7 +15,7 @@ use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
 use super::preconditions::{check_cost_limit, check_places, no_other_run};
 use super::ship::{Shipped, find_executable, ship};
 use super::summary::Summary;
-use super::{Reporter, Request, collect, engine, fingerprint, history, step};
+use super::{Reporter, Request, collect, engine, fingerprint, history, settle, step};
 use crate::aws::emr::{StepSpec, StepState};
 use crate::aws::{Aws, fence};
 use crate::config::Config;
@@ -82,6 +82,8 @@ struct Launch {
     standing: Option<Counting>,
     /// vCPUs that work.
     vcpus: u32,
+    /// SHA-256 of the results' `run.json` before, where there were some.
+    before: Option<String>,
 }
 
 /// What is to be expected of a run.
@@ -146,12 +148,13 @@ impl ClusterRun<'_> {
     /// Whether there is anything to do, and nobody at it.
     async fn check(&self) -> Result<Check> {
         let output = self.request.job.output.as_deref().unwrap_or_default();
-        no_other_run(&self.spec.names, &self.spec.bucket.name, output, self.aws).await?;
+        let runs = settle::runs(&self.spec.names, &self.spec.bucket.name, true, self.aws).await?;
+        no_other_run(&runs, &self.spec.names, output, self.aws).await?;
         if !self.request.if_changed {
             return Ok(Check::Go(None));
         }
         let now = fingerprint::of_input(self.request, self.aws).await?;
-        Ok(match fingerprint::unchanged(self.spec, self.request, &now, self.aws).await? {
+        Ok(match fingerprint::unchanged(runs, self.spec, self.request, &now, self.aws).await? {
             Some(last) => Check::Unchanged(Box::new(last)),
             None => Check::Go(Some(now)),
         })
@@ -231,7 +234,9 @@ impl ClusterRun<'_> {
             ..history::Entry::of(work)
         };
         history::put(&entry, &self.spec.bucket.name, self.aws).await?;
-        Ok(Launch { entry, step, standing, vcpus: choice.vcpus })
+        // Where that may not be read from here, it is not compared.
+        let before = collect::published(&entry.output, self.aws).await.unwrap_or_default();
+        Ok(Launch { entry, step, standing, vcpus: choice.vcpus, before })
     }
 
     /// Puts the step on a cluster and watches it; on another, where that cluster ended before it began.
@@ -332,7 +337,7 @@ impl ClusterRun<'_> {
         prices: &Prices,
         summary: &mut Summary,
     ) -> Result<Outcome> {
-        let Launch { mut entry, step, standing, vcpus } = launch;
+        let Launch { mut entry, step, standing, vcpus, before } = launch;
         let was_interrupted = |error: &Error| matches!(error.kind, Kind::Interrupted(_));
         let lost = followed.as_ref().err().is_some_and(|error| error.kind == Kind::Locked);
         if lost || followed.as_ref().err().is_some_and(was_interrupted) {
@@ -358,29 +363,73 @@ impl ClusterRun<'_> {
             hasty: result.as_ref().err().is_some_and(was_interrupted),
         };
         let left = ending.carry_out(self.aws, self.reporter).await;
-        let collected = match (&result, &self.request.job.output) {
-            (Ok(()), Some(output)) => {
-                collect::collect(output, &self.request.download, self.aws).await.map(Some)
-            }
-            _ => Ok(None),
+        let results = match result {
+            Ok(()) => self.results(&entry.output, before.as_deref()).await,
+            Err(error) => Err(error),
         };
         let dollars = dollars(&entry, &self.counting(&entry, standing), prices, self.aws).await;
-        let result = result.and(collected);
-        entry.measure(began, vcpus, result.as_ref().ok().and_then(Option::as_ref));
-        entry.end(&result, dollars);
+        let published = results.as_ref().map(|results| results.published.as_ref());
+        entry.measure(began, vcpus, published.ok().flatten().map(|published| &published.record));
+        entry.end(published, dollars);
         summary.dollars = dollars;
-        summary.run = result.as_ref().ok().cloned().flatten();
+        summary.run = published.ok().flatten().map(|published| published.record.clone());
         let kept = fence::lifted(history::put(&entry, &self.spec.bucket.name, self.aws)).await;
-        let record = match result {
-            Ok(record) => record,
+        let Results { published, missing } = match results {
+            Ok(results) => results,
             Err(error) => return Err(error.leftover(left?)),
         };
         let left = left?;
-        kept?;
+        if let Some(missing) = missing.or(kept.err()) {
+            return Err(after_results(missing, &entry).leftover(left));
+        }
         let planned = prices.cluster(&self.aws.region, &self.spec.nodes());
         let planned = format!("planned: {} an hour; prices of {}", planned.short(), planned.as_of);
+        let record = published.map(|published| published.record);
         Ok(Outcome::Finished(Box::new(Finished { record, output: entry.output, dollars, planned, left })))
     }
+
+    /// The results of a job that has succeeded, checked and the report fetched, as far as that goes. `before`: what was
+    /// there when it began.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`], where there are none of this run's.
+    async fn results(&self, output: &str, before: Option<&str>) -> Result<Results> {
+        if self.request.job.output.is_none() {
+            return Ok(Results { published: None, missing: None });
+        }
+        let published = match collect::check(output, self.aws).await {
+            Ok(published) => published,
+            Err(error) if error.kind == Kind::Failed => return Err(error),
+            // That it cannot be looked at from here takes nothing away.
+            Err(error) => return Ok(Results { published: None, missing: Some(error) }),
+        };
+        if before == Some(published.sha256.as_str()) {
+            return Err(Error::new(
+                Kind::Failed,
+                format!("the step ended well and wrote no results: those in {output} are of an earlier run"),
+            )
+            .help("fruitctl logs says what it did; --executable has to be a fruitjob"));
+        }
+        let fetched = collect::fetch(&published, output, &self.request.download, false, self.aws).await;
+        Ok(Results { published: Some(published), missing: fetched.err() })
+    }
+}
+
+/// What there is after a job that has succeeded.
+struct Results {
+    /// None, where they cannot be looked at from here.
+    published: Option<collect::Published>,
+    /// What did not work with them.
+    missing: Option<Error>,
+}
+
+/// The job has succeeded, whatever else has not.
+fn after_results(error: Error, entry: &history::Entry) -> Error {
+    let (output, id) = (&entry.output, &entry.id);
+    let message = format!("the job has succeeded, and its results are in {output}; but: {}", error.message);
+    let help = error.help.map(|help| format!("{help}; then, ")).unwrap_or_default();
+    Error::new(Kind::AfterResults, message)
+        .help(format!("{help}without another run: fruitctl results --run {id} --download FOLDER"))
 }
 
 /// What the check came to.

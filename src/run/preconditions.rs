@@ -5,14 +5,15 @@ use std::path::Path;
 
 use fruitjob_interface::error::explain_io;
 
-use super::request::{Request, step_name};
-use super::{history, step};
+use super::history::{Entry, State};
+use super::request::Request;
+use super::settle;
 use crate::aws::s3_uri::S3Uri;
 use crate::aws::{self, ApiError, Aws};
 use crate::config::AwsConfig;
 use crate::cost::{PricedNodes, Prices};
 use crate::error::{Error, Kind, Result};
-use crate::stack::{Names, Spec, cluster};
+use crate::stack::{Names, Spec};
 
 /// Fails if something of the request cannot work: the folder for the report, or the places of input and output. What
 /// only the nodes' role may read is left to them.
@@ -110,23 +111,14 @@ pub fn check_cost_limit(
 ///
 /// # Errors
 /// [`Kind::Locked`].
-pub async fn no_other_run(names: &Names, bucket: &str, output: &str, aws: &Aws) -> Result<()> {
-    for entry in history::all(bucket, aws).await? {
+pub async fn no_other_run(runs: &[Entry], names: &Names, output: &str, aws: &Aws) -> Result<()> {
+    for entry in runs {
         if entry.output.trim_end_matches('/') != output.trim_end_matches('/')
-            || !matches!(entry.state, history::State::Running | history::State::Unknown)
+            || !matches!(entry.state, State::Running | State::Unknown)
         {
             continue;
         }
-        let step = if entry.step.is_empty() {
-            // Killed before it knew its step, or before there was one.
-            let mut found = None;
-            for cluster in cluster::living(names, aws).await? {
-                found = found.or(step::find(&cluster.id, &step_name(&entry.id), aws).await?);
-            }
-            found
-        } else {
-            aws.step(&entry.cluster, &entry.step).await?
-        };
+        let step = settle::step_of(entry, names, aws).await?;
         if let Some(step) = step.filter(|step| !step.has_ended()) {
             return Err(Error::new(
                 Kind::Locked,

@@ -86,6 +86,7 @@ impl Summary {
         self.state = match result {
             Ok(()) if self.results_of.is_some() => State::Unchanged,
             Ok(()) => State::Done,
+            Err(Error { kind: Kind::AfterResults, .. }) => State::Done,
             Err(Error { kind: Kind::Interrupted(_), .. }) => State::Stopped,
             Err(_) => State::Failed,
         };

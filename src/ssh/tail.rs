@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ssh2::Session;
-use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info};
 
 use super::{Target, Trouble, output, quote};
@@ -26,6 +25,9 @@ pub enum Said {
     Lost(Trouble),
 }
 
+/// Hears a tail, and holds it up while there is too much to hear; false where nobody listens any more.
+pub type Say<'a> = &'a dyn Fn(Said) -> bool;
+
 /// Told to a tail while it runs.
 #[derive(Debug, Default)]
 pub struct Control {
@@ -40,22 +42,16 @@ const PATIENCE: f64 = 60.0;
 
 /// Follows `path` from byte `offset` on, until told to end or lost. Blocks; one thread and one session each, for a
 /// session that two threads share is held by the one that reads.
-pub fn follow(
-    target: &Target,
-    path: &str,
-    mut offset: u64,
-    control: &Arc<Control>,
-    said: &UnboundedSender<Said>,
-) {
+pub fn follow(target: &Target, path: &str, mut offset: u64, control: &Arc<Control>, say: Say<'_>) {
     let mut lost_since: Option<Instant> = None;
     loop {
         let trouble = match target.connect() {
             Ok(session) => {
                 debug!(host = target.host, path, offset, "tail connected");
                 let (before, since) = (offset, Instant::now());
-                match read(&session, path, &mut offset, control, said) {
+                match read(&session, path, &mut offset, control, say) {
                     Ok(()) => {
-                        let _ = said.send(Said::Done);
+                        say(Said::Done);
                         return;
                     }
                     Err(trouble) => {
@@ -74,7 +70,7 @@ pub fn follow(
         let stopped = control.stop.load(Ordering::SeqCst);
         info!(host = target.host, path, offset, %trouble, give_up, stopped, "tail interrupted");
         if give_up || stopped {
-            let _ = said.send(Said::Lost(trouble));
+            say(Said::Lost(trouble));
             return;
         }
         std::thread::sleep(clock::paced(2.0).max(Duration::from_millis(20)));
@@ -92,7 +88,7 @@ fn read(
     path: &str,
     offset: &mut u64,
     control: &Control,
-    said: &UnboundedSender<Said>,
+    say: Say<'_>,
 ) -> Result<(), Trouble> {
     let path = quote(path);
     let mut channel = session.channel_session()?;
@@ -107,7 +103,7 @@ fn read(
             Ok(n) => {
                 *offset += n as u64;
                 quiet = Instant::now();
-                if said.send(Said::Bytes(buffer[..n].to_vec())).is_err() {
+                if !say(Said::Bytes(buffer[..n].to_vec())) {
                     return Ok(());
                 }
             }

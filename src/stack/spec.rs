@@ -4,7 +4,7 @@ use super::names::Names;
 use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, security_configuration};
 use super::zones;
 use crate::aws::Aws;
-use crate::config::{Config, SshCidr};
+use crate::config::{Config, NetworkConfig, SshCidr};
 use crate::cost::PricedNodes;
 use crate::error::Result;
 
@@ -33,6 +33,10 @@ impl Spec {
     /// From the configuration, and from what has to be looked up: the account, subnets, the caller's address, the
     /// key on this machine, the scripts.
     pub async fn resolve(config: &Config, aws: &Aws) -> Result<Spec> {
+        Spec::with(config, &config.network, aws).await
+    }
+
+    async fn with(config: &Config, network: &NetworkConfig, aws: &Aws) -> Result<Spec> {
         let names = Names::new(config, aws)?;
         cluster::check(config, &aws.region)?;
         let bucket = bucket::Spec::new(&names, &config.bucket);
@@ -40,7 +44,8 @@ impl Spec {
         // A key for a closed door would be left by every CI job, for each is another machine.
         let closed = config.network.ssh_cidr == SshCidr::Closed;
         let key_pair = if closed { None } else { Some(key_pair::Spec::resolve(&names, &config.key)?) };
-        let network = network::Spec::resolve(&names, &config.network, aws).await?;
+        let key = key_pair.as_ref().map(|pair| pair.name.as_str());
+        let network = network::Spec::resolve(&names, network, key, aws).await?;
         let service_role = roles::Spec::service(&names, config);
         let node_role = roles::Spec::node(&names, config, &bucket);
         let security_configuration = security_configuration::Spec::new(&names);
@@ -56,6 +61,12 @@ impl Spec {
             bootstrap,
             cluster,
         })
+    }
+
+    /// The same for whoever changes nothing: nobody asks for this machine's address, which need not be known.
+    pub async fn to_read(config: &Config, aws: &Aws) -> Result<Spec> {
+        let network = NetworkConfig { ssh_cidr: SshCidr::Closed, ..config.network.clone() };
+        Spec::with(config, &network, aws).await
     }
 
     /// The same for a launch: only with subnets in which the cluster can be.

@@ -27,13 +27,16 @@ pub enum Kind {
     Locked,
     /// Something is left that should be gone; the message names it.
     LeftBehind,
+    /// The job has succeeded and its results are published; what follows has not: a check, a download, an entry of the
+    /// history.
+    AfterResults,
     /// A signal, by its number.
     Interrupted(i32),
 }
 
 impl Kind {
     /// All of them; of signals, those that are listened to.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Bug,
         Kind::Usage,
         Kind::Changes,
@@ -43,6 +46,7 @@ impl Kind {
         Kind::TimedOut,
         Kind::Locked,
         Kind::LeftBehind,
+        Kind::AfterResults,
         Kind::Interrupted(1),
         Kind::Interrupted(2),
         Kind::Interrupted(15),
@@ -60,6 +64,7 @@ impl Kind {
             Kind::TimedOut => 7,
             Kind::Locked => 8,
             Kind::LeftBehind => 9,
+            Kind::AfterResults => 10,
             Kind::Interrupted(signal) => 128 + signal,
         }
     }

@@ -27,8 +27,25 @@ pub struct Feed {
     pub source: Source,
     /// Bytes that have arrived.
     pub offset: u64,
-    /// The beginning of a line that has not ended.
+    /// The ETag of the log in the bucket that was read last.
+    pub seen: Option<String>,
+    /// The beginning of a line that has not ended: at most [`LONGEST`] bytes.
     partial: Vec<u8>,
+    /// Bytes of that line that were left out.
+    left_out: u64,
+}
+
+/// Bytes of a line that are taken. The longest event, with the counts of hundreds of labels, is far shorter.
+const LONGEST: usize = 1 << 20;
+
+/// Passes on a line without its end.
+fn say(stream: Stream, line: &[u8], left_out: u64, sink: Sink<'_>) -> bool {
+    let line = String::from_utf8_lossy(line);
+    let line = line.trim_end_matches('\r');
+    match left_out {
+        0 => sink(stream, line),
+        left_out => sink(stream, &format!("{line} [and {left_out} bytes more]")),
+    }
 }
 
 impl Drop for Feed {
@@ -43,19 +60,40 @@ impl Drop for Feed {
 impl Feed {
     /// One of which nothing has arrived.
     pub fn new(stream: Stream) -> Feed {
-        Feed { stream, source: Source::None, offset: 0, partial: Vec::new() }
+        Feed { stream, source: Source::None, offset: 0, seen: None, partial: Vec::new(), left_out: 0 }
     }
 
-    /// Bytes that have arrived: whole lines go to `sink`.
-    pub fn take(&mut self, bytes: &[u8], sink: Sink<'_>) {
+    /// Bytes that have arrived: whole lines go to `sink`. In time that grows with the bytes, and memory that does not grow
+    /// with lines.
+    pub fn take(&mut self, mut bytes: &[u8], sink: Sink<'_>) {
         self.offset += bytes.len() as u64;
-        self.partial.extend_from_slice(bytes);
-        while let Some(end) = self.partial.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            if sink(self.stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])) {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
+            let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+            bytes = rest;
+            let is_last = if self.partial.is_empty() && line.len() <= LONGEST {
+                say(self.stream, line, 0, sink)
+            } else {
+                self.keep(line);
+                self.say_partial(sink)
+            };
+            if is_last {
                 self.finish(sink);
             }
         }
+        self.keep(bytes);
+    }
+
+    /// Keeps the next bytes of a line, as many as are shown of one.
+    fn keep(&mut self, bytes: &[u8]) {
+        let kept = bytes.len().min(LONGEST - self.partial.len());
+        self.partial.extend_from_slice(&bytes[..kept]);
+        self.left_out += (bytes.len() - kept) as u64;
+    }
+
+    /// The line that has begun, as it is now.
+    fn say_partial(&mut self, sink: Sink<'_>) -> bool {
+        let (line, left_out) = (std::mem::take(&mut self.partial), std::mem::take(&mut self.left_out));
+        say(self.stream, &line, left_out, sink)
     }
 
     /// What is left is a line too.
@@ -65,8 +103,7 @@ impl Feed {
         }
         self.source = Source::Done;
         if !self.partial.is_empty() {
-            let line = std::mem::take(&mut self.partial);
-            sink(self.stream, String::from_utf8_lossy(&line).trim_end_matches('\r'));
+            self.say_partial(sink);
         }
     }
 
@@ -84,6 +121,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_line_without_end_takes_bounded_memory() {
+        let heard = Mutex::new(Vec::new());
+        let sink = |_: Stream, line: &str| {
+            heard.lock().unwrap().push(line.to_owned());
+            false
+        };
+        let mut feed = Feed::new(Stream::Err);
+        for _ in 0..30 {
+            feed.take(&[b'x'; LONGEST], &sink);
+            assert!(feed.partial.capacity() <= 2 * LONGEST);
+        }
+        feed.take(b"\nshort\n", &sink);
+        let heard = heard.lock().unwrap();
+        assert!(heard[0].ends_with(&format!("x [and {} bytes more]", 29 * LONGEST)) && heard[1] == "short");
+        assert_eq!(feed.offset, 30 * LONGEST as u64 + 7);
+    }
 
     proptest! {
         /// Every line once, in order, however it is cut on its way; bytes that are no text too.

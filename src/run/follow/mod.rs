@@ -8,10 +8,11 @@ pub mod transcript;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::{debug, info};
 
-use feed::{Feed, Sink, Source};
+pub use feed::Feed;
+use feed::{Sink, Source};
 
 use super::node;
 use crate::aws::Aws;
@@ -33,6 +34,9 @@ const LOOKS: u32 = 20;
 
 /// Seconds between two looks at a step that has ended: what is left to come is on its way.
 const POLL_ENDED: f64 = 2.0;
+
+/// Pieces of logs that wait to be heard: a tail is as fast as whoever hears it.
+const PIECES: usize = 16;
 
 /// Seconds for which a cluster may seem to live after a step that it takes down with it: EMR tells the two apart from
 /// each other, and does not say in what order.
@@ -88,11 +92,12 @@ impl Ended {
 impl Watch<'_> {
     /// Watches until the step or its cluster has ended and all that it said is here, or until it is over its time or its cost limit.
     pub async fn run(&self, sink: Sink<'_>) -> Result<Ended> {
-        let (said, mut hears) = unbounded_channel::<(usize, Said)>();
+        let (said, mut hears) = channel::<(usize, Said)>(PIECES);
         let mut feeds = [Feed::new(Stream::Out), Feed::new(Stream::Err)];
         let mut told = false;
         let mut waited = 0.0;
         let mut tried_ssh = self.no_ssh;
+        let mut first = true;
         let result = loop {
             let (cluster, step) = match self.look().await {
                 Ok(seen) => seen,
@@ -109,7 +114,8 @@ impl Watch<'_> {
             if let Err(error) = self.check_limits(&step).await {
                 break Err(error);
             }
-            if !tried_ssh && step.started.is_some() && cluster.primary_dns.is_some() {
+            let runs = step.started.is_some() && !step.has_ended() && cluster.status.is_usable();
+            if !tried_ssh && runs && cluster.primary_dns.is_some() {
                 tried_ssh = true;
                 match self.target(&cluster).await {
                     Ok(target) => self.start_tails(&target, &mut feeds, &said),
@@ -119,8 +125,13 @@ impl Watch<'_> {
             if step.has_ended() || !cluster.status.is_usable() {
                 bring_to_an_end(&mut feeds, cluster.status.is_usable());
             }
-            // Between two looks, hear what the tails say; at the end, no longer than they have something to say.
-            self.hear(&mut feeds, &mut hears, sink, &mut told, &step).await;
+            // Between two looks, hear what the tails say; at the end, no longer than they have something to say. What has
+            // ended before we came is in the bucket.
+            let is_over = first && step.has_ended();
+            if !is_over {
+                self.hear(&mut feeds, &mut hears, sink, &mut told, &step).await;
+            }
+            first = false;
             for feed in feeds.iter_mut().filter(|feed| matches!(feed.source, Source::Bucket)) {
                 self.fetch(feed, sink).await;
             }
@@ -132,13 +143,14 @@ impl Watch<'_> {
                 // After the last event, and of a step that never began, there is nothing to wait for; else for what EMR
                 // writes after the step's end.
                 let silent = feeds[0].is_done() || step.started.is_none();
-                let complete = silent || waited > LATE || self.logs_are_complete(&step).await;
+                let long_ago = step.ended.is_some_and(|at| clock::now() - at > 2 * LATE as i64);
+                let complete = silent || waited > LATE || long_ago || self.logs_are_complete(&step).await;
                 for feed in feeds.iter_mut().filter(|feed| complete && matches!(feed.source, Source::Bucket))
                 {
                     self.fetch(feed, sink).await;
                     feed.finish(sink);
                 }
-                if feeds.iter().all(Feed::is_done) || waited > 2.0 * LATE {
+                if feeds.iter().all(Feed::is_done) || waited > 2.0 * LATE || long_ago {
                     break Ok(Ended { step, cluster });
                 }
             } else if !cluster.status.lives() {
@@ -250,24 +262,20 @@ impl Watch<'_> {
         node::target(self.cluster, host, self.spec, self.aws).await.map_err(|e| e.message)
     }
 
-    fn start_tails(&self, target: &Target, feeds: &mut [Feed; 2], said: &UnboundedSender<(usize, Said)>) {
+    fn start_tails(&self, target: &Target, feeds: &mut [Feed; 2], said: &Sender<(usize, Said)>) {
         for (index, feed) in feeds.iter_mut().enumerate() {
             let control = Arc::new(Control::default());
             feed.source = Source::Ssh(control.clone());
-            let (sender, mut receiver) = unbounded_channel();
-            let (target, path, offset) = (
+            let (target, path, offset, said) = (
                 target.clone(),
                 format!("{}/{}", logs::node_logs(self.step), feed.stream.file()),
                 feed.offset,
+                said.clone(),
             );
-            tokio::task::spawn_blocking(move || tail::follow(&target, &path, offset, &control, &sender));
-            let said = said.clone();
-            tokio::spawn(async move {
-                while let Some(word) = receiver.recv().await {
-                    if said.send((index, word)).is_err() {
-                        return;
-                    }
-                }
+            tokio::task::spawn_blocking(move || {
+                tail::follow(&target, &path, offset, &control, &|word| {
+                    said.blocking_send((index, word)).is_ok()
+                })
             });
         }
     }
@@ -276,15 +284,16 @@ impl Watch<'_> {
     async fn hear(
         &self,
         feeds: &mut [Feed; 2],
-        hears: &mut UnboundedReceiver<(usize, Said)>,
+        hears: &mut Receiver<(usize, Said)>,
         sink: Sink<'_>,
         told: &mut bool,
         step: &Step,
     ) {
         let until =
             tokio::time::Instant::now() + clock::paced(if step.has_ended() { POLL_ENDED } else { POLL });
-        while let Ok(word) = tokio::time::timeout_at(until, hears.recv()).await {
-            let Some((index, word)) = word else { return };
+        // However much there is to hear, the next look is due.
+        while tokio::time::Instant::now() < until {
+            let Ok(Some((index, word))) = tokio::time::timeout_at(until, hears.recv()).await else { return };
             let feed = &mut feeds[index];
             if feed.is_done() {
                 continue;
@@ -335,10 +344,11 @@ impl Watch<'_> {
 
     /// Takes from the log in the bucket what has not arrived yet.
     async fn fetch(&self, feed: &mut Feed, sink: Sink<'_>) {
-        let text = logs::fetch(&self.spec.bucket.name, self.cluster, self.step, feed.stream, self.aws).await;
-        if let Some(new) = text.as_ref().and_then(|text| text.get(feed.offset as usize..)) {
-            feed.take(new, sink);
-        }
+        let step = (self.spec.bucket.name.as_str(), self.cluster, self.step);
+        let (stream, offset, seen) = (feed.stream, feed.offset, feed.seen.take());
+        let etag =
+            logs::read(step, stream, offset, seen.as_deref(), self.aws, |new| feed.take(new, sink)).await;
+        feed.seen = etag.or(seen);
     }
 
     /// Whether the logs in the bucket were written after the step had ended.

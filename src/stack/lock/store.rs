@@ -55,7 +55,10 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Locks that lie there, held or not.
     pub(super) async fn names(&self) -> Result<Vec<Name>> {
-        let objects = self.aws.list_objects(&self.name, OWN).await?;
+        let objects = match self.aws.list_objects(&self.name, OWN).await {
+            Err(error) if error.is(&["NoSuchBucket"]) => Vec::new(),
+            objects => objects?,
+        };
         Ok(objects.into_iter().filter_map(|object| Name::of_key(object.key)).collect())
     }
 }

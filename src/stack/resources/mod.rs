@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod bucket;
 pub mod cluster;
+mod door;
 pub mod key_pair;
 pub mod network;
 pub mod roles;

@@ -4,6 +4,7 @@
 //! In private subnets there is a third group, by which EMR reaches the nodes. EMR adds no rule to it, and refuses clusters
 //! where one is missing: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html>.
 
+use super::door::Door;
 use crate::aws::ec2::{Direction, Group, Link, Subnet};
 use crate::aws::emr::{Existing, Setting};
 use crate::aws::vpc::routes_of;
@@ -24,7 +25,7 @@ pub struct Spec {
     /// Why it is not known whether they are, where it is not; `is_private` is then a guess, see [`guess_private`].
     pub unread: Option<String>,
     /// Who may reach port 22 of the primary node.
-    pub ssh_from: Option<String>,
+    pub door: Door,
     /// The primary node's group.
     pub primary: String,
     /// The workers' group.
@@ -34,8 +35,13 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// As configured; subnets and the caller's address are looked up.
-    pub async fn resolve(names: &Names, config: &NetworkConfig, aws: &Aws) -> Result<Spec> {
+    /// As configured; subnets and the caller's address are looked up. `key`: the key pair of this machine.
+    pub async fn resolve(
+        names: &Names,
+        config: &NetworkConfig,
+        key: Option<&str>,
+        aws: &Aws,
+    ) -> Result<Spec> {
         let subnets = async { subnets(config, aws).await };
         let ssh_from = async {
             match &config.ssh_cidr {
@@ -52,7 +58,7 @@ impl Spec {
             is_private: is_private.unwrap_or_else(|| guess_private(&subnets)),
             unread: is_private.is_none().then(|| unread.map_or("EC2 does not say".into(), |e| e.to_string())),
             subnets,
-            ssh_from,
+            door: Door::new(ssh_from, key, aws),
             primary: format!("{}primary", names.prefix()),
             workers: format!("{}workers", names.prefix()),
             access: format!("{}access", names.prefix()),
@@ -211,20 +217,14 @@ pub fn diff(spec: &Spec, seen: &[Group]) -> Vec<Change> {
     let mut changes = Vec::new();
     for (resource, name) in spec.groups() {
         let found = find(spec, name, seen);
-        let wanted = spec.ssh_from.as_ref().filter(|_| resource == Resource::PrimaryGroup);
         let mut wrong = Vec::new();
         if let Some(group) = found {
-            if group.ssh_from.iter().ne(wanted) {
-                let list = |cidrs: Vec<&String>| match &cidrs[..] {
-                    [] => "nobody".to_owned(),
-                    some => some.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", "),
-                };
-                wrong.push(format!(
-                    "SSH from {} -> {}",
-                    list(group.ssh_from.iter().collect()),
-                    list(wanted.into_iter().collect())
-                ));
-            }
+            let (out, missing) = match resource {
+                Resource::PrimaryGroup => spec.door.changes(&group.ssh),
+                _ => (group.ssh.clone(), None),
+            };
+            wrong.extend(out.iter().map(|rule| format!("close SSH from {}", rule.cidr)));
+            wrong.extend(missing.map(|rule| format!("open SSH from {}", rule.cidr)));
             wrong.extend(group.open.iter().map(|open| format!("close {open}")));
             if resource == Resource::AccessGroup {
                 wrong.extend(wrong_access(spec, group, seen));
@@ -287,11 +287,12 @@ pub async fn apply(
     let primary = async {
         let group =
             ensure(names, spec, &spec.primary, "The primary node of fruitctl clusters", seen, aws).await?;
-        for cidr in group.ssh_from.iter().filter(|cidr| Some(*cidr) != spec.ssh_from.as_ref()) {
-            aws.forbid_ssh(&group.id, cidr).await?;
+        let (out, missing) = spec.door.changes(&group.ssh);
+        for rule in &out {
+            aws.forbid_ssh(&group.id, rule).await?;
         }
-        if let Some(cidr) = spec.ssh_from.as_ref().filter(|cidr| !group.ssh_from.contains(cidr)) {
-            aws.allow_ssh(&group.id, cidr).await?;
+        if let Some(rule) = &missing {
+            aws.allow_ssh(&group.id, rule).await?;
         }
         aws.close(&group).await?;
         Ok::<_, Error>(group.id)
@@ -300,8 +301,8 @@ pub async fn apply(
         let group =
             ensure(names, spec, &spec.workers, "The core and task nodes of fruitctl clusters", seen, aws)
                 .await?;
-        for cidr in &group.ssh_from {
-            aws.forbid_ssh(&group.id, cidr).await?;
+        for rule in &group.ssh {
+            aws.forbid_ssh(&group.id, rule).await?;
         }
         aws.close(&group).await?;
         Ok(group.id)
@@ -328,8 +329,8 @@ async fn apply_access(
         let found = aws.groups("group-name", &spec.access).await?;
         group = found.into_iter().find(|found| found.id == group.id).unwrap_or(group);
     }
-    for cidr in &group.ssh_from {
-        aws.forbid_ssh(&group.id, cidr).await?;
+    for rule in &group.ssh {
+        aws.forbid_ssh(&group.id, rule).await?;
     }
     aws.close(&group).await?;
     let id = |name: &str| if name == spec.primary { others.0 } else { others.1 }.to_owned();
@@ -388,6 +389,7 @@ async fn remove(groups: &[Group], aws: &Aws) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::ec2::SshRule;
     use crate::aws::emr::Unread;
     use crate::aws::vpc::{Routes, WayOut};
 
@@ -406,7 +408,7 @@ mod tests {
             subnets: vec![subnet("subnet-1", internet(), true)],
             is_private: false,
             unread: None,
-            ssh_from: Some("203.0.113.7/32".into()),
+            door: Door::of_test("203.0.113.7/32"),
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
             access: "fruitctl-fruits-access".into(),
@@ -416,7 +418,7 @@ mod tests {
     fn groups(spec: &Spec) -> Vec<Group> {
         let group = |name: &str| Group::new(name, name, "vpc-1", Default::default());
         let mut groups = vec![group(&spec.primary), group(&spec.workers)];
-        groups[0].ssh_from = spec.ssh_from.iter().cloned().collect();
+        groups[0].ssh.extend(spec.door.changes(&[]).1);
         groups
     }
 
@@ -427,10 +429,10 @@ mod tests {
         let mut seen = groups(&spec);
         assert_eq!(actions(&seen), [Action::Keep, Action::Keep]);
         assert_eq!(actions(&[]), [Action::Create, Action::Create]);
-        seen[0].ssh_from = vec!["198.51.100.9/32".into()];
+        seen[0].ssh = vec![SshRule { cidr: "0.0.0.0/0".into(), about: "for now".into() }];
         seen[1].open = vec!["ports 0-65535 from 0.0.0.0/0".into()];
         let changes = diff(&spec, &seen);
-        assert_eq!(changes[0].reasons, ["SSH from 198.51.100.9/32 -> 203.0.113.7/32"]);
+        assert_eq!(changes[0].reasons, ["close SSH from 0.0.0.0/0", "open SSH from 203.0.113.7/32"]);
         assert_eq!(changes[1].reasons, ["close ports 0-65535 from 0.0.0.0/0"]);
         seen[1].vpc = "vpc-2".into();
         assert_eq!(actions(&seen), [Action::Update, Action::Create, Action::Delete]);

@@ -58,7 +58,7 @@ impl World {
             subnets: vec![subnet("subnet-1"), subnet("subnet-2")],
             is_private: false,
             unread: None,
-            ssh_from: None,
+            door: Default::default(),
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
             access: "fruitctl-fruits-access".into(),
