@@ -36,7 +36,14 @@ use clap::Parser;
 /// Parses the command line, does what it says, and ends the process with the exit code of a failure.
 pub fn main() {
     let cli = cli::Cli::parse();
-    if let Err(error) = app::logging::init(cli.verbose).and_then(|()| commands::run(&cli)) {
+    let done = app::logging::init(cli.verbose).and_then(|()| commands::run(&cli));
+    // What was asked for is not there, however well all else went.
+    let said = || match ui::unsaid() {
+        Some(why) => Err(error::Error::new(error::Kind::Failed, format!("cannot write to stdout: {why}"))
+            .help("make room there, then the same command")),
+        None => Ok(()),
+    };
+    if let Err(error) = done.and_then(|()| said()) {
         ui::error(&error);
         ui::github::annotate("error", "fruitctl", &error.to_string());
         std::process::exit(error.kind.exit_code());

@@ -2,10 +2,11 @@
 
 import json
 import signal
+import subprocess
 import time
 
 import pytest
-from conftest import soon
+from conftest import command, soon
 from emulator import Emulator, Fault
 from stack import Project, settle
 
@@ -160,3 +161,36 @@ def test_before_there_is_a_bucket(aws, tmp_path):
     for words in (["results"], ["logs"], ["clone", "2026"]):
         said = ana.run(*words, code=2).stderr
         assert "there is no run" in said and "NoSuchBucket" not in said, said
+
+
+def test_nohup_and_a_second_signal(aws, tmp_path):
+    """What whoever started us has us ignore stays ignored; and of two signals, the second ends the process."""
+    (ana,) = people(aws, tmp_path, "nohup", 1)
+    aws.emr.pace["start"] = 1e6
+    process = subprocess.Popen(command("fruitctl", "up", "--wait"), cwd=ana.folder, env=ana.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    soon(lambda: living(aws, "nohup"))
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    # One that cleans up, and is told twice.
+    aws.faults[:] = [Fault("elasticmapreduce:TerminateJobFlows", "delay", seconds=5, times=1, key=ana.key)]
+    ana.seed(["run"])
+    process = ana.start("run", "--executable", "job", "--one-shot")
+    soon(lambda: len(living(aws, "nohup")) == 2)
+    process.send_signal(signal.SIGTERM)
+    soon(lambda: ana.calls()["elasticmapreduce:TerminateJobFlows"])
+    process.send_signal(signal.SIGINT)
+    assert process.wait(4) == 130
+    aws.faults.clear()
+    aws.emr.pace["start"] = 0.1
+    ana.run("down", "--purge-bucket")
+
+
+def test_a_result_that_cannot_be_written_is_no_success(aws, tmp_path):
+    for words in (["version", "--json"], ["man"], ["completions", "bash"], ["schema", "config"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command("fruitctl", *words), stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        assert done.returncode == 6 and "cannot write to stdout: " in done.stderr, (words, done)

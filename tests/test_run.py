@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import LONG, check_complete, digests, download, fruitctl, soon
+from conftest import LONG, check_complete, digests, download, fruitctl, results, soon
 from emulator import Emulator, Fault, node
 from stack import ACTIVE, Project, Vpc
 
@@ -382,7 +382,9 @@ def test_around_a_run(aws, project, pictures):
     assert len(results(project.folder / "fetched")) == 500
     # A step that ends well and writes nothing has not made what is there.
     assert "wrote no results: those in" in project.run("run", "--executable", script(project, "echo nothing"), code=6).stderr
-    assert "is failed: it has no results" in project.run("results", "--download", "none", code=2).stderr
+    failed = json.loads(project.run("runs", "--json").stdout)[0]["id"]
+    assert "is failed: it has no results" in project.run("results", "--run", failed, "--download", "none", code=2).stderr
+    assert first["id"] in project.run("results").stdout
     again = project.run("clone", first["id"][:13])
     assert "vectors of 7 components" in again.stdout and "--components=7" in again.stderr
     # Its results were replaced; and a beginning that several runs have is no name.

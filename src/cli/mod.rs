@@ -36,7 +36,8 @@ On AWS (EMR), with 'target = \"emr\"' in fruitctl.toml:
 
 Exit codes: 0 done, 2 usage or configuration, 3 the plan has changes, 4 permission,
 5 refused by the cloud, 6 the job or cluster failed, 7 timed out, 8 somebody else
-is at it, 9 something is left behind, 129, 130, 143 stopped by a signal; 1 is a bug")]
+is at it, 9 something is left behind, 10 results are there and something after them
+failed, 129, 130, 143 stopped by a signal; 1 is a bug")]
 pub struct Cli {
     /// The configuration file [default: fruitctl.toml, where there is one]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -467,7 +468,7 @@ pub struct SshArgs {
 pub struct ResultsArgs {
     #[command(flatten)]
     pub cloud: CloudArgs,
-    /// The run, or how its id begins [default: the latest]
+    /// The run, or how its id begins [default: the latest with results]
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
     /// Check the results and fetch report and summary to this folder

@@ -1,7 +1,5 @@
 //! `fruitctl man`: manual pages.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use clap_mangen::Man;
 use fruitjob_interface::error::explain_io;
@@ -15,8 +13,7 @@ pub fn run(args: &ManArgs) -> Result<()> {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
         Man::new(Cli::command()).render(&mut page).expect("memory takes it");
-        // A pager that went away is no failure.
-        let _ = std::io::stdout().write_all(&page);
+        ui::say(&String::from_utf8_lossy(&page));
         return Ok(());
     };
     std::fs::create_dir_all(dir)

@@ -19,9 +19,12 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let aws = Arc::new(aws);
         let mut entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
-        if entry.state == State::Running {
-            let runs = settle::runs(&names, &bucket, false, &aws).await?;
-            entry = runs.into_iter().find(|run| run.id == entry.id).unwrap_or(entry);
+        let wants_latest = args.run.is_none() && entry.state != State::Done;
+        if wants_latest || entry.state == State::Running {
+            let runs = settle::runs(&names, &bucket, None, &aws).await?;
+            let is_it =
+                |run: &Entry| if wants_latest { run.state == State::Done } else { run.id == entry.id };
+            entry = runs.into_iter().find(is_it).unwrap_or(entry);
         }
         let Some(folder) = &args.download else {
             if args.cloud.json {

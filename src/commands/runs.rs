@@ -16,7 +16,7 @@ pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
         let (aws, names) = app::connect(&config, app::Access::Reads).await?;
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let runs = match bucket::observe(&names, &bucket, &aws).await? {
-            Some(_) => settle::runs(&names, &bucket, false, &aws).await?,
+            Some(_) => settle::runs(&names, &bucket, None, &aws).await?,
             None => Vec::new(),
         };
         if args.json {

@@ -148,7 +148,7 @@ impl ClusterRun<'_> {
     /// Whether there is anything to do, and nobody at it.
     async fn check(&self) -> Result<Check> {
         let output = self.request.job.output.as_deref().unwrap_or_default();
-        let runs = settle::runs(&self.spec.names, &self.spec.bucket.name, true, self.aws).await?;
+        let runs = settle::runs(&self.spec.names, &self.spec.bucket.name, Some(output), self.aws).await?;
         no_other_run(&runs, &self.spec.names, output, self.aws).await?;
         if !self.request.if_changed {
             return Ok(Check::Go(None));

@@ -11,19 +11,24 @@ use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::stack::{Names, cluster, lock};
 
-/// The latest hundred runs, the latest first. Those whose command is gone are told as they ended; `write` keeps that.
-pub async fn runs(names: &Names, bucket: &str, write: bool, aws: &Arc<Aws>) -> Result<Vec<Entry>> {
+/// The latest hundred runs, the latest first. Those whose command is gone are told as they ended. `ours`: an output whose
+/// lock the caller holds; what is found of its runs is kept.
+pub async fn runs(names: &Names, bucket: &str, ours: Option<&str>, aws: &Arc<Aws>) -> Result<Vec<Entry>> {
     let mut runs = history::all(bucket, aws).await?;
     for index in 0..runs.len() {
         let (later, rest) = runs.split_at_mut(index);
         let entry = &mut rest[0];
-        // Whose output is locked is at work.
+        if entry.state != State::Running {
+            continue;
+        }
+        // Who has locked its output is at work.
         let output = lock::Name::output(&entry.output);
-        if entry.state != State::Running || lock::holder(aws, bucket, &output).await?.is_some() {
+        let is_ours = ours.is_some_and(|ours| lock::Name::output(ours) == output);
+        if !is_ours && lock::holder(aws, bucket, &output).await?.is_some() {
             continue;
         }
         let is_latest = later.iter().all(|run| run.output != entry.output);
-        if settle(entry, is_latest, names, aws).await? && write {
+        if settle(entry, is_latest, names, aws).await? && is_ours {
             history::put(entry, bucket, aws).await?;
         }
     }

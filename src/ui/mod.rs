@@ -7,10 +7,12 @@ pub mod progress;
 pub mod steps;
 pub mod summary;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
+use fruitjob_interface::error::explain_io;
 pub use fruitjob_interface::number;
 
 use crate::clock;
@@ -26,9 +28,20 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What can be passed over.
 pub const DIM: Style = Style::new().dimmed();
 
-/// Prints a result on stdout. A reader that went away is no reason to panic.
+/// Why a result could not be printed.
+static UNSAID: OnceLock<String> = OnceLock::new();
+
+/// Prints a result on stdout. A reader that went away has read enough; what else stands in the way is told by [`unsaid`].
 pub fn say(text: &str) {
-    let _ = writeln!(anstream::stdout(), "{text}");
+    match writeln!(anstream::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(UNSAID.set(explain_io(&error))),
+        _ => {}
+    }
+}
+
+/// Why some of the results are not on stdout, such as a disk that is full.
+pub fn unsaid() -> Option<&'static str> {
+    UNSAID.get().map(String::as_str)
 }
 
 /// Prints a failure on stderr.
