@@ -140,7 +140,7 @@ fn list(
             _ => Some(format!("file of {} MB; the limit is {} MB", size >> 20, MAX_FILE_BYTES >> 20)),
         });
         images += 1;
-        let label = share(&mut last_label, path.rsplit('/').nth(1).unwrap_or(&default_label));
+        let label = share(&mut last_label, folder(&path).unwrap_or(&default_label));
         match order {
             Order::Found => {
                 in_order &= last_path < path;
@@ -182,7 +182,12 @@ fn is_below(path: &str, folder: &str) -> bool {
 
 /// Hidden files and folders are an editor's or a tool's own, never data.
 fn hidden(path: &str) -> bool {
-    path.split('/').any(|segment| segment.starts_with('.'))
+    path.split('/').any(|segment| segment.starts_with('.') && !matches!(segment, "." | ".."))
+}
+
+/// The name of the folder that holds an image; `None` where it lies in none that has a name.
+fn folder(path: &str) -> Option<&str> {
+    path.rsplit('/').nth(1).filter(|name| !name.is_empty())
 }
 
 fn extension(path: &str) -> String {

@@ -10,6 +10,7 @@ use super::worker::Worker;
 use crate::artifacts::{features, rejects};
 use crate::error::{Error, Result};
 use crate::exec::Done;
+use crate::util::shown;
 
 /// Writes `rejects.parquet` to the staging area, and counts the reasons. `done` is what the tasks, one a partition,
 /// had to say.
@@ -75,7 +76,7 @@ fn too_many(
 /// # Errors
 /// [`Error::Denied`] when the last one was denied, [`Error::Failed`] otherwise.
 pub(crate) fn give_up(worker: &Worker, path: &str, error: &Error) -> Result<()> {
-    let last = format!("{}/{path}", worker.manifest.input);
+    let last = format!("{}/{}", worker.manifest.input, shown(path));
     let (unreadable, listed) = (worker.counters.unreadable(), worker.manifest.images);
     hopeless(worker.max_rejects, unreadable, listed, &last, error).map_or(Ok(()), Err)
 }

@@ -10,8 +10,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path as Key};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::store;
 use super::walk::{self, ListedObject};
+use super::{names, store};
 use crate::error::{self, Error, Result};
 
 /// Images that are read ahead of the one at work, per thread: so many always, and up to so many while they are small.
@@ -55,8 +55,8 @@ impl Input {
                 }
             },
             Location::Remote(url) => {
-                let (store, prefix) = store::open(url)?;
-                Source::Store(store, prefix)
+                let opened = store::open(url)?;
+                Source::Store(opened.store, opened.prefix)
             }
         };
         Ok(Input { location: location.clone(), source })
@@ -170,12 +170,17 @@ impl Input {
     }
 }
 
-/// A store's object as it is listed; `None` for one that is not below the prefix.
+/// A store's object as it is listed; `None` for one that is not below the prefix, and for what stands for a folder: an
+/// empty object whose name ends as a folder's would, which consoles make.
 fn below(prefix: &Key, object: ObjectMeta) -> Option<ListedObject> {
-    let below = object.location.as_ref().strip_prefix(prefix.as_ref())?;
+    let key = names::listed(&object.location);
+    let below = key.strip_prefix(prefix.as_ref())?;
     let path = if prefix.is_root() { below } else { below.strip_prefix('/')? }.to_owned();
+    if object.size == 0 && path.ends_with('/') {
+        return None;
+    }
     let tag = object.e_tag.unwrap_or_else(|| object.last_modified.timestamp_micros().to_string());
-    Some(ListedObject { path, size: object.size, tag, problem: None })
+    Some(ListedObject { path, size: object.size, tag, problem: names::problem(&key) })
 }
 
 /// Objects that are listed ahead of whoever takes them.

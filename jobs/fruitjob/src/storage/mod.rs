@@ -2,7 +2,9 @@
 //!
 //! Calls block: they are made from worker threads, never from inside the runtime that serves them.
 
+mod client;
 mod input;
+mod names;
 mod output;
 pub(crate) mod parquet;
 mod store;

@@ -1,5 +1,6 @@
 //! Walks a directory in the order in which an object store would list it.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -55,7 +56,7 @@ pub(super) fn walk(root: &Path, found: &mut impl FnMut(ListedObject) -> Result<(
         };
         let below = path.strip_prefix(root).expect("walkdir yields paths below its root");
         let unspeakable = below.to_str().is_none().then(|| "file name is not UTF-8".to_owned());
-        let path = below.to_string_lossy().into_owned();
+        let path = readable(below);
         match meta {
             Ok(meta) if meta.is_dir() => {}
             Ok(meta) if meta.is_file() => {
@@ -67,6 +68,16 @@ pub(super) fn walk(root: &Path, found: &mut impl FnMut(ListedObject) -> Result<(
         }
     }
     Ok(warnings)
+}
+
+/// A path as text; bytes that are no UTF-8 as `\\xE9`, so that two files are not called the same.
+fn readable(path: &Path) -> String {
+    let chunks = path.as_os_str().as_bytes().utf8_chunks();
+    chunks.fold(String::new(), |mut text, chunk| {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02X}"));
+        text
+    })
 }
 
 fn odd(path: String, tag: &str, problem: &str) -> ListedObject {
