@@ -13,6 +13,9 @@ use crate::util::hex_sha256;
 /// Components that are kept where no number is given.
 pub const DEFAULT_COMPONENTS: usize = 64;
 
+/// A share of the variance that is a rounding error.
+pub(crate) const NONE: f64 = 1e-12;
+
 /// How many components a PCA keeps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Components {
@@ -89,7 +92,11 @@ impl Pca {
         // They rise.
         let spectrum: Vec<f64> = eigen.values.iter().rev().map(|value| value.max(0.0)).collect();
         let k = match wanted {
-            Components::Default => DEFAULT_COMPONENTS.min(most),
+            // Beyond the last axis with any variance, directions are those of rounding errors.
+            Components::Default => {
+                let some = spectrum.iter().take_while(|v| **v > NONE * total).count();
+                DEFAULT_COMPONENTS.min(most).min(some.max(1))
+            }
             Components::Count(k) => k,
             Components::Variance(share) => {
                 let total: f64 = spectrum.iter().sum();
