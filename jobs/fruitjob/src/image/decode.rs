@@ -144,8 +144,12 @@ fn is_webp(bytes: &[u8]) -> bool {
 
 /// Whether the first bytes of a file, 16 are enough, are those of an image that can be read.
 pub(crate) fn is_image(first: &[u8]) -> bool {
-    let starts: [&[u8]; 6] = [b"\xFF\xD8\xFF", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*"];
-    starts.iter().any(|start| first.starts_with(start)) || is_webp(first)
+    let starts: [&[u8]; 5] = [b"\xFF\xD8\xFF", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*"];
+    // Two letters are not enough for a BMP: behind them, what is reserved is 0, and a header has one of few lengths.
+    let bmp = first.starts_with(b"BM")
+        && first.get(6..10) == Some(&[0; 4])
+        && matches!(first.get(14..16), Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0]));
+    starts.iter().any(|start| first.starts_with(start)) || is_webp(first) || bmp
 }
 
 /// What the file is instead, where its first bytes tell.
@@ -265,6 +269,12 @@ mod tests {
         let heic = decode(b"\0\0\0\x18ftypheic\0\0\0\0").unwrap_err();
         assert!(heic.contains("a HEIC image; convert it"), "{heic}");
         assert_eq!(decode(b"").unwrap_err(), "empty file");
+    }
+
+    #[test]
+    fn an_image_is_told_by_its_first_bytes() {
+        assert!(is_image(b"BM\x36\x03\0\0\0\0\0\0\x36\0\0\0\x28\0") && is_image(b"RIFF\0\0\0\0WEBPVP8 "));
+        assert!(!is_image(b"BMW, a motorcycle") && !is_image(b"BM") && !is_image(b"RIFF\0\0\0\0WAVEfmt "));
     }
 
     #[test]

@@ -376,10 +376,10 @@ mod tests {
         bmp[18..26].copy_from_slice(&[0x20, 0x4E, 0, 0, 0x20, 0x4E, 0, 0]);
         let gif = gif_of([20_000, 20_000], [1, 1], &[0]);
         let mut tiff = tiff_of(1, 1, &[0; 3], Compression::Uncompressed);
-        // The entries of width and height: tags 256 and 257, longs.
-        for tag in [256u16, 257] {
-            let at = tiff.windows(2).position(|w| w == tag.to_le_bytes()).unwrap();
-            tiff[at + 8..at + 12].copy_from_slice(&20_000u32.to_le_bytes());
+        // Width and height.
+        for tag in [256, 257] {
+            let (_, at) = orientation::number(&tiff, tag).unwrap();
+            tiff[at..at + 4].copy_from_slice(&20_000u32.to_le_bytes());
         }
         for file in [bmp, gif, tiff] {
             let reason = decode(&file).unwrap_err();

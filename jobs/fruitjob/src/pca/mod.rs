@@ -168,7 +168,7 @@ mod tests {
     fn share_of_variance_keeps_as_few_as_exceed_it() {
         assert_eq!(Pca::fit(&plane(), Components::Variance(0.95)).unwrap().components_len(), 1);
         assert_eq!(Pca::fit(&plane(), Components::Variance(0.99999)).unwrap().components_len(), 2);
-        assert_eq!(Pca::fit(&plane(), Components::Default).unwrap().components_len(), 3);
+        assert_eq!(Pca::fit(&plane(), Components::Default).unwrap().components_len(), 2);
     }
 
     #[test]

@@ -241,7 +241,7 @@ fn passed_over(path: &str, head: Option<&[u8]>) -> Option<String> {
         () if is_image => None,
         () if extension.is_empty() && head.is_some_and(decode::is_image) => None,
         () if extension.is_empty() => Some("without extension".into()),
-        () => Some(format!(".{extension}")),
+        () => Some(shown(&format!(".{extension}")).chars().take(20).collect()),
     }
 }
 
@@ -260,7 +260,7 @@ fn by_frequency(counts: BTreeMap<String, u64>) -> Vec<(String, u64)> {
 
 fn counts(kinds: &[(String, u64)]) -> String {
     let mut parts: Vec<String> =
-        kinds.iter().take(4).map(|(kind, n)| format!("{} {}", number(*n), shown(kind))).collect();
+        kinds.iter().take(4).map(|(kind, n)| format!("{} {kind}", number(*n))).collect();
     if kinds.len() > 4 {
         parts.push("…".into());
     }
@@ -398,6 +398,7 @@ mod tests {
         }
         let kind = |name, head| passed_over(name, head).unwrap();
         assert_eq!(kind("a.heic", None), ".heic");
+        assert_eq!(kind("a.x\n\u{1b}[31m", None), ".x\\n\\u{1b}[31m");
         assert_eq!(kind(".thumbs/a.jpg", None), "hidden");
         assert_eq!(kind(".git/config", None), "");
         assert_eq!(kind("README", Some(&b"# Fruit"[..])), "without extension");

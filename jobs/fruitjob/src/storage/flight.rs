@@ -38,6 +38,8 @@ struct Window {
     pause: u32,
     /// The store asked for fewer once: small steps from then on.
     careful: bool,
+    /// Images since then.
+    since: usize,
 }
 
 impl Default for Flight {
@@ -71,7 +73,7 @@ impl Flight {
         let asked = throttled > window.throttled;
         window.throttled = throttled;
         // What was in flight then says nothing of the new number: it is halved once a flight.
-        if asked && (!window.careful || window.images >= limit) {
+        if asked && (!window.careful || window.since >= limit) {
             *window = Window { began: now, throttled, pause: PAUSE, careful: true, ..Window::default() };
             self.limit.store((limit / 2).max(1), Ordering::Relaxed);
             return;
@@ -80,6 +82,7 @@ impl Flight {
             window.began = now;
         }
         window.images += 1;
+        window.since += 1;
         window.waited += waited;
         let readers = self.readers.load(Ordering::Relaxed).max(1);
         if window.images < 4 * limit * readers.min(4) {
