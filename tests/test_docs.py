@@ -249,7 +249,7 @@ def test_all_that_is_compiled_stays_within_its_budget():
     words = ["cargo", "tree", "--locked", "--workspace", "--edges", "normal,build", "--prefix", "none"]
     tree = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     crates = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
-    assert len(crates) <= 345, len(crates)
+    assert len(crates) <= 353, len(crates)
 
 
 def test_the_cloud_half_does_without_the_job():

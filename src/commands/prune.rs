@@ -116,6 +116,7 @@ async fn shipped(own: &str, aws: &Aws) -> Result<Vec<Garbage>> {
         let work = run.work()?;
         named.insert(work.executable);
         named.extend(work.job.model);
+        named.extend(work.job.labels);
     }
     let mut garbage = Garbage { what: "what was shipped for runs of long ago".into(), ..Garbage::default() };
     for object in below(own, bucket::JOBS, 0, aws).await? {

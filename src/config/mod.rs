@@ -72,7 +72,12 @@ impl Config {
                 for script in &mut config.cluster.bootstrap {
                     script.script = base.join(&script.script).to_string_lossy().into_owned();
                 }
-                for place in [&mut config.job.input, &mut config.job.output, &mut config.job.model] {
+                for place in [
+                    &mut config.job.input,
+                    &mut config.job.output,
+                    &mut config.job.labels,
+                    &mut config.job.model,
+                ] {
                     rebase(place, base);
                 }
                 Ok(config)

@@ -12,15 +12,17 @@ use crate::stack::Spec;
 use super::history::{Entry, State};
 use super::{Request, ship, step};
 
-/// A hash of names, sizes and ETags of the images, and of the model where it lies in S3.
+/// A hash of names, sizes and ETags of the images, and of model and table of labels where they lie in S3. Of those that
+/// are shipped, the name tells the content.
 pub async fn of_input(request: &Request, aws: &Aws) -> Result<String> {
     let input = request.job.input.as_deref().and_then(S3Uri::parse).unwrap_or_default();
     let output = request.job.output.as_deref().and_then(S3Uri::parse).unwrap_or_default();
     // Results may lie below the images: they are none.
     let but = Some(output.prefix()).filter(|but| output.bucket == input.bucket && !but.is_empty());
     let mut hash = aws.fingerprint(&input.bucket, &input.prefix(), but.as_deref()).await?;
-    if let Some(model) = request.job.model.as_deref().and_then(S3Uri::parse) {
-        hash += &aws.fingerprint(&model.bucket, &model.key, None).await?;
+    let others = [request.job.model.as_deref(), request.job.labels.as_deref()];
+    for file in others.into_iter().flatten().filter_map(S3Uri::parse) {
+        hash += &aws.fingerprint(&file.bucket, &file.key, None).await?;
     }
     Ok(hash)
 }

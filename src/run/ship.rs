@@ -24,6 +24,8 @@ pub struct Shipped {
     pub sha256: String,
     /// The model, as fruitjob is told.
     pub model: Option<String>,
+    /// The table of labels, as fruitjob is told.
+    pub labels: Option<String>,
 }
 
 /// Uploads what is not there yet.
@@ -47,7 +49,22 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
             Some(put(bucket, &name, &read(file, "model")?, aws).await?.0)
         }
     };
-    Ok(Shipped { script, executable, sha256, model })
+    let labels = match request.job.labels.as_deref() {
+        Some(uri) if uri.contains("://") => {
+            if S3Uri::parse(uri).is_none() {
+                return Err(Error::usage(format!("a cluster cannot reach the labels {uri}"))
+                    .help("name a file, or an s3:// URI"));
+            }
+            Some(uri.to_owned())
+        }
+        Some(file) => {
+            let file = Path::new(file);
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            Some(put(bucket, &name, &read(file, "table of labels")?, aws).await?.0)
+        }
+        None => None,
+    };
+    Ok(Shipped { script, executable, sha256, model, labels })
 }
 
 /// The executable that runs on the cluster: the one that is named, the one that we carry, or one beside us.

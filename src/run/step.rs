@@ -20,7 +20,12 @@ const LONGEST: usize = 10_240;
 pub fn work(request: &Request, shipped: &Shipped, engine: EngineKind) -> Work {
     Work {
         executable: shipped.executable.clone(),
-        job: JobOptions { model: shipped.model.clone(), engine: Some(engine), ..request.job.clone() },
+        job: JobOptions {
+            model: shipped.model.clone(),
+            labels: shipped.labels.clone(),
+            engine: Some(engine),
+            ..request.job.clone()
+        },
         preprocessing: request.preprocessing.clone(),
     }
 }

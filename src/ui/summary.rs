@@ -72,6 +72,11 @@ pub fn record(run: &RunRecord, place: &dyn Fn(&str) -> String) {
             spark.start_seconds
         ));
     }
+    if !run.passed_over.is_empty() {
+        let kinds = run.passed_over.iter().take(6).map(|(kind, n)| format!("{} {kind}", number(*n)));
+        let more = if run.passed_over.len() > 6 { ", …" } else { "" };
+        lines.push(format!("skipped   {}{more}", kinds.collect::<Vec<_>>().join(", ")));
+    }
     for (reason, n) in run.rejects.iter().take(3) {
         lines.push(format!("{WARN}rejected{WARN:#}  {} x {reason}", number(*n)));
     }

@@ -16,6 +16,8 @@ pub struct Job {
     pub input: Option<Location>,
     /// Where the results go, and where features are kept between runs.
     pub output: Location,
+    /// The table that labels the images: a path or a URI.
+    pub labels: Option<Location>,
     /// The backbone: `builtin`, a path or a URI.
     pub model: String,
     /// What the backbone computes with.
@@ -55,6 +57,7 @@ impl Job {
         Ok(Job {
             input: options.input.as_deref().map(Location::parse).transpose()?,
             output: Location::parse(&output)?,
+            labels: options.labels.as_deref().map(Location::parse).transpose()?,
             model: options.model.unwrap_or_else(|| model::DEFAULT.into()),
             precision: options.precision.unwrap_or_default(),
             preprocessing,

@@ -18,6 +18,10 @@ pub struct JobOptions {
     /// Where the results go, and where features are kept for the next run
     #[arg(short, long, value_name = "URI")]
     pub output: Option<String>,
+    /// A table that labels the images, in place of folders: a CSV or Parquet file, or its URI, with the columns file_name
+    /// (or path) and label
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<String>,
     /// The backbone: an ONNX file or URI, or 'builtin', which knows fruit [default: builtin]
     #[arg(short, long, value_name = "URI")]
     pub model: Option<String>,
@@ -58,6 +62,7 @@ impl JobOptions {
         JobOptions {
             input: self.input.or(other.input),
             output: self.output.or(other.output),
+            labels: self.labels.or(other.labels),
             model: self.model.or(other.model),
             precision: self.precision.or(other.precision),
             engine: self.engine.or(other.engine),
@@ -77,6 +82,7 @@ impl JobOptions {
         };
         flag("input", self.input.clone());
         flag("output", self.output.clone());
+        flag("labels", self.labels.clone());
         flag("model", self.model.clone());
         flag("precision", self.precision.map(|p| format!("{p:?}").to_lowercase()));
         flag("engine", self.engine.map(|e| e.name().to_owned()));
@@ -207,7 +213,7 @@ impl std::fmt::Display for MaxRejects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Color, Layout, PreprocessingOptions};
+    use crate::model::{Color, ExifOrientation, Fit, Layout, PreprocessingOptions, Resample};
 
     #[test]
     fn rejects_are_counted_or_shared() {
@@ -233,6 +239,7 @@ mod tests {
             job: JobOptions {
                 input: Some("s3://b/with space".into()),
                 output: Some("-odd".into()),
+                labels: Some("labels.csv".into()),
                 model: Some("m.onnx".into()),
                 precision: Some(Precision::Int8),
                 engine: Some(EngineKind::Spark),
@@ -249,6 +256,9 @@ mod tests {
                 std: Some(vec![127.5]),
                 color: Some(Color::Bgr),
                 layout: Some(Layout::Nhwc),
+                resample: Some(Resample::Bicubic),
+                fit: Some(Fit::Squash),
+                exif_orientation: Some(ExifOrientation::Ignore),
             },
         };
         let args = ["x".to_owned()].into_iter().chain(all.job.args()).chain(all.preprocessing.args());

@@ -29,10 +29,11 @@ pub struct PreprocessingOptions {
     /// or the input size]
     #[arg(long, value_name = "PIXELS")]
     pub resize: Option<u32>,
-    /// Subtracted from each channel, on the scale 0-255: one number or three [default: from the model]
+    /// Subtracted from each channel: one number or three, on the scale 0-255, or with --std on the scale 0-1
+    /// [default: from the model]
     #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',', allow_negative_numbers = true)]
     pub mean: Option<Vec<f32>>,
-    /// Divides each channel then, on the scale 0-255: one number or three [default: from the model]
+    /// Divides each channel then: one number or three, on the same scale as --mean [default: from the model]
     #[arg(long, value_name = "X[,Y,Z]", value_delimiter = ',')]
     pub std: Option<Vec<f32>>,
     /// Order of the colour channels [default: from the model, or rgb]
@@ -41,6 +42,15 @@ pub struct PreprocessingOptions {
     /// Order of the input's axes [default: from the model]
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
+    /// How an image is resized [default: from the model, or bilinear]
+    #[arg(long, value_enum)]
+    pub resample: Option<Resample>,
+    /// How an image of another shape becomes the input [default: from the model, or crop]
+    #[arg(long, value_enum)]
+    pub fit: Option<Fit>,
+    /// What becomes of the orientation that a camera noted in a picture's EXIF [default: apply]
+    #[arg(long, value_enum)]
+    pub exif_orientation: Option<ExifOrientation>,
 }
 
 impl PreprocessingOptions {
@@ -53,6 +63,9 @@ impl PreprocessingOptions {
             std: self.std.or(other.std),
             color: self.color.or(other.color),
             layout: self.layout.or(other.layout),
+            resample: self.resample.or(other.resample),
+            fit: self.fit.or(other.fit),
+            exif_orientation: self.exif_orientation.or(other.exif_orientation),
         }
     }
 
@@ -67,6 +80,9 @@ impl PreprocessingOptions {
             ("std", self.std.as_ref().map(list)),
             ("color", self.color.as_ref().map(|color| word(color))),
             ("layout", self.layout.as_ref().map(|layout| word(layout))),
+            ("resample", self.resample.as_ref().map(|filter| word(filter))),
+            ("fit", self.fit.as_ref().map(|fit| word(fit))),
+            ("exif-orientation", self.exif_orientation.as_ref().map(|what| word(what))),
         ];
         values.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?))).collect()
     }
@@ -92,6 +108,44 @@ pub enum Layout {
     Nhwc,
 }
 
+/// How an image is resized. Both filters are widened when an image shrinks, as Pillow's are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Resample {
+    /// By a triangle filter, as torchvision's and Keras' models mostly want
+    #[default]
+    Bilinear,
+    /// By a cubic filter (a = -0.5), as timm's and CLIP's models mostly want
+    Bicubic,
+}
+
+/// How an image of another shape becomes the input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// The shape of things is kept, and the longer side's ends are cut off
+    #[default]
+    Crop,
+    /// Each side is resized for itself, and nothing is cut off but the margin that --resize leaves
+    Squash,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What becomes of the orientation that a camera noted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ExifOrientation {
+    /// The picture is turned upright, as viewers show it
+    Apply,
+    /// The pixels are taken as they are stored, as versions before this option took them
+    // What a record says that does not know of it.
+    #[default]
+    Ignore,
+}
+
 /// How an image becomes a tensor. Part of the key of cached features: another preprocessing, other features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preprocessing {
@@ -108,6 +162,15 @@ pub struct Preprocessing {
     pub color: Color,
     /// Axis order of the model's input.
     pub layout: Layout,
+    /// How it is resized; bilinear where the field is missing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resample: Resample,
+    /// How the shape of the image becomes that of the tensor; by cropping where the field is missing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fit: Fit,
+    /// Whether the picture is turned as its EXIF says; where the field is missing, it was not.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub exif_orientation: ExifOrientation,
 }
 
 impl Preprocessing {

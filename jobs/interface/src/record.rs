@@ -41,6 +41,13 @@ pub struct RunRecord {
     pub since: Option<Since>,
     /// The parts of the results, in order.
     pub parts: Vec<PartRecord>,
+    /// Files of the input that were passed over: a kind (an ending such as `.heic`, `without extension`, `hidden`) and how
+    /// many, most frequent first. `hidden` counts those alone that would be images.
+    #[serde(default)]
+    pub passed_over: Vec<(String, u64)>,
+    /// The table that the labels are from; null where they are the folders' names.
+    #[serde(default)]
+    pub labels_from: Option<String>,
     /// Why images were rejected: reason and count, most frequent first.
     pub rejects: Vec<(String, u64)>,
     /// Stages and their wall time.

@@ -67,9 +67,10 @@ impl Spec {
             let actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
             statements.extend(access(&other, &prefix, "Output", &actions));
         }
-        if let Some(S3Uri { bucket: other, key }) = config.job.model.as_deref().and_then(S3Uri::parse) {
+        for (sid, file) in [("Model", &config.job.model), ("Labels", &config.job.labels)] {
+            let Some(S3Uri { bucket: other, key }) = file.as_deref().and_then(S3Uri::parse) else { continue };
             statements.push(json!({
-                "Sid": "Model", "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}"),
+                "Sid": sid, "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}"),
             }));
         }
         if let Some(key) = &config.bucket.kms_key {

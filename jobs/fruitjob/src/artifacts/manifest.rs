@@ -308,11 +308,12 @@ mod tests {
             matches!(missing, Error::Usage(_)) && missing.to_string().contains("'fruitjob list'"),
             "{missing}"
         );
-        for bytes in [&b"PAR1"[..], b"no Parquet at all, and longer than a footer"] {
+        for bytes in [&b""[..], b"PAR1", b"no Parquet at all, and longer than a footer"] {
             scratch.output.put(layout::MANIFEST, bytes.to_vec()).unwrap();
             let error = Manifest::load(&scratch.output).err().unwrap();
             let text = error.to_string();
             assert!(matches!(error, Error::Failed(_)) && text.contains("'fruitjob list' again"), "{text}");
+            assert!(!bytes.is_empty() || text.contains("the file is empty"), "{text}");
         }
     }
 }

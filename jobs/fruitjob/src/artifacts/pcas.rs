@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use fruitjob_interface::layout::{self, ORIGIN};
+use fruitjob_interface::model::{Preprocessing, PreprocessingOptions};
 use fruitjob_interface::record::{ModelRecord, RunRecord};
 use tokio::runtime::Handle;
 
@@ -41,7 +42,7 @@ pub fn load(output: &Output, folder: &str) -> Result<Pca> {
     let (mean, _) = array("mean")?;
     let (components, shape) = array("components")?;
     let (spectrum, _) = array("spectrum")?;
-    if shape.get(1) != Some(&mean.len()) || spectrum.len() != mean.len() {
+    if mean.is_empty() || shape.get(1) != Some(&mean.len()) || spectrum.len() != mean.len() {
         return Err(Error::Failed(format!("{} does not fit together; run fit again", output.path(folder))));
     }
     Ok(Pca { mean, components, spectrum })
@@ -68,6 +69,13 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Ha
     let origin = place.get(&format!("{folder}/{ORIGIN}"))?.ok_or_else(|| unknown(pin, output))?;
     let origin: ModelRecord = serde_json::from_slice(&origin)
         .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(&folder))))?;
+    if origin.sha256 == model.sha256 && origin.preprocessing != model.preprocessing {
+        let differing = differing(&origin.preprocessing, &model.preprocessing);
+        return Err(Error::Usage(format!(
+            "the PCA {pin} was fitted on images that were preprocessed otherwise: its vectors would mean nothing beside \
+             this run's; for that PCA, run with {differing}; or leave out --pin-pca"
+        )));
+    }
     if !origin.same_features_as(model) {
         return Err(Error::Usage(format!(
             "the PCA {pin} was fitted on features of model {} ({}), and this run's are of {} ({}): its vectors would \
@@ -101,6 +109,24 @@ fn locate(pin: &str, output: &Output, runtime: &Handle) -> Result<(Output, Strin
     Ok((place, layout::pca(&id)))
 }
 
+/// The flags that a run with `now` lacks for the preprocessing that was `before`.
+fn differing(before: &Preprocessing, now: &Preprocessing) -> String {
+    let unless = |same: bool| (!same).then_some(());
+    let options = PreprocessingOptions {
+        input_size: unless(before.size == now.size).map(|()| before.size[0]),
+        resize: unless(before.resize == now.resize).map(|()| before.resize),
+        mean: unless(before.mean == now.mean).map(|()| before.mean.to_vec()),
+        std: unless(before.std == now.std).map(|()| before.std.to_vec()),
+        color: unless(before.color == now.color).map(|()| before.color),
+        layout: unless(before.layout == now.layout).map(|()| before.layout),
+        resample: unless(before.resample == now.resample).map(|()| before.resample),
+        fit: unless(before.fit == now.fit).map(|()| before.fit),
+        exif_orientation: unless(before.exif_orientation == now.exif_orientation)
+            .map(|()| before.exif_orientation),
+    };
+    options.args().join(" ")
+}
+
 fn unknown(pin: &str, output: &Output) -> Error {
     let kept = kept(output).unwrap_or_default();
     let kept: Vec<&str> = kept.iter().map(String::as_str).collect();
@@ -122,6 +148,7 @@ fn kept(output: &Output) -> Result<BTreeSet<String>> {
 mod tests {
     use std::path::Path;
 
+    use fruitjob_interface::model::ExifOrientation;
     use fruitjob_interface::record::PcaRecord;
 
     use super::*;
@@ -236,5 +263,13 @@ mod tests {
         scratch.output.delete(&format!("{folder}/{ORIGIN}")).unwrap();
         save(&scratch.output, &record(&pca(), "one")).unwrap();
         assert_eq!(scratch.output.get(&mean).unwrap(), saved);
+    }
+
+    #[test]
+    fn another_preprocessing_is_named_by_its_flags() {
+        let before = model_record("a").preprocessing;
+        let now = Preprocessing { exif_orientation: ExifOrientation::Apply, resize: 9, ..before.clone() };
+        assert_eq!(differing(&before, &now), "--resize=8 --exif-orientation=ignore");
+        assert_eq!(differing(&before, &before), "");
     }
 }

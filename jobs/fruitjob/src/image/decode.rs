@@ -9,6 +9,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use super::formats;
 use crate::util::caught;
 
 /// The most pixels an image may have: 50 megapixels, 150 MB of RGB.
@@ -25,10 +26,10 @@ pub struct Rgb {
     pub pixels: Vec<u8>,
 }
 
-/// Decodes a JPEG or PNG.
+/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF.
 ///
 /// Greyscale, palette, 16-bit and CMYK images become 8-bit RGB; transparent pixels are laid on white; of an
-/// animated PNG the default image is taken. EXIF orientation is not applied, as in TensorFlow and Pillow.
+/// animation the default image or the first frame is taken. EXIF's orientation is not applied here.
 ///
 /// # Errors
 /// The reason, fit for the `reason` column of the rejects.
@@ -37,12 +38,16 @@ pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
         [] => Err("empty file".into()),
         [0xFF, 0xD8, ..] => decode_jpeg(bytes),
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
-        _ => Err(format!("not a JPEG or PNG{}", sniff(bytes))),
+        [b'G', b'I', b'F', b'8', ..] => formats::gif(bytes),
+        [b'B', b'M', ..] => formats::bmp(bytes),
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => formats::tiff(bytes),
+        _ if is_webp(bytes) => formats::webp(bytes),
+        _ => Err(format!("not an image that can be read{}", sniff(bytes))),
     };
     caught(decode).unwrap_or_else(|_| Err("the decoder failed on this file".into()))
 }
 
-fn check_size(width: u64, height: u64) -> Result<(), String> {
+pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
     match width * height {
         0 => Err(format!("an image of {width}x{height} pixels")),
         1..=MAX_PIXELS => Ok(()),
@@ -92,25 +97,34 @@ fn decode_png(bytes: &[u8]) -> Result<Rgb, String> {
     // Reads to the end, so that a file cut off after the last row's data, or with a bad checksum, is told.
     reader.finish().map_err(bad)?;
     raw.truncate(frame.buffer_size());
-    let on_white = |c: u8, alpha: u8| {
-        let (c, alpha) = (u32::from(c), u32::from(alpha));
-        ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-    };
     let pixels = match frame.color_type {
         png::ColorType::Rgb => raw,
-        png::ColorType::Grayscale => raw.iter().flat_map(|&g| [g; 3]).collect(),
-        png::ColorType::GrayscaleAlpha => {
-            raw.as_chunks().0.iter().flat_map(|&[g, a]| [on_white(g, a); 3]).collect()
-        }
-        png::ColorType::Rgba => {
-            raw.as_chunks().0.iter().flat_map(|&[r, g, b, a]| [r, g, b].map(|c| on_white(c, a))).collect()
-        }
+        png::ColorType::Grayscale => from_grey(&raw),
+        png::ColorType::GrayscaleAlpha => from_grey_alpha(&raw),
+        png::ColorType::Rgba => from_rgba(&raw),
         png::ColorType::Indexed => return Err("bad PNG: a palette that is missing".into()),
     };
     rgb(frame.width, frame.height, pixels)
 }
 
-fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
+pub(super) fn from_grey(pixels: &[u8]) -> Vec<u8> {
+    pixels.iter().flat_map(|&g| [g; 3]).collect()
+}
+
+pub(super) fn from_grey_alpha(pixels: &[u8]) -> Vec<u8> {
+    pixels.as_chunks().0.iter().flat_map(|&[g, a]| [on_white(g, a); 3]).collect()
+}
+
+pub(super) fn from_rgba(pixels: &[u8]) -> Vec<u8> {
+    pixels.as_chunks().0.iter().flat_map(|&[r, g, b, a]| [r, g, b].map(|c| on_white(c, a))).collect()
+}
+
+fn on_white(c: u8, alpha: u8) -> u8 {
+    let (c, alpha) = (u32::from(c), u32::from(alpha));
+    ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+}
+
+pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
     let expected = width as usize * height as usize * 3;
     if pixels.len() != expected {
         return Err(format!("decoded to {} bytes where {expected} were expected", pixels.len()));
@@ -118,24 +132,47 @@ fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
     Ok(Rgb { width, height, pixels })
 }
 
-fn one_line(message: impl std::fmt::Display) -> String {
+pub(super) fn one_line(message: impl std::fmt::Display) -> String {
     let text = message.to_string();
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.trim_end_matches('.').chars().take(160).collect()
 }
 
+fn is_webp(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP")
+}
+
+/// Whether the first bytes of a file, 16 are enough, are those of an image that can be read.
+pub(crate) fn is_image(first: &[u8]) -> bool {
+    let starts: [&[u8]; 5] = [b"\xFF\xD8\xFF", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*"];
+    // Two letters are not enough for a BMP: behind them, what is reserved is 0, and a header has one of few lengths.
+    let bmp = first.starts_with(b"BM")
+        && first.get(6..10) == Some(&[0; 4])
+        && matches!(first.get(14..16), Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0]));
+    starts.iter().any(|start| first.starts_with(start)) || is_webp(first) || bmp
+}
+
 /// What the file is instead, where its first bytes tell.
 fn sniff(bytes: &[u8]) -> &'static str {
-    let riff_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
+    let brand = if bytes.get(4..8) == Some(b"ftyp") { bytes.get(8..12) } else { None };
     match bytes {
-        _ if riff_webp => ": a WebP image",
-        [b'G', b'I', b'F', b'8', ..] => ": a GIF image",
-        [b'B', b'M', ..] => ": a BMP image",
-        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => ": a TIFF image",
+        _ if brand.is_some_and(|b| matches!(b, b"avif" | b"avis")) => {
+            ": an AVIF image; convert it to JPEG or PNG"
+        }
+        _ if brand.is_some_and(|b| {
+            matches!(b, b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"mif1" | b"msf1")
+        }) =>
+        {
+            ": a HEIC image; convert it to JPEG or PNG"
+        }
+        [0xFF, 0x0A, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => {
+            ": a JPEG XL image; convert it to JPEG or PNG"
+        }
+        [0, 0, 0, 12, b'j', b'P', ..] => ": a JPEG 2000 image; convert it to JPEG or PNG",
         [b'P', b'K', 3, 4, ..] => ": a zip archive",
         [0x1F, 0x8B, ..] => ": a gzip file",
         [b'%', b'P', b'D', b'F', ..] => ": a PDF",
-        _ if bytes.get(4..8) == Some(b"ftyp") => ": a HEIC, AVIF or MP4 file",
+        _ if brand.is_some() => ": a film, or a picture of a kind that is not known",
         _ if bytes.iter().take(256).all(|b| matches!(b, 9 | 10 | 13 | 32..=126 | 128..)) => ": a text file",
         _ => "",
     }
@@ -225,9 +262,19 @@ mod tests {
                 let _ = decode(&bad);
             }
         }
-        assert_eq!(decode(b"hello, I am a photograph\n").unwrap_err(), "not a JPEG or PNG: a text file");
-        assert_eq!(decode(b"GIF89a...").unwrap_err(), "not a JPEG or PNG: a GIF image");
+        assert_eq!(
+            decode(b"hello, I am a photograph\n").unwrap_err(),
+            "not an image that can be read: a text file"
+        );
+        let heic = decode(b"\0\0\0\x18ftypheic\0\0\0\0").unwrap_err();
+        assert!(heic.contains("a HEIC image; convert it"), "{heic}");
         assert_eq!(decode(b"").unwrap_err(), "empty file");
+    }
+
+    #[test]
+    fn an_image_is_told_by_its_first_bytes() {
+        assert!(is_image(b"BM\x36\x03\0\0\0\0\0\0\x36\0\0\0\x28\0") && is_image(b"RIFF\0\0\0\0WEBPVP8 "));
+        assert!(!is_image(b"BMW, a motorcycle") && !is_image(b"BM") && !is_image(b"RIFF\0\0\0\0WAVEfmt "));
     }
 
     #[test]

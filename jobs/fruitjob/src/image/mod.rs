@@ -2,4 +2,6 @@
 
 pub mod decode;
 pub(crate) mod encode;
+mod formats;
+pub(crate) mod orientation;
 pub(crate) mod preprocess;

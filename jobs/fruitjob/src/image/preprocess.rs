@@ -3,7 +3,7 @@
 use fast_image_resize::images::{Image, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use fruitjob_interface::model::{Color, Layout, Preprocessing};
+use fruitjob_interface::model::{Color, Fit, Layout, Preprocessing, Resample};
 
 use super::decode::Rgb;
 
@@ -52,29 +52,43 @@ impl Preprocessor {
 
     /// Fills `tensor`, of [`Preprocessing::len`] elements.
     ///
-    /// The largest centred part of the image with the tensor's aspect, less the margin that `resize` leaves, is
-    /// resized with a triangle filter, widened when shrinking (antialiased), as Pillow's `BILINEAR` does.
+    /// The largest centred part of the image with the tensor's aspect, or all of it ([`Fit`]), less the margin that
+    /// `resize` leaves, is resized with a filter that is widened when shrinking (antialiased), as Pillow's are.
     pub fn run(&mut self, image: &Rgb, tensor: &mut [f32]) -> Result<(), String> {
         let share = f64::from(self.spec.size[0].min(self.spec.size[1])) / f64::from(self.spec.resize);
-        resize(&mut self.resizer, image, share, &mut self.resized)?;
+        let how = How { share, fit: self.spec.fit, resample: self.spec.resample };
+        resize(&mut self.resizer, image, how, &mut self.resized)?;
         normalise(&self.spec, self.resized.buffer(), self.layout, tensor);
         Ok(())
     }
 }
 
-/// Resizes a centred part of `image` into `target`: the largest one with its aspect, times `share`.
+/// How a part of an image is chosen and resized.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// Of the largest part that could be taken; the rest is margin.
+    pub share: f64,
+    pub fit: Fit,
+    pub resample: Resample,
+}
+
+/// Resizes a centred part of `image` into `target`.
 pub(crate) fn resize(
     resizer: &mut Resizer,
     image: &Rgb,
-    share: f64,
+    how: How,
     target: &mut Image<'static>,
 ) -> Result<(), String> {
     let [w, h] = [image.width, image.height].map(f64::from);
     let [to_w, to_h] = [target.width(), target.height()].map(f64::from);
-    let scale = share * (w / to_w).min(h / to_h);
-    let [part_w, part_h] = [to_w * scale, to_h * scale];
+    // Pixels of the image for one of the target, across and down.
+    let scale = match how.fit {
+        Fit::Crop => [how.share * (w / to_w).min(h / to_h); 2],
+        Fit::Squash => [how.share * w / to_w, how.share * h / to_h],
+    };
+    let [part_w, part_h] = [to_w * scale[0], to_h * scale[1]];
     let [left, top] = [(w - part_w) / 2.0, (h - part_h) / 2.0];
-    if (scale - 1.0).abs() < 1e-9 && left.fract() == 0.0 && top.fract() == 0.0 {
+    if scale.iter().all(|scale| (scale - 1.0).abs() < 1e-9) && left.fract() == 0.0 && top.fract() == 0.0 {
         // Nothing to resize: a crop is a copy.
         let (row, from) = (3 * target.width() as usize, 3 * image.width as usize);
         let rows = image.pixels.chunks_exact(from).skip(top as usize);
@@ -86,7 +100,11 @@ pub(crate) fn resize(
     let source = TypedImageRef::<U8x3>::from_buffer(image.width, image.height, &image.pixels)
         .map_err(|e| format!("cannot resize: {e}"))?;
     let mut target = target.typed_image_mut().ok_or("cannot resize: not an image of three bytes a pixel")?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+    let filter = match how.resample {
+        Resample::Bilinear => FilterType::Bilinear,
+        Resample::Bicubic => FilterType::CatmullRom,
+    };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
         left.max(0.0),
         top.max(0.0),
         part_w.min(w),
@@ -101,7 +119,17 @@ mod tests {
     use super::*;
 
     fn spec(color: Color, layout: Layout) -> Preprocessing {
-        Preprocessing { size: [2, 2], resize: 2, mean: [1.0, 2.0, 3.0], std: [1.0, 2.0, 4.0], color, layout }
+        Preprocessing {
+            size: [2, 2],
+            resize: 2,
+            mean: [1.0, 2.0, 3.0],
+            std: [1.0, 2.0, 4.0],
+            color,
+            layout,
+            resample: Default::default(),
+            fit: Default::default(),
+            exif_orientation: Default::default(),
+        }
     }
 
     fn tensor(spec: Preprocessing, image: &Rgb) -> Vec<f32> {
@@ -126,15 +154,62 @@ mod tests {
         // Three 2x2 blocks side by side: only the middle one is seen.
         let row = [[0u8; 6], [200; 6], [0; 6]].concat();
         let image = Rgb { width: 6, height: 2, pixels: [row.clone(), row].concat() };
+        let spec = Preprocessing { mean: [0.0; 3], std: [1.0; 3], ..spec(Color::Rgb, Layout::Nchw) };
+        assert_eq!(tensor(spec, &image), [200.0; 12]);
+    }
+
+    /// The same picture through Pillow 13.0.0: `Image.resize((4, 4), FILTER)` of all of it, and of the box (2, 0, 11, 9).
+    #[test]
+    fn pillow_resizes_to_the_same_pixels() {
+        let (w, h) = (13u32, 9u32);
+        let pixel = |i: u32| {
+            let (x, y) = (i % w, i / w);
+            [x * 19 + y * 7, x * x * 3 + y * 31, x * y * 11 + 40].map(|c| c as u8)
+        };
+        let image = Rgb { width: w, height: h, pixels: (0..w * h).flat_map(pixel).collect() };
+        let cases: [(Fit, Resample, [u8; 48]); 3] = [
+            (Fit::Squash, Resample::Bicubic, SQUASH_BICUBIC),
+            (Fit::Squash, Resample::Bilinear, SQUASH_BILINEAR),
+            (Fit::Crop, Resample::Bicubic, CROP_BICUBIC),
+        ];
+        for (fit, resample, want) in cases {
+            let mut target = Image::new(4, 4, PixelType::U8x3);
+            resize(&mut Resizer::new(), &image, How { share: 1.0, fit, resample }, &mut target).unwrap();
+            let off = target.buffer().iter().zip(want).map(|(a, b)| a.abs_diff(b)).max();
+            assert!(off <= Some(1), "{fit:?} {resample:?}: {:?}", target.buffer());
+        }
+    }
+
+    const SQUASH_BICUBIC: [u8; 48] = [
+        28, 26, 48, 87, 83, 76, 151, 161, 106, 212, 130, 93, 43, 93, 81, 102, 156, 150, 167, 140, 130, 211,
+        132, 107, 59, 176, 114, 118, 158, 114, 188, 92, 134, 173, 118, 131, 74, 194, 112, 133, 72, 136, 204,
+        133, 150, 119, 109, 147,
+    ];
+    const SQUASH_BILINEAR: [u8; 48] = [
+        33, 36, 53, 89, 89, 80, 151, 155, 105, 207, 132, 95, 47, 98, 85, 103, 147, 141, 165, 138, 126, 207,
+        134, 109, 63, 169, 111, 119, 151, 115, 181, 102, 135, 174, 115, 130, 77, 186, 113, 133, 85, 134, 195,
+        129, 147, 124, 109, 147,
+    ];
+    const CROP_BICUBIC: [u8; 48] = [
+        54, 41, 59, 98, 93, 82, 140, 183, 106, 184, 112, 100, 69, 108, 123, 113, 171, 157, 155, 159, 123,
+        201, 108, 127, 85, 193, 157, 129, 148, 85, 171, 62, 147, 222, 151, 126, 100, 140, 123, 144, 49, 147,
+        190, 129, 152, 213, 137, 140,
+    ];
+
+    #[test]
+    fn squash_leaves_a_margin_on_all_sides() {
+        // 8 x 4 squashed to 4 x 4, of which the middle 2 x 2 is seen: columns 2 to 5 and rows 1 and 2.
+        let seen = |x: u32, y: u32| (2..6).contains(&x) && (1..3).contains(&y);
+        let pixels = (0..32).flat_map(|i| [if seen(i % 8, i / 8) { 200u8 } else { 0 }; 3]).collect();
+        let image = Rgb { width: 8, height: 4, pixels };
         let spec = Preprocessing {
-            size: [2, 2],
-            resize: 2,
+            resize: 4,
+            fit: Fit::Squash,
             mean: [0.0; 3],
             std: [1.0; 3],
-            color: Color::Rgb,
-            layout: Layout::Nchw,
+            ..spec(Color::Rgb, Layout::Nchw)
         };
-        assert_eq!(tensor(spec, &image), [200.0; 12]);
+        assert!(tensor(spec, &image).iter().all(|x| *x > 120.0));
     }
 
     #[test]

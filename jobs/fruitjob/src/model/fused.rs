@@ -33,6 +33,8 @@ pub fn fuse(model: &Model, pca: &Pca) -> Vec<u8> {
         ("std", list(&p.std)),
         ("layout", format!("{:?}", p.layout).to_uppercase()),
         ("color", format!("{:?}", p.color).to_uppercase()),
+        ("resample", format!("{:?}", p.resample).to_lowercase()),
+        ("fit", format!("{:?}", p.fit).to_lowercase()),
         ("components", k.to_string()),
     ] {
         proto.metadata_props.retain(|prop| prop.key() != key);

@@ -32,6 +32,8 @@ pub struct Model {
     pub sha256: String,
     /// How pixels become its input.
     pub preprocessing: Preprocessing,
+    /// What a person should know of how that was understood.
+    pub note: Option<String>,
     /// The compiled graph.
     pub backbone: Arc<dyn Backbone>,
     /// Why the general engine runs it; `None` when our own kernels do.
@@ -87,12 +89,20 @@ impl Model {
             _ => source::read(name, runtime)?,
         };
         let proto = graph::parse(&bytes).map_err(&explain)?;
-        let preprocessing = options::resolve(&proto, options).map_err(&explain)?;
+        let (preprocessing, note) = options::resolve(&proto, options).map_err(&explain)?;
         let (backbone, why_general): (Arc<dyn Backbone>, _) = match fast(&proto, &preprocessing) {
             Ok(fast) => (Arc::new(fast), None),
             Err(why) => (Arc::new(general::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
-        Ok(Model { name: shown, sha256: hex_sha256(&bytes), preprocessing, backbone, why_general, proto })
+        Ok(Model {
+            name: shown,
+            sha256: hex_sha256(&bytes),
+            preprocessing,
+            note,
+            backbone,
+            why_general,
+            proto,
+        })
     }
 
     /// The key of this model's features in the cache: whatever changes a feature changes it.
@@ -178,7 +188,7 @@ mod tests {
             // Rows and columns of any number.
             proto.graph.as_mut().unwrap().input[0] =
                 graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
-            let preprocessing = options::resolve(&proto, &options).unwrap();
+            let (preprocessing, _) = options::resolve(&proto, &options).unwrap();
             let general = general::compile(&proto, &preprocessing).unwrap();
             let network = recognise::recognise(&proto).unwrap();
             let fast = kernels::compile(&network, &preprocessing, Precision::F32).unwrap();

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use fruitjob_interface::model::{Color, Layout, Preprocessing, PreprocessingOptions};
+use fruitjob_interface::model::{
+    Color, ExifOrientation, Fit, Layout, Preprocessing, PreprocessingOptions, Resample,
+};
 
 use super::graph;
 use super::onnx::ModelProto;
@@ -10,11 +12,14 @@ use super::onnx::ModelProto;
 /// Values of the file's metadata by their keys.
 type Metadata<'a> = HashMap<&'a str, &'a str>;
 
-/// Settles every field of the preprocessing.
+/// Settles every field of the preprocessing; also what a person should know of how it was understood.
 ///
 /// # Errors
 /// What is missing or contradicts itself, and the flag that says it.
-pub(super) fn resolve(proto: &ModelProto, options: &PreprocessingOptions) -> Result<Preprocessing, String> {
+pub(super) fn resolve(
+    proto: &ModelProto,
+    options: &PreprocessingOptions,
+) -> Result<(Preprocessing, Option<String>), String> {
     let metadata: Metadata = proto.metadata_props.iter().map(|p| (p.key(), p.value())).collect();
     let shape = graph::input_shape(proto)?;
     let [_, a, b, c] = shape[..] else {
@@ -32,12 +37,74 @@ pub(super) fn resolve(proto: &ModelProto, options: &PreprocessingOptions) -> Res
     if !mean.iter().chain(&std).all(|x| x.is_finite()) || std.iter().any(|x| *x <= 0.0) {
         return Err(format!("a normalisation of mean {mean:?} and std {std:?}; std must be above 0"));
     }
+    let (mean, std, note) = scaled(mean, std)?;
     let color = match (options.color, metadata.get("color").map(|c| c.to_ascii_uppercase()).as_deref()) {
         (Some(color), _) => color,
         (None, Some("BGR")) => Color::Bgr,
         _ => Color::Rgb,
     };
-    Ok(Preprocessing { size, resize, mean, std, color, layout })
+    let stated = |key: &str| metadata.get(key).map(|text| text.trim().to_ascii_lowercase());
+    let resample = match (options.resample, stated("resample").as_deref()) {
+        (Some(resample), _) => resample,
+        (None, None | Some("bilinear")) => Resample::Bilinear,
+        (None, Some("bicubic")) => Resample::Bicubic,
+        (None, Some(_)) => return Err(unknown("resample", "bilinear|bicubic")),
+    };
+    let fit = match (options.fit, stated("fit").as_deref()) {
+        (Some(fit), _) => fit,
+        (None, None | Some("crop")) => Fit::Crop,
+        (None, Some("squash")) => Fit::Squash,
+        (None, Some(_)) => return Err(unknown("fit", "crop|squash")),
+    };
+    let exif_orientation = options.exif_orientation.unwrap_or(ExifOrientation::Apply);
+    let preprocessing =
+        Preprocessing { size, resize, mean, std, color, layout, resample, fit, exif_orientation };
+    Ok((preprocessing, note))
+}
+
+fn unknown(key: &str, values: &str) -> String {
+    format!("its metadata has a '{key}' that is not known; give --{key} {values}")
+}
+
+/// Mean, std, and a note.
+type Scaled = ([f32; 3], [f32; 3], Option<String>);
+
+/// Mean and std on the scale 0-255, and a note where they were taken to be on the scale 0-1, as torchvision and timm
+/// write them.
+fn scaled(mean: [f32; 3], std: [f32; 3]) -> Result<Scaled, String> {
+    let small = |numbers: [f32; 3]| numbers.iter().all(|x| x.abs() <= 1.0);
+    let is = |numbers: [f32; 3], value: f32| numbers == [value; 3];
+    let list = |numbers: [f32; 3]| numbers.map(|x| x.to_string()).join(",");
+    match (small(mean), small(std)) {
+        // Nothing is done to the pixels: a model that normalises by itself, or one that was forgotten.
+        (true, true) if is(mean, 0.0) && is(std, 1.0) => {
+            let note = "mean 0 and std 1: the model gets pixels from 0 to 255; if it wants them from 0 to 1, give --std 255";
+            Ok((mean, std, Some(note.into())))
+        }
+        (true, true) => {
+            // By the digits that were typed, so that 0.224 becomes the same number as 57.12.
+            let digits = |x: f32| x.to_string().parse::<f64>().unwrap_or_else(|_| x.into());
+            let larger = |numbers: [f32; 3]| numbers.map(|x| (digits(x) * 255.0) as f32);
+            let (large_mean, large_std) = (larger(mean), larger(std));
+            let note = format!(
+                "mean {} and std {} are taken to be on the scale 0-1: {} and {} on the scale 0-255",
+                list(mean),
+                list(std),
+                list(large_mean),
+                list(large_std)
+            );
+            Ok((large_mean, large_std, Some(note)))
+        }
+        // Nothing is subtracted, on either scale; a few models subtract without dividing.
+        (true, false) if is(mean, 0.0) => Ok((mean, std, None)),
+        (false, true) if is(std, 1.0) => Ok((mean, std, None)),
+        (false, false) => Ok((mean, std, None)),
+        _ => Err(format!(
+            "mean {} and std {} are on different scales; give both on the scale 0-255 or both on the scale 0-1",
+            list(mean),
+            list(std)
+        )),
+    }
 }
 
 /// Order of axes; `ends` are the lengths of the second axis and the last.
@@ -85,16 +152,18 @@ fn resize(options: &PreprocessingOptions, metadata: &Metadata, shorter: u32) -> 
     let stated = metadata.get("resize").and_then(|s| s.trim().parse::<u32>().ok());
     // A size that was overruled takes the margin that the model states along, in proportion.
     let stated = stated.map(|s| match (options.input_size, metadata.get("input_size")) {
-        (Some(_), Some(own)) => s * shorter / own.trim().parse::<u32>().unwrap_or(shorter).max(1),
-        _ => s,
+        (Some(_), Some(own)) => {
+            u64::from(s) * u64::from(shorter) / own.trim().parse::<u64>().unwrap_or(shorter.into()).max(1)
+        }
+        _ => u64::from(s),
     });
-    let resize = options.resize.or(stated).unwrap_or(shorter);
-    if !(shorter..=4096).contains(&resize) {
+    let resize = options.resize.map(u64::from).or(stated).unwrap_or(shorter.into());
+    if !(u64::from(shorter)..=4096).contains(&resize) {
         return Err(format!(
             "an image resized to {resize} pixels, of which {shorter} are used; give --resize"
         ));
     }
-    Ok(resize)
+    Ok(resize as u32)
 }
 
 /// A number for each of the three channels.
@@ -107,8 +176,8 @@ fn channels(flag: &str, option: &Option<Vec<f32>>, metadata: &Metadata) -> Resul
         Some([x, y, z]) => Ok([*x, *y, *z]),
         Some(other) => Err(format!("--{flag} takes one number or three, not {}", other.len())),
         None => Err(format!(
-            "it does not say its normalisation; give --mean and --std on the scale 0-255, for example \
-             127.5 and 127.5 (Keras MobileNet) or 123.675,116.28,103.53 and 58.395,57.12,57.375 \
+            "it does not say its normalisation; give --mean and --std, for example \
+             127.5 and 127.5 (Keras MobileNet) or 0.485,0.456,0.406 and 0.229,0.224,0.225 \
              (torchvision); --{flag} is missing"
         )),
     }
@@ -129,10 +198,10 @@ mod tests {
 
     /// Planes of any size.
     const PLANES: [Result<usize, &str>; 4] = [Err("N"), Ok(3), Err("H"), Err("W")];
-    const NORMALISED: [(&str, &str); 2] = [("mean", "127.5"), ("std", "1, 2,3")];
+    const NORMALISED: [(&str, &str); 2] = [("mean", "127.5"), ("std", "10, 20,30")];
 
     fn with(metadata: &[(&str, &str)], options: &PreprocessingOptions) -> Result<Preprocessing, String> {
-        resolve(&proto(&PLANES, &[&NORMALISED, metadata].concat()), options)
+        resolve(&proto(&PLANES, &[&NORMALISED, metadata].concat()), options).map(|(found, _)| found)
     }
 
     fn none() -> PreprocessingOptions {
@@ -142,7 +211,7 @@ mod tests {
     #[test]
     fn the_shape_of_the_input_says_layout_and_size() {
         let of = |shape: &[Result<usize, &str>]| {
-            resolve(&proto(shape, &NORMALISED), &none()).map(|p| (p.layout, p.size, p.resize))
+            resolve(&proto(shape, &NORMALISED), &none()).map(|(p, _)| (p.layout, p.size, p.resize))
         };
         assert_eq!(of(&[Ok(1), Ok(3), Ok(96), Ok(64)]), Ok((Layout::Nchw, [96, 64], 64)));
         assert_eq!(of(&[Err("N"), Ok(96), Ok(64), Ok(3)]), Ok((Layout::Nhwc, [96, 64], 64)));
@@ -157,7 +226,7 @@ mod tests {
         let metadata = [("input_size", "96"), ("resize", "100"), ("color", "bgr"), ("layout", "nchw")];
         let stated = with(&metadata, &none()).unwrap();
         assert_eq!((stated.size, stated.resize, stated.color), ([96, 96], 100, Color::Bgr));
-        assert_eq!((stated.mean, stated.std), ([127.5; 3], [1.0, 2.0, 3.0]));
+        assert_eq!((stated.mean, stated.std), ([127.5; 3], [10.0, 20.0, 30.0]));
         let options = PreprocessingOptions {
             resize: Some(96),
             mean: Some(vec![0.0]),
@@ -166,7 +235,7 @@ mod tests {
         };
         let overruled = with(&metadata, &options).unwrap();
         assert_eq!((overruled.resize, overruled.color), (96, Color::Rgb));
-        assert_eq!((overruled.mean, overruled.std), ([0.0; 3], [1.0, 2.0, 3.0]));
+        assert_eq!((overruled.mean, overruled.std), ([0.0; 3], [10.0, 20.0, 30.0]));
     }
 
     #[test]
@@ -176,6 +245,47 @@ mod tests {
         assert_eq!((twice.size, twice.resize), ([192, 192], 200));
         // Where the model states no size of its own, there is no proportion.
         assert_eq!(with(&[("resize", "200")], &options).unwrap().resize, 200);
+    }
+
+    #[test]
+    fn a_margin_beyond_all_numbers_is_refused() {
+        let options = PreprocessingOptions { input_size: Some(2048), ..none() };
+        let huge = with(&[("input_size", "1"), ("resize", "4000000000")], &options).unwrap_err();
+        assert!(huge.contains("--resize"), "{huge}");
+    }
+
+    #[test]
+    fn means_on_the_scale_of_one_are_recognised_and_what_is_ambiguous_is_refused() {
+        let of = |mean: &str, std: &str| {
+            let metadata = [("mean", mean), ("std", std), ("input_size", "8")];
+            resolve(&proto(&PLANES, &metadata), &none()).map(|(found, note)| (found.mean, found.std, note))
+        };
+        let (mean, std, note) = of("0.485,0.456,0.406", "0.229,0.224,0.225").unwrap();
+        assert_eq!((mean, std), ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]));
+        assert!(note.unwrap().contains("scale 0-1: 123.675,116.28,103.53 and 58.395,57.12,57.375"));
+        assert_eq!(of("0.5", "0.5").unwrap().0, [127.5; 3]);
+        assert_eq!(of("0", "0.5").unwrap().1, [127.5; 3]);
+        for (mean, std) in [("127.5", "127.5"), ("0", "255"), ("103.9,116.8,123.7", "1")] {
+            assert_eq!(of(mean, std).unwrap().2, None, "{mean} {std}");
+        }
+        let (mean, std, note) = of("0", "1").unwrap();
+        assert_eq!((mean, std), ([0.0; 3], [1.0; 3]));
+        assert!(note.unwrap().contains("from 0 to 255"));
+        for (mean, std) in [("123.675", "0.229"), ("0.485", "58.395"), ("0.485,0.456,103.5", "0.2")] {
+            assert!(of(mean, std).unwrap_err().contains("different scales"), "{mean} {std}");
+        }
+    }
+
+    #[test]
+    fn filter_and_fit_come_from_options_then_from_the_model() {
+        let metadata = [("input_size", "8"), ("resample", "Bicubic"), ("fit", "squash")];
+        let stated = with(&metadata, &none()).unwrap();
+        assert_eq!((stated.resample, stated.fit), (Resample::Bicubic, Fit::Squash));
+        let options =
+            PreprocessingOptions { resample: Some(Resample::Bilinear), fit: Some(Fit::Crop), ..none() };
+        let overruled = with(&metadata, &options).unwrap();
+        assert_eq!((overruled.resample, overruled.fit), (Resample::Bilinear, Fit::Crop));
+        assert!(with(&[("input_size", "8"), ("fit", "border")], &none()).unwrap_err().contains("--fit"));
     }
 
     #[test]

@@ -121,8 +121,17 @@ mod tests {
 
     fn features(proto: &ModelProto) -> Result<Vec<f32>, String> {
         let [mean, std] = [[0.0; 3], [1.0; 3]];
-        let preprocessing =
-            Preprocessing { size: [4, 4], resize: 4, mean, std, color: Color::Rgb, layout: Layout::Nchw };
+        let preprocessing = Preprocessing {
+            size: [4, 4],
+            resize: 4,
+            mean,
+            std,
+            color: Color::Rgb,
+            layout: Layout::Nchw,
+            resample: Default::default(),
+            fit: Default::default(),
+            exif_orientation: Default::default(),
+        };
         let backbone = general::compile(proto, &preprocessing)?;
         let mut features = vec![f32::NAN; backbone.features()];
         let image: Vec<f32> = (0..48).map(|i| i as f32 / 16.0).collect();

@@ -38,8 +38,8 @@ pub(super) fn read(name: &str, runtime: &tokio::runtime::Handle) -> Result<Vec<u
             })
         }
         Location::Remote(url) => {
-            let (store, key) = storage::open(url)?;
-            let get = async { store.get(&key).await?.bytes().await };
+            let opened = storage::open(url)?;
+            let get = async { opened.store.get(&opened.prefix).await?.bytes().await };
             runtime.block_on(get).map(Into::into).map_err(|e| error::store(&doing, e))
         }
     }

@@ -13,6 +13,9 @@ use crate::util::hex_sha256;
 /// Components that are kept where no number is given.
 pub const DEFAULT_COMPONENTS: usize = 64;
 
+/// A share of the variance that is a rounding error.
+pub(crate) const NONE: f64 = 1e-12;
+
 /// How many components a PCA keeps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Components {
@@ -89,7 +92,11 @@ impl Pca {
         // They rise.
         let spectrum: Vec<f64> = eigen.values.iter().rev().map(|value| value.max(0.0)).collect();
         let k = match wanted {
-            Components::Default => DEFAULT_COMPONENTS.min(most),
+            // Beyond the last axis with any variance, directions are those of rounding errors.
+            Components::Default => {
+                let some = spectrum.iter().take_while(|v| **v > NONE * total).count();
+                DEFAULT_COMPONENTS.min(most).min(some.max(1))
+            }
             Components::Count(k) => k,
             Components::Variance(share) => {
                 let total: f64 = spectrum.iter().sum();
@@ -161,7 +168,7 @@ mod tests {
     fn share_of_variance_keeps_as_few_as_exceed_it() {
         assert_eq!(Pca::fit(&plane(), Components::Variance(0.95)).unwrap().components_len(), 1);
         assert_eq!(Pca::fit(&plane(), Components::Variance(0.99999)).unwrap().components_len(), 2);
-        assert_eq!(Pca::fit(&plane(), Components::Default).unwrap().components_len(), 3);
+        assert_eq!(Pca::fit(&plane(), Components::Default).unwrap().components_len(), 2);
     }
 
     #[test]

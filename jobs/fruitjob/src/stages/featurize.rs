@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use fruitjob_interface::model::ExifOrientation;
 use fruitjob_interface::{Stage, count, number};
 
 use super::rejects;
@@ -14,8 +15,8 @@ use crate::artifacts::features::{self, Reject, Row};
 use crate::artifacts::manifest::Partition;
 use crate::error::{Error, Result};
 use crate::exec::{Batch, Done, Task};
-use crate::image::decode;
 use crate::image::preprocess::Preprocessor;
+use crate::image::{decode, orientation};
 use crate::model::{Model, Session};
 use crate::storage::parquet::Span;
 
@@ -28,6 +29,9 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
              leave the flag out"
                 .into(),
         );
+    }
+    if let Some(note) = &model.note {
+        run.warn(format!("model {}: {note}", model.name));
     }
     let manifest = run.manifest()?;
     run.input()?;
@@ -246,6 +250,7 @@ fn compute(
 struct Featurizer<'a> {
     session: Box<dyn Session + 'a>,
     preprocessor: Preprocessor,
+    exif_orientation: ExifOrientation,
     tensor: Vec<f32>,
     features: usize,
 }
@@ -255,6 +260,7 @@ impl<'a> Featurizer<'a> {
         Ok(Featurizer {
             session: model.backbone.session()?,
             preprocessor: Preprocessor::new(model.preprocessing.clone(), model.backbone.layout()),
+            exif_orientation: model.preprocessing.exif_orientation,
             tensor: vec![0.0; model.preprocessing.len()],
             features: model.backbone.features(),
         })
@@ -262,7 +268,12 @@ impl<'a> Featurizer<'a> {
 
     /// The features, or why there are none; an error when it is not the image's fault.
     fn run(&mut self, bytes: &[u8]) -> Result<Result<Vec<f32>, String>> {
-        let decoded = decode::decode(bytes).and_then(|image| self.preprocessor.run(&image, &mut self.tensor));
+        let upright = |image| match self.exif_orientation {
+            ExifOrientation::Apply => orientation::upright(image, bytes),
+            ExifOrientation::Ignore => image,
+        };
+        let decoded = decode::decode(bytes).map(upright);
+        let decoded = decoded.and_then(|image| self.preprocessor.run(&image, &mut self.tensor));
         if let Err(reason) = decoded {
             return Ok(Err(reason));
         }

@@ -1,19 +1,22 @@
-//! The list stage: finds the images below a place, in the order of their paths, and labels each by its folder.
+//! The list stage: finds the images below a place, in the order of their paths, and labels each by its folder or by a
+//! table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fruitjob_interface::record::RunRecord;
-use fruitjob_interface::{Stage, count, layout};
+use fruitjob_interface::{Stage, count, layout, number};
 
 use super::compare;
+use super::labels::Labels;
 use super::state::Run;
 use crate::artifacts::entry::{Entry, share};
 use crate::artifacts::manifest::ManifestWriter;
 use crate::error::{Error, Result};
 use crate::exec::context::Context;
-use crate::storage::{Input, ListedObject, Location};
-use crate::util::now;
+use crate::image::decode;
+use crate::storage::{self, Input, ListedObject, Location};
+use crate::util::{now, shown};
 
 /// The largest file that is read; a larger one is rejected, so that memory stays bounded.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -26,6 +29,8 @@ struct Listed {
     /// Whether the images came in the order of their paths. Where they did not, they have to be listed again,
     /// [`Order::Sorted`].
     pub in_order: bool,
+    /// Files that are no images that are listed: kinds and numbers, most frequent first.
+    pub passed_over: Vec<(String, u64)>,
 }
 
 /// How images are put in the order of their paths.
@@ -54,10 +59,16 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
         run.output.delete(&name)?;
     }
     run.begin(Stage::List, None, "images");
-    let mut listed = write_manifest(run, &input, Order::Found)?;
+    let mut labels = read_labels(run)?;
+    let mut listed = write_manifest(run, &input, Order::Found, labels.as_mut())?;
     if !listed.in_order {
-        listed = write_manifest(run, &input, Order::Sorted)?;
+        labels.iter_mut().for_each(Labels::again);
+        listed = write_manifest(run, &input, Order::Sorted, labels.as_mut())?;
     }
+    if let Some(labels) = labels {
+        listed.warnings.extend(labels.finish()?);
+    }
+    run.record.passed_over = listed.passed_over;
     listed.warnings.into_iter().for_each(|warning| run.warn(warning));
     let manifest = run.reload_manifest()?;
     let since = compare::listed(&run.output, &manifest);
@@ -72,20 +83,28 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     ))
 }
 
+/// The table of labels, where one is named.
+fn read_labels(run: &mut Run) -> Result<Option<Labels>> {
+    let Some(location) = run.job.labels.clone() else { return Ok(None) };
+    let bytes = storage::read(&location, &run.context.runtime)?;
+    run.record.labels_from = Some(location.to_string());
+    Labels::parse(&location.to_string(), bytes).map(Some)
+}
+
 /// Writes the manifest, if the images come in order, and counts them.
-fn write_manifest(run: &mut Run, input: &Input, order: Order) -> Result<Listed> {
+fn write_manifest(run: &mut Run, input: &Input, order: Order, labels: Option<&mut Labels>) -> Result<Listed> {
     let mut manifest = ManifestWriter::new(&run.output, &run.record.input)?;
-    let mut labels = BTreeSet::new();
+    let mut different = BTreeSet::new();
     let (mut images, mut bytes) = (0, 0);
     let add = |entry: Entry| {
         (images, bytes) = (images + 1, bytes + entry.size);
-        if !labels.contains(&entry.label) {
-            labels.insert(entry.label.clone());
+        if !different.contains(&entry.label) {
+            different.insert(entry.label.clone());
         }
         run.counters.at(images);
         manifest.add(entry)
     };
-    let listed = list(input, &run.job.output, &run.context, order, add);
+    let listed = list(input, &run.job.output, &run.context, order, labels, add);
     match &listed {
         Ok(listed) if listed.in_order => manifest.finish()?,
         // Cut short, it must not be taken for a listing.
@@ -93,7 +112,7 @@ fn write_manifest(run: &mut Run, input: &Input, order: Order) -> Result<Listed> 
     };
     let listed = listed?;
     let counts = &mut run.record.images;
-    (counts.listed, counts.labels, counts.listed_bytes) = (images, labels.len() as u64, bytes);
+    (counts.listed, counts.labels, counts.listed_bytes) = (images, different.len() as u64, bytes);
     Ok(listed)
 }
 
@@ -109,6 +128,7 @@ fn list(
     output: &Location,
     context: &Context,
     order: Order,
+    mut labels: Option<&mut Labels>,
     mut add: impl FnMut(Entry) -> Result<()>,
 ) -> Result<Listed> {
     let skip = output.below(input.location());
@@ -124,14 +144,15 @@ fn list(
     let mut sorted = Vec::new();
     let mut images = 0u64;
     let mut in_order = true;
-    let mut found = |ListedObject { path, size, tag, problem }: ListedObject| {
+    let mut found = |ListedObject { path, size, tag, problem, head }: ListedObject| {
         context.check()?;
-        if hidden(&path) || skip.as_deref().is_some_and(|skip| is_below(&path, skip)) {
+        if skip.as_deref().is_some_and(|skip| is_below(&path, skip)) {
             return Ok(());
         }
-        let extension = extension(&path);
-        if !matches!(extension.as_str(), "jpg" | "jpeg" | "png") {
-            *ignored.entry(extension).or_default() += 1;
+        if let Some(kind) = passed_over(&path, head.as_deref()) {
+            if !kind.is_empty() {
+                *ignored.entry(kind).or_default() += 1;
+            }
             return Ok(());
         }
         let problem = problem.or_else(|| match size {
@@ -140,7 +161,8 @@ fn list(
             _ => Some(format!("file of {} MB; the limit is {} MB", size >> 20, MAX_FILE_BYTES >> 20)),
         });
         images += 1;
-        let label = share(&mut last_label, path.rsplit('/').nth(1).unwrap_or(&default_label));
+        let own = labels.as_mut().map(|labels| labels.label(&path)).transpose()?.flatten();
+        let label = own.unwrap_or_else(|| share(&mut last_label, folder(&path).unwrap_or(&default_label)));
         match order {
             Order::Found => {
                 in_order &= last_path < path;
@@ -153,14 +175,15 @@ fn list(
             }
         }
     };
-    let mut warnings = input.list(&context.runtime, &mut found)?;
+    let mut warnings = input.list(&context.runtime, asks_for_head, &mut found)?;
     // Unstable: no two have the same path, and a stable sort takes half as much memory again.
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     sorted.into_iter().try_for_each(add)?;
     let others: u64 = ignored.values().sum();
+    let ignored = by_frequency(ignored);
     if images == 0 {
         return Err(Error::Usage(format!(
-            "no image below {}: {}; expected FOLDER/IMAGE.jpg, .jpeg or .png, one folder a label",
+            "no image below {}: {}; expected FOLDER/IMAGE.jpg, .png, .webp, …, one folder a label",
             input.location(),
             if others == 0 {
                 "it is empty".into()
@@ -171,9 +194,12 @@ fn list(
     }
     if others > 0 {
         let others = count(others, "file");
-        warnings.push(format!("{others} passed over, not .jpg, .jpeg or .png: {}", counts(&ignored)));
+        let pictures = ignored.iter().any(|(kind, _)| UNREADABLE.contains(&kind.trim_start_matches('.')));
+        let convert =
+            if pictures { "; HEIC, AVIF and the like have to be converted to JPEG or PNG" } else { "" };
+        warnings.push(format!("{others} passed over: {}{convert}", counts(&ignored)));
     }
-    Ok(Listed { warnings, in_order })
+    Ok(Listed { warnings, in_order, passed_over: ignored })
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -182,7 +208,12 @@ fn is_below(path: &str, folder: &str) -> bool {
 
 /// Hidden files and folders are an editor's or a tool's own, never data.
 fn hidden(path: &str) -> bool {
-    path.split('/').any(|segment| segment.starts_with('.'))
+    path.split('/').any(|segment| segment.starts_with('.') && !matches!(segment, "." | ".."))
+}
+
+/// The name of the folder that holds an image; `None` where it lies in none that has a name.
+fn folder(path: &str) -> Option<&str> {
+    path.rsplit('/').nth(1).filter(|name| !name.is_empty())
 }
 
 fn extension(path: &str) -> String {
@@ -190,15 +221,47 @@ fn extension(path: &str) -> String {
     name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase()).unwrap_or_default()
 }
 
-fn counts(by_extension: &BTreeMap<String, u64>) -> String {
-    let mut counts: Vec<_> = by_extension.iter().collect();
-    counts.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-    let mut parts: Vec<String> = counts
-        .iter()
-        .take(4)
-        .map(|(e, n)| if e.is_empty() { format!("{n} without extension") } else { format!("{n} .{e}") })
-        .collect();
-    if counts.len() > 4 {
+/// Endings of names that are taken for images, whatever the content turns out to be.
+const IMAGES: [&str; 11] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
+/// Endings of pictures that cannot be read.
+const UNREADABLE: [&str; 8] = ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "psd"];
+
+/// Whether a name says so little that the first bytes have to.
+fn asks_for_head(path: &str) -> bool {
+    extension(path).is_empty() && !hidden(path)
+}
+
+/// The kind of a file that is no image to be listed; `None` for one that is. Empty for what is not worth counting.
+fn passed_over(path: &str, head: Option<&[u8]>) -> Option<String> {
+    let extension = extension(path);
+    let is_image = IMAGES.contains(&extension.as_str());
+    match () {
+        // An editor's or a tool's own: only what looks like a picture may be missed.
+        () if hidden(path) => Some(if is_image { "hidden".into() } else { String::new() }),
+        () if is_image => None,
+        () if extension.is_empty() && head.is_some_and(decode::is_image) => None,
+        () if extension.is_empty() => Some("without extension".into()),
+        () => Some(shown(&format!(".{extension}")).chars().take(20).collect()),
+    }
+}
+
+/// Kinds and their numbers, most frequent first; those that are as frequent in the order of their names. Beyond a few
+/// they are one: names that end in numbers have endings without end.
+fn by_frequency(counts: BTreeMap<String, u64>) -> Vec<(String, u64)> {
+    const KINDS: usize = 50;
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    if counts.len() > KINDS {
+        let rest = counts.split_off(KINDS - 1).iter().map(|(_, n)| n).sum();
+        counts.push(("others".into(), rest));
+    }
+    counts
+}
+
+fn counts(kinds: &[(String, u64)]) -> String {
+    let mut parts: Vec<String> =
+        kinds.iter().take(4).map(|(kind, n)| format!("{} {kind}", number(*n))).collect();
+    if kinds.len() > 4 {
         parts.push("…".into());
     }
     parts.join(", ")
@@ -220,7 +283,7 @@ mod tests {
             entries.push(entry);
             Ok(())
         };
-        let listed = list(&input, &Location::parse(output)?, &context, order, add)?;
+        let listed = list(&input, &Location::parse(output)?, &context, order, None, add)?;
         Ok((entries, listed))
     }
 
@@ -271,9 +334,9 @@ mod tests {
         let out = dir.path().join("out");
         let message = list_dir(dir.path(), out.to_str().unwrap(), Order::Found).unwrap_err().to_string();
         assert!(message.contains("it is empty"), "{message}");
-        fs::write(dir.path().join("a.webp"), b"x").unwrap();
+        fs::write(dir.path().join("a.heic"), b"x").unwrap();
         let message = list_dir(dir.path(), out.to_str().unwrap(), Order::Found).unwrap_err().to_string();
-        assert!(message.contains("1 .webp"), "{message}");
+        assert!(message.contains("1 .heic"), "{message}");
         let message =
             list_dir(dir.path(), dir.path().to_str().unwrap(), Order::Found).unwrap_err().to_string();
         assert!(message.contains("the input itself"), "{message}");
@@ -320,10 +383,27 @@ mod tests {
 
     #[test]
     fn what_was_passed_over_is_told_most_frequent_first() {
-        let files = [("txt", 2), ("", 9), ("webp", 5), ("gif", 5), ("csv", 1)];
-        let counted: BTreeMap<String, u64> = files.map(|(e, n)| (e.to_owned(), n)).into();
-        assert_eq!(counts(&counted), "9 without extension, 5 .gif, 5 .webp, 2 .txt, …");
-        assert_eq!(counts(&[("txt".to_owned(), 1)].into()), "1 .txt");
+        let files = [(".txt", 2), ("without extension", 9), (".heic", 5), (".avif", 5), (".csv", 1)];
+        let counted = by_frequency(files.map(|(e, n)| (e.to_owned(), n)).into());
+        assert_eq!(counts(&counted), "9 without extension, 5 .avif, 5 .heic, 2 .txt, …");
+        assert_eq!(counts(&[(".txt".to_owned(), 1)]), "1 .txt");
+        let many = by_frequency((0..1000).map(|i| (format!(".{i:03}"), 1)).collect());
+        assert_eq!((many.len(), many[49].clone()), (50, ("others".into(), 951)));
+    }
+
+    #[test]
+    fn files_are_told_by_their_endings_and_without_one_by_their_first_bytes() {
+        for name in ["a.jpe", "a.JFIF", "a.webp", "a.gif", "a.bmp", "a.tif", "a.TIFF", "a/b.png"] {
+            assert_eq!(passed_over(name, None), None, "{name}");
+        }
+        let kind = |name, head| passed_over(name, head).unwrap();
+        assert_eq!(kind("a.heic", None), ".heic");
+        assert_eq!(kind("a.x\n\u{1b}[31m", None), ".x\\n\\u{1b}[31m");
+        assert_eq!(kind(".thumbs/a.jpg", None), "hidden");
+        assert_eq!(kind(".git/config", None), "");
+        assert_eq!(kind("README", Some(&b"# Fruit"[..])), "without extension");
+        assert_eq!(passed_over("a/0f3c", Some(b"\xFF\xD8\xFF\xE0")), None);
+        assert!(asks_for_head("a/0f3c") && !asks_for_head("a.b/c.txt") && !asks_for_head(".git/HEAD"));
     }
 
     #[test]

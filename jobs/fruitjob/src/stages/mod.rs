@@ -4,6 +4,7 @@
 pub(crate) mod compare;
 pub(crate) mod featurize;
 pub(crate) mod fit;
+mod labels;
 pub(crate) mod list;
 pub(crate) mod project;
 pub(crate) mod publish;

@@ -10,6 +10,7 @@ use super::worker::Worker;
 use crate::artifacts::{features, rejects};
 use crate::error::{Error, Result};
 use crate::exec::Done;
+use crate::util::shown;
 
 /// Writes `rejects.parquet` to the staging area, and counts the reasons. `done` is what the tasks, one a partition,
 /// had to say.
@@ -45,28 +46,32 @@ fn by_frequency(reasons: &[String]) -> Vec<(String, u64)> {
 /// [`Error::Failed`] when more of all `listed` images were rejected than may be.
 pub(crate) fn check_limit(run: &Run, listed: u64) -> Result<()> {
     let (rejected, limit) = (run.record.images.rejected, run.job.max_rejects);
+    if !limit.exceeded(rejected, listed) {
+        return Ok(());
+    }
+    let first = rejects::first(&run.output, 3)?.into_iter().map(|[path, _]| shown(&path)).collect::<Vec<_>>();
     let table = run.output.path(layout::STAGED_REJECTS);
-    too_many(limit, rejected, listed, &run.record.rejects, &table).map_or(Ok(()), Err)
+    Err(too_many(limit, rejected, listed, &run.record.rejects, &first, &table))
 }
 
-/// The error for so many rejects, if they are too many; `reasons` are the most frequent first, `table` is where each
-/// image is listed.
+/// The error for too many rejects; `reasons` are the most frequent first, `first` some of the images, `table` is where
+/// each is listed.
 fn too_many(
     limit: MaxRejects,
     rejected: u64,
     listed: u64,
     reasons: &[(String, u64)],
+    first: &[String],
     table: &str,
-) -> Option<Error> {
-    if !limit.exceeded(rejected, listed) {
-        return None;
-    }
+) -> Error {
     let reasons: Vec<String> = reasons.iter().take(3).map(|(reason, n)| format!("{n} x {reason}")).collect();
-    Some(Error::Failed(format!(
-        "{rejected} of {listed} images were rejected, more than the {limit} allowed: {}; \
+    let more = if rejected > first.len() as u64 { ", …" } else { "" };
+    Error::Failed(format!(
+        "{rejected} of {listed} images were rejected, more than the {limit} allowed: {}; they are {}{more}; \
          each is listed in {table}; fix or remove them, or raise --max-rejects; features are kept",
         reasons.join(", "),
-    )))
+        first.join(", "),
+    ))
 }
 
 /// Ends the job when more images cannot be read than may be rejected: the store is gone, or closed to us, and
@@ -75,7 +80,7 @@ fn too_many(
 /// # Errors
 /// [`Error::Denied`] when the last one was denied, [`Error::Failed`] otherwise.
 pub(crate) fn give_up(worker: &Worker, path: &str, error: &Error) -> Result<()> {
-    let last = format!("{}/{path}", worker.manifest.input);
+    let last = format!("{}/{}", worker.manifest.input, shown(path));
     let (unreadable, listed) = (worker.counters.unreadable(), worker.manifest.images);
     hopeless(worker.max_rejects, unreadable, listed, &last, error).map_or(Ok(()), Err)
 }
@@ -112,18 +117,21 @@ mod tests {
     #[test]
     fn too_many_rejects_are_an_error_that_names_the_three_most_frequent_reasons() {
         let reasons = [("a", 5), ("b", 3), ("c", 2), ("d", 1)].map(|(reason, n)| (reason.to_owned(), n));
-        let at = |limit, rejected| too_many(limit, rejected, 100, &reasons, "out/rejects.parquet");
-        assert!(at(MaxRejects::Count(11), 11).is_none() && at(MaxRejects::Share(0.11), 11).is_none());
-        let Some(Error::Failed(message)) = at(MaxRejects::Share(0.1), 11) else { panic!() };
+        let first = ["x/1.jpg", "x/2.jpg"].map(str::to_owned);
+        let at = |rejected| {
+            too_many(MaxRejects::Share(0.1), rejected, 100, &reasons, &first, "out/rejects.parquet")
+                .to_string()
+        };
+        let message = at(11);
         assert!(
             message.starts_with(
-                "11 of 100 images were rejected, more than the 10% allowed: 5 x a, 3 x b, 2 x c; "
+                "11 of 100 images were rejected, more than the 10% allowed: 5 x a, 3 x b, 2 x c; they are x/1.jpg, x/2.jpg, …; "
             ),
             "{message}"
         );
         assert!(message.contains("out/rejects.parquet") && message.contains("--max-rejects"), "{message}");
         assert!(!message.contains("1 x d"), "{message}");
-        assert!(at(MaxRejects::Count(10), 11).is_some());
+        assert!(at(2).contains("they are x/1.jpg, x/2.jpg; "));
     }
 
     #[test]

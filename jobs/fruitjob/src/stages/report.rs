@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fast_image_resize::images::Image;
 use fast_image_resize::{PixelType, Resizer};
+use fruitjob_interface::model::{ExifOrientation, Fit, Resample};
 use fruitjob_interface::record::{LabelRecord, RunRecord};
 use fruitjob_interface::{Stage, layout};
 use serde::Serialize;
@@ -17,7 +18,8 @@ use super::compare;
 use super::state::Run;
 use crate::artifacts::{partition, pcas, rejects, results};
 use crate::error::Result;
-use crate::image::{decode, encode, preprocess};
+use crate::image::{decode, encode, orientation, preprocess};
+use crate::pca::NONE;
 use crate::util::now;
 
 /// Points of the scatter plot, at most; of more results, evenly spaced ones are shown.
@@ -38,7 +40,7 @@ struct Page<'a> {
     run: &'a RunRecord,
     seconds: f64,
     images_per_second: Option<f64>,
-    /// Each axis's share of the variance, kept or not.
+    /// Each axis's share of the variance, kept or not, as far as there is any.
     spectrum: Vec<f64>,
     labels: Vec<Label>,
     points: Points,
@@ -93,12 +95,13 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     let labels = found.into_iter().map(label).collect();
     let pca = pcas::load(&run.output, layout::STAGED_MODEL)?;
     let total: f64 = pca.spectrum.iter().sum();
+    let spectrum = pca.spectrum.iter().take(MAX_AXES.max(pca.components_len())).map(|v| v / total);
     run.record.finished = Some(now());
     let page = Page {
         run: &run.record,
         seconds: run.record.seconds(),
         images_per_second: run.record.images_per_second(),
-        spectrum: pca.spectrum.iter().take(MAX_AXES.max(pca.components_len())).map(|v| v / total).collect(),
+        spectrum: spectrum.take_while(|share| *share > NONE).collect(),
         labels,
         points,
         rejects: rejects::first(&run.output, MAX_REJECTS)?,
@@ -191,12 +194,17 @@ fn thumbnails(run: &mut Run, found: &BTreeMap<String, LabelFound>) -> Result<BTr
     let mut images = input.read_ahead(paths, size, &run.context.runtime);
     let side = u32::from(THUMBNAIL);
     let (mut resizer, mut small) = (Resizer::new(), Image::new(side, side, PixelType::U8x3));
+    let how = preprocess::How { share: 1.0, fit: Fit::Crop, resample: Resample::Bilinear };
+    let applies = run.model()?.preprocessing.exif_orientation == ExifOrientation::Apply;
     let mut thumbnails: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (label, _) in chosen {
         run.context.check()?;
         let Some(Ok(bytes)) = images.next() else { continue };
-        let Ok(image) = decode::decode(&bytes) else { continue };
-        if preprocess::resize(&mut resizer, &image, 1.0, &mut small).is_err() {
+        let Ok(mut image) = decode::decode(&bytes) else { continue };
+        if applies {
+            image = orientation::upright(image, &bytes);
+        }
+        if preprocess::resize(&mut resizer, &image, how, &mut small).is_err() {
             continue;
         }
         let jpeg = encode::encode_jpeg(small.buffer(), THUMBNAIL, THUMBNAIL, 80)?;

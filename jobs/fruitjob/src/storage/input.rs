@@ -1,23 +1,28 @@
 //! Where images come from: listing them, and reading them ahead of whoever decodes them.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fruitjob_interface::location::Location;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path as Key};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::store;
-use super::walk::{self, ListedObject};
+use super::client::Throttled;
+use super::flight::Flight;
+use super::walk::{self, HEAD, ListedObject};
+use super::{names, store};
 use crate::error::{self, Error, Result};
 
-/// Images that are read ahead of the one at work, per thread: so many always, and up to so many while they are small.
-const READ_AHEAD: std::ops::RangeInclusive<usize> = 8..=48;
-/// Bytes of those beyond the first few.
-const AHEAD_BYTES: u64 = 4 << 20;
+/// Images that are read ahead of the one at work, per thread: so many always, and of a store as many as it answers well
+/// while they are small.
+const READ_AHEAD: usize = 8;
+/// Bytes of those beyond the first few, per thread.
+const AHEAD_BYTES: u64 = 8 << 20;
 
 /// A place that images are read from.
 #[derive(Clone)]
@@ -31,7 +36,15 @@ enum Source {
     /// Read with `std::fs`, not through `object_store`: names that are no valid object keys, symlinks and
     /// special files are a directory's daily life.
     Directory(PathBuf),
-    Store(Arc<dyn ObjectStore>, Key),
+    Store(Far, Key),
+}
+
+/// A store, and what all its readers know of it.
+#[derive(Clone)]
+struct Far {
+    store: Arc<dyn ObjectStore>,
+    flight: Arc<Flight>,
+    throttled: Throttled,
 }
 
 impl Input {
@@ -55,8 +68,9 @@ impl Input {
                 }
             },
             Location::Remote(url) => {
-                let (store, prefix) = store::open(url)?;
-                Source::Store(store, prefix)
+                let opened = store::open(url)?;
+                let far = Far { store: opened.store, flight: Arc::default(), throttled: opened.throttled };
+                Source::Store(far, opened.prefix)
             }
         };
         Ok(Input { location: location.clone(), source })
@@ -68,19 +82,21 @@ impl Input {
     }
 
     /// Gives everything below the place to `found`: in a directory in the order of the paths, in a store in the store's
-    /// order. Returns what a person should be warned of. To be called from outside the runtime.
+    /// order. `asks` says of which files the first bytes are wanted. Returns what a person should be warned of. To be
+    /// called from outside the runtime.
     ///
     /// # Errors
     /// When a folder cannot be listed, and whatever `found` fails with.
     pub(crate) fn list(
         &self,
         runtime: &Handle,
+        asks: fn(&str) -> bool,
         found: &mut impl FnMut(ListedObject) -> Result<()>,
     ) -> Result<Vec<String>> {
         match &self.source {
-            Source::Directory(root) => walk::walk(root, found),
-            Source::Store(store, prefix) => {
-                for object in self.objects(store.clone(), prefix.clone(), runtime) {
+            Source::Directory(root) => walk::walk(root, asks, found),
+            Source::Store(far, prefix) => {
+                for object in self.objects(far.store.clone(), prefix.clone(), asks, runtime) {
                     found(object?)?;
                 }
                 Ok(Vec::new())
@@ -89,16 +105,33 @@ impl Input {
     }
 
     /// Everything below a prefix, listed ahead of whoever takes it.
-    fn objects(&self, store: Arc<dyn ObjectStore>, prefix: Key, runtime: &Handle) -> Objects {
+    fn objects(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        prefix: Key,
+        asks: fn(&str) -> bool,
+        runtime: &Handle,
+    ) -> Objects {
         let (sender, objects) = mpsc::channel(LIST_AHEAD);
         let input = self.location.to_string();
         runtime.spawn(async move {
-            let mut listed = store.list(Some(&prefix));
-            while let Some(object) = listed.next().await {
-                let found = object
+            let listed = store.list(Some(&prefix)).map(|object| {
+                object
                     .map(|object| below(&prefix, object))
-                    .map_err(|e| error::store(&format!("cannot list {input}"), e));
-                let Some(found) = found.transpose() else { continue };
+                    .map_err(|e| error::store(&format!("cannot list {input}"), e))
+                    .transpose()
+            });
+            let looked_at = listed.filter_map(future::ready).map(|found| async {
+                let mut found = found?;
+                if found.problem.is_none() && found.size > 0 && asks(&found.path) {
+                    let key = Key::parse(format!("{prefix}/{}", found.path)).unwrap_or_default();
+                    // What cannot be read is listed: reading it says why.
+                    found.head = store.get_range(&key, 0..found.size.min(HEAD)).await.ok();
+                }
+                Ok(found)
+            });
+            let mut found = std::pin::pin!(looked_at.buffered(LOOKS));
+            while let Some(found) = found.next().await {
                 if sender.send(found).await.is_err() {
                     break;
                 }
@@ -119,7 +152,7 @@ impl Input {
                     Err(e) => paths.iter().map(|_| Err(Error::Bug(format!("{DOING}: {e}")))).collect(),
                 }
             }
-            Source::Store(store, prefix) => {
+            Source::Store(Far { store, .. }, prefix) => {
                 let mut read = Vec::with_capacity(paths.len());
                 for path in paths {
                     // As it was listed: another constructor of `Key` would percent-encode it once more.
@@ -139,44 +172,54 @@ impl Input {
     pub(crate) fn read_ahead(&self, paths: Vec<String>, size: u64, runtime: &Handle) -> ReadAhead {
         // A store answers slowly, and many requests at once; a file costs less than it takes to pass it from thread to
         // thread, so several are read at a time.
-        let (together, ahead) = match &self.source {
-            Source::Directory(_) => (*READ_AHEAD.start(), 2),
-            Source::Store(..) => {
-                let small = usize::try_from(AHEAD_BYTES / size.max(1)).unwrap_or(usize::MAX);
-                (1, small.clamp(*READ_AHEAD.start(), *READ_AHEAD.end()))
-            }
+        let (together, far) = match &self.source {
+            Source::Directory(_) => (READ_AHEAD, None),
+            Source::Store(far, _) => (1, Some(far.clone())),
         };
+        let fit = usize::try_from(AHEAD_BYTES / size.max(1)).unwrap_or(usize::MAX).max(READ_AHEAD);
         let (sender, batches) = mpsc::channel(1);
         let input = self.clone();
+        let reader = far.map(Reader::new);
+        let flight = reader.as_ref().map(|reader| reader.0.flight.clone());
         runtime.spawn(async move {
-            let reads = stream::iter(paths.chunks(together).map(<[String]>::to_vec)).map(|paths| {
-                let (input, expected) = (input.clone(), paths.len());
-                // A task of its own each, so that it goes on while nobody asks for it.
-                let task = tokio::spawn(async move { input.read(paths).await });
-                async move {
-                    let failed =
-                        |e: &tokio::task::JoinError| Err(Error::Bug(format!("a reading task failed: {e}")));
-                    task.await.unwrap_or_else(|e| (0..expected).map(|_| failed(&e)).collect())
+            let mut rest = paths.chunks(together);
+            let mut pending = VecDeque::new();
+            loop {
+                let ahead = flight.as_ref().map_or(2, |flight| flight.limit(fit));
+                let free = ahead.saturating_sub(pending.len());
+                for paths in rest.by_ref().take(free).map(<[String]>::to_vec) {
+                    let (input, expected) = (input.clone(), paths.len());
+                    // A task of its own each, so that it goes on while nobody asks for it.
+                    pending.push_back((tokio::spawn(async move { input.read(paths).await }), expected));
                 }
-            });
-            let mut reads = reads.buffered(ahead);
-            while let Some(batch) = reads.next().await {
+                let Some((task, expected)) = pending.pop_front() else { break };
+                let failed =
+                    |e: &tokio::task::JoinError| Err(Error::Bug(format!("a reading task failed: {e}")));
+                let batch = task.await.unwrap_or_else(|e| (0..expected).map(|_| failed(&e)).collect());
                 if sender.send(batch).await.is_err() {
                     break;
                 }
             }
         });
-        ReadAhead { batches, batch: Vec::new().into_iter() }
+        ReadAhead { batches, batch: Vec::new().into_iter(), reader }
     }
 }
 
-/// A store's object as it is listed; `None` for one that is not below the prefix.
+/// A store's object as it is listed; `None` for one that is not below the prefix, and for what stands for a folder: an
+/// empty object whose name ends as a folder's would, which consoles make.
 fn below(prefix: &Key, object: ObjectMeta) -> Option<ListedObject> {
-    let below = object.location.as_ref().strip_prefix(prefix.as_ref())?;
+    let key = names::listed(&object.location);
+    let below = key.strip_prefix(prefix.as_ref())?;
     let path = if prefix.is_root() { below } else { below.strip_prefix('/')? }.to_owned();
+    if object.size == 0 && path.ends_with('/') {
+        return None;
+    }
     let tag = object.e_tag.unwrap_or_else(|| object.last_modified.timestamp_micros().to_string());
-    Some(ListedObject { path, size: object.size, tag, problem: None })
+    Some(ListedObject { path, size: object.size, tag, problem: names::problem(&key), head: None })
 }
+
+/// Objects whose first bytes are read at once.
+const LOOKS: usize = 64;
 
 /// Objects that are listed ahead of whoever takes them.
 const LIST_AHEAD: usize = 2_000;
@@ -196,6 +239,31 @@ impl Iterator for Objects {
 pub(crate) struct ReadAhead {
     batches: mpsc::Receiver<Vec<Result<Bytes>>>,
     batch: std::vec::IntoIter<Result<Bytes>>,
+    /// Of a store.
+    reader: Option<Reader>,
+}
+
+/// One of those that read a store, as long as it does.
+struct Reader(Far);
+
+impl Reader {
+    fn new(far: Far) -> Self {
+        far.flight.enter();
+        Reader(far)
+    }
+
+    /// An image was taken after so long.
+    fn taken(&self, waited: Duration) {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        let now = FIRST.get_or_init(Instant::now).elapsed();
+        self.0.flight.taken(now, waited, self.0.throttled.count());
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.flight.leave();
+    }
 }
 
 impl Iterator for ReadAhead {
@@ -207,7 +275,11 @@ impl Iterator for ReadAhead {
             if let Some(image) = self.batch.next() {
                 return Some(image);
             }
+            let asked = Instant::now();
             self.batch = self.batches.blocking_recv()?.into_iter();
+            if let Some(reader) = &self.reader {
+                reader.taken(asked.elapsed());
+            }
         }
     }
 }
@@ -266,7 +338,8 @@ mod tests {
             runtime.block_on(store.put(&key, format!("image {i}").into())).unwrap();
         }
         let location = Location::Local(folder.to_owned());
-        [Source::Directory(folder.to_owned()), Source::Store(Arc::new(store), Key::from("in"))]
+        let far = Far { store: Arc::new(store), flight: Arc::default(), throttled: Throttled::default() };
+        [Source::Directory(folder.to_owned()), Source::Store(far, Key::from("in"))]
             .map(|source| Input { location: location.clone(), source })
     }
 
@@ -297,7 +370,7 @@ mod tests {
                 listed.push((object.path, object.size));
                 Ok(())
             };
-            assert!(input.list(runtime.handle(), &mut found).unwrap().is_empty());
+            assert!(input.list(runtime.handle(), |_| false, &mut found).unwrap().is_empty());
             listed.sort();
             listed
         });

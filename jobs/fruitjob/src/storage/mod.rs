@@ -2,7 +2,10 @@
 //!
 //! Calls block: they are made from worker threads, never from inside the runtime that serves them.
 
+mod client;
+mod flight;
 mod input;
+mod names;
 mod output;
 pub(crate) mod parquet;
 mod store;
@@ -13,5 +16,5 @@ mod walk;
 pub use fruitjob_interface::location::Location;
 pub use input::Input;
 pub use output::{Object, Output, Upload};
-pub(crate) use store::open;
+pub(crate) use store::{open, read};
 pub(crate) use walk::ListedObject;

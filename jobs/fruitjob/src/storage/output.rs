@@ -14,7 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path as Key};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
-use super::store;
+use super::{names, store};
 use crate::error::{self, Error, Result};
 
 /// Where results go, and where features are kept between runs.
@@ -42,8 +42,8 @@ impl Output {
                 Arc::new(store)
             }
             Location::Remote(url) => {
-                let (store, prefix) = store::open(url)?;
-                Arc::new(PrefixStore::new(store, prefix))
+                let opened = store::open(url)?;
+                Arc::new(PrefixStore::new(opened.store, opened.prefix))
             }
         };
         Ok(Output { location: location.clone(), store, runtime })
@@ -111,6 +111,8 @@ impl Output {
             let mut stream = self.store.list(Some(&Key::from(prefix)));
             while let Some(meta) = stream.next().await {
                 match meta {
+                    // Somebody else's: nothing of ours has such a name.
+                    Ok(meta) if names::is_replaced(&meta.location) => {}
                     Ok(meta) => stored.push(Stored {
                         name: meta.location.to_string(),
                         bytes: meta.size,

@@ -86,6 +86,13 @@ pub fn read(bytes: Bytes) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     Ok(open(bytes)?.build()?.map(|batch| Ok(batch?)))
 }
 
+/// All rows of a file that others wrote, as the file's own types are, whatever else Arrow's note in it says.
+pub fn read_plain(bytes: Bytes) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)?;
+    Ok(builder.with_batch_size(8192).build()?.map(|batch| Ok(batch?)))
+}
+
 /// One column of a file, batch by batch.
 pub fn read_column(bytes: Bytes, name: &str) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     let builder = open(bytes)?;
@@ -95,6 +102,9 @@ pub fn read_column(bytes: Bytes, name: &str) -> Result<impl Iterator<Item = Resu
 
 /// The footer of an object, read without the rest.
 pub fn footer(object: &Object) -> error::Result<Result<Footer>> {
+    if object.len == 0 {
+        return Ok(Err(ParquetError::General("the file is empty".into())));
+    }
     let mut tail = object.len.min(FOOTER);
     loop {
         let bytes = object.range(object.len - tail..object.len)?;

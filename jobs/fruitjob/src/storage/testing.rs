@@ -44,6 +44,9 @@ pub(crate) fn model_record(sha256: &str) -> ModelRecord {
             std,
             color: Color::Rgb,
             layout: Layout::Nchw,
+            resample: Default::default(),
+            fit: Default::default(),
+            exif_orientation: Default::default(),
         },
         key: "key".into(),
     }

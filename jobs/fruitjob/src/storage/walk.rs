@@ -1,8 +1,12 @@
 //! Walks a directory in the order in which an object store would list it.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use bytes::Bytes;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::error::{Error, Result};
@@ -18,10 +22,19 @@ pub(crate) struct ListedObject {
     pub tag: String,
     /// Why it cannot be read, where the listing already tells.
     pub problem: Option<String>,
+    /// Its first bytes, where they were asked for and could be read.
+    pub head: Option<Bytes>,
 }
 
-/// Walks a directory, through symlinks, in the order of the paths; returns warnings.
-pub(super) fn walk(root: &Path, found: &mut impl FnMut(ListedObject) -> Result<()>) -> Result<Vec<String>> {
+/// Bytes at the beginning of a file that tell what it is.
+pub(super) const HEAD: u64 = 16;
+
+/// Walks a directory, through symlinks, in the order of the paths; returns warnings. `asks` for the first bytes of some.
+pub(super) fn walk(
+    root: &Path,
+    asks: fn(&str) -> bool,
+    found: &mut impl FnMut(ListedObject) -> Result<()>,
+) -> Result<Vec<String>> {
     // What lies in a folder comes where the folder's name and a slash would.
     let by_path = |a: &DirEntry, b: &DirEntry| {
         let slash = |entry: &DirEntry| {
@@ -55,12 +68,13 @@ pub(super) fn walk(root: &Path, found: &mut impl FnMut(ListedObject) -> Result<(
         };
         let below = path.strip_prefix(root).expect("walkdir yields paths below its root");
         let unspeakable = below.to_str().is_none().then(|| "file name is not UTF-8".to_owned());
-        let path = below.to_string_lossy().into_owned();
+        let (path, file) = (readable(below), path);
         match meta {
             Ok(meta) if meta.is_dir() => {}
             Ok(meta) if meta.is_file() => {
                 let tag = format!("{}-{}.{:09}", meta.size(), meta.mtime(), meta.mtime_nsec());
-                found(ListedObject { path, size: meta.size(), tag, problem: unspeakable })?;
+                let head = asks(&path).then(|| head(&file)).and_then(std::io::Result::ok);
+                found(ListedObject { path, size: meta.size(), tag, problem: unspeakable, head })?;
             }
             Ok(_) => found(odd(path, "special", "not a regular file"))?,
             Err(_) => found(odd(path, "dangling", "symlink to nothing"))?,
@@ -69,6 +83,22 @@ pub(super) fn walk(root: &Path, found: &mut impl FnMut(ListedObject) -> Result<(
     Ok(warnings)
 }
 
+/// A path as text; bytes that are no UTF-8 as `\\xE9`, so that two files are not called the same.
+fn readable(path: &Path) -> String {
+    let chunks = path.as_os_str().as_bytes().utf8_chunks();
+    chunks.fold(String::new(), |mut text, chunk| {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02X}"));
+        text
+    })
+}
+
 fn odd(path: String, tag: &str, problem: &str) -> ListedObject {
-    ListedObject { path, size: 0, tag: tag.into(), problem: Some(problem.into()) }
+    ListedObject { path, size: 0, tag: tag.into(), problem: Some(problem.into()), head: None }
+}
+
+fn head(file: &Path) -> std::io::Result<Bytes> {
+    let mut head = Vec::new();
+    File::open(file)?.take(HEAD).read_to_end(&mut head)?;
+    Ok(head.into())
 }
