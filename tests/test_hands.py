@@ -1,6 +1,7 @@
 """A project that several people, machines and nightly jobs use at once: nobody ends another's work, and who slept finds out."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -194,3 +195,40 @@ def test_a_result_that_cannot_be_written_is_no_success(aws, tmp_path):
         with open("/dev/full", "w") as full:
             done = subprocess.run(command("fruitctl", *words), stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
         assert done.returncode == 6 and "cannot write to stdout: " in done.stderr, (words, done)
+
+
+def test_an_upload_takes_images_alone_and_compares_content(aws, tmp_path):
+    (ana,) = people(aws, tmp_path, "upload", 1)
+    fruits, s3 = tmp_path / "fruits" / "Fig", aws.client("s3")
+    fruits.mkdir(parents=True)
+    for name in ("a.jpg", "b.WEBP"):
+        (fruits / name).write_bytes(b"first")
+    (fruits / "id_rsa").write_text("a key")
+    (fruits / "link.jpg").symlink_to(fruits / "a.jpg")
+    (fruits.parent / "home").symlink_to("/root")
+    said = json.loads((done := ana.run("upload", "--json", fruits.parent)).stdout)
+    assert said["uploaded"] == 2 and "1 file passed over" in done.stderr and "2 links not followed" in done.stderr, done
+    bucket = said["to"].split("/")[2]
+
+    def keys():
+        return sorted(o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="input/")["Contents"])
+
+    assert keys() == ["input/Fig/a.jpg", "input/Fig/b.WEBP"]
+    # Of the same size, and older than what is there.
+    (fruits / "a.jpg").write_bytes(b"other")
+    os.utime(fruits / "a.jpg", (0, 0))
+    assert json.loads(ana.run("upload", "--json", fruits.parent).stdout)["uploaded"] == 1
+    assert s3.get_object(Bucket=bucket, Key="input/Fig/a.jpg")["Body"].read() == b"other"
+    # Written again, and the same: nothing to do.
+    (fruits / "a.jpg").write_bytes(b"other")
+    assert json.loads(ana.run("upload", "--json", fruits.parent).stdout) | {"to": ""} == {"uploaded": 0, "unchanged": 2, "bytes": 0, "deleted": 0, "to": ""}
+    (fruits / "b.WEBP").unlink()
+    s3.put_object(Bucket=bucket, Key="input/notes.txt", Body=b"somebody's")
+    assert f"would delete s3://{bucket}/input/Fig/b.WEBP" in ana.run("upload", "--dry-run", "--delete", fruits.parent).stdout
+    assert json.loads(ana.run("upload", "--json", "--delete", fruits.parent).stdout)["deleted"] == 1
+    assert keys() == ["input/Fig/a.jpg", "input/notes.txt"]
+    # Two names that differ in a byte that is no UTF-8 would be one key.
+    for byte in (b"\xe9", b"\xe8"):
+        (fruits / os.fsdecode(b"caf" + byte + b".jpg")).write_bytes(b"first")
+    assert "its name is no UTF-8" in ana.run("upload", fruits.parent, code=2).stderr
+    ana.run("down", "--purge-bucket")

@@ -72,7 +72,7 @@ def test_from_pictures_to_results(aws, project, pictures, tmp_path, one_shot):
     shutil.copytree(pictures, tmp_path / "copy")
     shutil.copy(pictures / "Fig 1" / "0_100.jpg", tmp_path / "copy" / "Fig 1" / "new.jpg")
     assert "would upload" in project.run("upload", "--dry-run", tmp_path / "copy").stdout
-    assert json.loads(project.run("upload", "--json", tmp_path / "copy").stdout) | {"bytes": 0, "to": ""} == {"uploaded": 1, "unchanged": 500, "bytes": 0, "to": ""}
+    assert json.loads(project.run("upload", "--json", tmp_path / "copy").stdout) | {"bytes": 0, "to": ""} == {"uploaded": 1, "unchanged": 500, "deleted": 0, "bytes": 0, "to": ""}
 
     ran = project.run("run", "--download", "got")
     assert "501 images of 10 labels -> vectors" in ran.stdout and re.search(r"cost +\$0\.\d\d \(planned: \$0\.\d\d an hour; prices of [-\d]+\)", ran.stdout), ran.stdout

@@ -9,6 +9,7 @@ mod credentials;
 pub mod ec2;
 pub mod emr;
 mod error;
+pub mod etag;
 pub mod fence;
 pub mod iam;
 mod regions;

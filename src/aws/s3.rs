@@ -11,6 +11,7 @@ use aws_sdk_s3::types as t;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
+use super::etag::PART;
 use super::{ApiError, Aws, Tags, absent, already, call};
 
 type Result<T> = std::result::Result<T, ApiError>;
@@ -90,6 +91,8 @@ pub struct Object {
     pub bytes: u64,
     /// When it was written, in seconds since 1970.
     pub modified: i64,
+    /// Without its quotes; see [`etag`](super::etag).
+    pub etag: String,
 }
 
 impl Contents {
@@ -414,6 +417,16 @@ impl Aws {
         }
     }
 
+    /// Whether a key of KMS encrypts an object.
+    /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>, x-amz-server-side-encryption.
+    pub async fn has_kms(&self, bucket: &str, key: &str) -> Result<bool> {
+        let on = format!("s3://{bucket}/{key}");
+        // IAM knows it by the name of GetObject.
+        let head =
+            call("s3:HeadObject", &on, || self.s3.head_object().bucket(bucket).key(key).send()).await?;
+        Ok(head.server_side_encryption.is_some_and(|how| how.as_str().starts_with("aws:kms")))
+    }
+
     /// How many objects there are below a prefix; of more than `enough`, some number that is enough.
     pub async fn count_objects(&self, bucket: &str, prefix: &str, enough: usize) -> Result<usize> {
         Ok(self.list_some(bucket, prefix, enough).await?.len())
@@ -473,6 +486,7 @@ impl Aws {
                 key: o.key.unwrap_or_default(),
                 bytes: o.size.unwrap_or(0).max(0) as u64,
                 modified: o.last_modified.map_or(0, |t| t.secs()),
+                etag: o.e_tag.unwrap_or_default().trim_matches('"').to_owned(),
             }));
             next = page.next_continuation_token;
             if next.is_none() || objects.len() >= enough {
@@ -484,7 +498,6 @@ impl Aws {
     /// Uploads a file: in one piece, or, if it is large, in parts. An upload of parts that stops half way is cleared up
     /// by the bucket's rules. The outer error is the file's.
     pub async fn upload_file(&self, bucket: &str, key: &str, path: &Path) -> std::io::Result<Result<()>> {
-        const PART: u64 = 32 << 20;
         let mut file = tokio::fs::File::open(path).await?;
         let mut part = async || {
             let mut bytes = Vec::new();

@@ -499,6 +499,12 @@ pub struct UploadArgs {
     /// Where to [default: input under [job], or input/ in the project's bucket]
     #[arg(long, value_name = "URI")]
     pub to: Option<String>,
+    /// Upload what links lead to as well
+    #[arg(long)]
+    pub follow_links: bool,
+    /// Delete images there that are not here
+    #[arg(long)]
+    pub delete: bool,
     /// Show what would be uploaded and stop
     #[arg(long)]
     pub dry_run: bool,

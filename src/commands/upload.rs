@@ -1,28 +1,47 @@
-//! `fruitctl upload`: images of this machine to the bucket, as far as they are new or have changed.
+//! `fruitctl upload`: images of this machine to the bucket, as far as they are new or have changed. What is no image by
+//! its name stays here, and so does what a link leads to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
+
+use fruitjob_interface::{IMAGES, count};
 
 use tokio::task::JoinSet;
 
 use crate::app;
 use crate::aws::Aws;
+use crate::aws::etag;
+use crate::aws::s3::Object;
 use crate::aws::s3_uri::S3Uri;
 use crate::cli::{Cli, UploadArgs};
 use crate::error::{Error, Kind, Result};
+use crate::logs::plain;
 use crate::stack::bucket;
 use crate::ui;
 
 /// Uploads at once.
 const AT_ONCE: usize = 16;
 
-/// A file that goes up.
+/// A file of the folder.
+#[derive(Debug)]
 struct File {
     path: PathBuf,
     key: String,
     bytes: u64,
+    /// When it was written, in seconds since 1970.
+    modified: i64,
+}
+
+/// What there is in a folder.
+#[derive(Debug, Default)]
+struct Folder {
+    images: Vec<File>,
+    /// Links that were not followed.
+    links: u64,
+    /// Files that are no images by their names.
+    others: u64,
 }
 
 /// Compares, and uploads.
@@ -42,70 +61,140 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
             bucket::create(&own, &aws).await?;
             bucket::apply(&own, &Default::default(), &aws).await?;
         }
-        let there: HashMap<String, (u64, i64)> = match exists {
-            true => aws
-                .list_objects(&bucket, &prefix)
-                .await?
-                .into_iter()
-                .map(|o| (o.key, (o.bytes, o.modified)))
-                .collect(),
-            false => HashMap::new(),
-        };
-        let (files, same) = compare(&args.dir, &prefix, &there)?;
-        if files.is_empty() && same == 0 {
-            return Err(Error::usage(format!("there is no file in {}", args.dir.display()))
+        let found = if exists { aws.list_objects(&bucket, &prefix).await? } else { Vec::new() };
+        let there: HashMap<String, Object> = found.into_iter().map(|o| (o.key.clone(), o)).collect();
+        let Folder { images, links, others } = look(&args.dir, &prefix, args.follow_links)?;
+        if images.is_empty() {
+            let skipped = passed_over(links, others).map(|text| format!(" ({text})")).unwrap_or_default();
+            return Err(Error::usage(format!("there is no image in {}{skipped}", args.dir.display()))
                 .help("fruitctl samples fruits (draws some)"));
         }
-        let (count, bytes) = (files.len() as u64, files.iter().map(|f| f.bytes).sum::<u64>());
+        let gone = if args.delete { gone(&images, &there) } else { Vec::new() };
+        let (files, same) = compare(images, &there, &bucket, &aws).await?;
+        if let Some(text) = passed_over(links, others) {
+            ui::note(&text);
+        }
+        let (number, bytes) = (files.len() as u64, files.iter().map(|f| f.bytes).sum::<u64>());
         let megabytes = bytes as f64 / 1e6;
         if args.dry_run {
             for file in &files {
                 ui::say(&format!("would upload {} to s3://{bucket}/{}", file.path.display(), file.key));
             }
-            ui::say(&format!(
-                "{}, {megabytes:.1} MB; {same} are there already",
-                fruitjob_interface::count(count, "file")
-            ));
+            for key in &gone {
+                ui::say(&format!("would delete s3://{bucket}/{key}"));
+            }
+            ui::say(&format!("{}, {megabytes:.1} MB; {same} are there already", count(number, "image")));
             return Ok(());
         }
-        let bar = ui::progress::bar(count, "upload", "files");
+        let bar = ui::progress::bar(number, "upload", "images");
         send(files, &bucket, &aws, &|| bar.inc(1)).await?;
         bar.finish_and_clear();
+        for key in &gone {
+            aws.delete_object(&bucket, key).await?;
+        }
         if args.cloud.json {
-            ui::json(&serde_json::json!({ "uploaded": count, "bytes": bytes, "unchanged": same, "to": to }));
+            ui::json(&serde_json::json!({
+                "uploaded": number, "bytes": bytes, "unchanged": same, "deleted": gone.len(), "to": to
+            }));
         } else {
+            let deleted = match gone.len() as u64 {
+                0 => String::new(),
+                n => format!("; deleted {} that are not here", count(n, "image")),
+            };
             ui::say(&format!(
-                "uploaded {} ({megabytes:.1} MB) to {to}; {same} were there already",
-                fruitjob_interface::count(count, "file")
+                "uploaded {} ({megabytes:.1} MB) to {to}; {same} were there already{deleted}",
+                count(number, "image")
             ));
         }
         Ok(())
     })
 }
 
-/// Which files of a folder are not there yet as they are here, and how many are. `there`: key -> bytes, and when it was
-/// written.
-fn compare(dir: &Path, prefix: &str, there: &HashMap<String, (u64, i64)>) -> Result<(Vec<File>, u64)> {
-    let (mut files, mut same) = (Vec::new(), 0u64);
-    for entry in walkdir::WalkDir::new(dir).follow_links(true).sort_by_file_name() {
+/// The images of a folder, with the keys that they get.
+///
+/// # Errors
+/// [`Kind::Usage`] for a name that is no UTF-8, as keys are: two of them could become one.
+fn look(dir: &Path, prefix: &str, follow_links: bool) -> Result<Folder> {
+    let mut folder = Folder::default();
+    for entry in walkdir::WalkDir::new(dir).follow_links(follow_links).sort_by_file_name() {
         let entry = entry.map_err(|e| Error::usage(format!("cannot read {}: {e}", dir.display())))?;
-        if !entry.file_type().is_file() || entry.file_name().to_string_lossy().starts_with('.') {
+        let name = entry.file_name().to_string_lossy();
+        if name.starts_with('.') {
             continue;
         }
-        let meta = entry
-            .metadata()
-            .map_err(|e| Error::usage(format!("cannot read {}: {e}", entry.path().display())))?;
-        let below = entry.path().strip_prefix(dir).unwrap_or(entry.path()).to_string_lossy().into_owned();
-        let key = format!("{prefix}{below}");
-        let modified = meta
-            .modified()
-            .ok()
-            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
-            .map_or(0, |d| d.as_secs() as i64);
-        match there.get(&key) {
-            Some((bytes, written)) if *bytes == meta.len() && *written >= modified => same += 1,
-            _ => files.push(File { path: entry.into_path(), key, bytes: meta.len() }),
+        if entry.path_is_symlink() && !follow_links && entry.depth() > 0 {
+            folder.links += 1;
+            continue;
         }
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        if !ending.is_some_and(|ending| IMAGES.contains(&ending.as_str())) {
+            folder.others += 1;
+            continue;
+        }
+        let cannot = |e: &dyn std::fmt::Display| {
+            Error::usage(format!("cannot read {}: {e}", plain(&entry.path().to_string_lossy())))
+        };
+        let below = entry.path().strip_prefix(dir).unwrap_or(entry.path());
+        let Some(below) = below.to_str() else {
+            return Err(cannot(&"its name is no UTF-8, as keys in S3 are").help("rename it"));
+        };
+        let key = format!("{prefix}{below}");
+        let meta = entry.metadata().map_err(|e| cannot(&e))?;
+        let modified = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        let modified = modified.map_or(0, |d| d.as_secs() as i64);
+        folder.images.push(File { path: entry.into_path(), key, bytes: meta.len(), modified });
+    }
+    Ok(folder)
+}
+
+/// What was passed over, in words.
+fn passed_over(links: u64, others: u64) -> Option<String> {
+    let links = (links > 0).then(|| format!("{} not followed (--follow-links)", count(links, "link")));
+    let others =
+        (others > 0).then(|| format!("{} passed over that no image's name ends like", count(others, "file")));
+    let parts: Vec<_> = links.into_iter().chain(others).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Keys of images that are there and not here.
+fn gone(images: &[File], there: &HashMap<String, Object>) -> Vec<String> {
+    let here: HashSet<&str> = images.iter().map(|file| file.key.as_str()).collect();
+    let is_image = |key: &str| {
+        key.rsplit_once('.').is_some_and(|(_, ending)| IMAGES.contains(&ending.to_ascii_lowercase().as_str()))
+    };
+    let mut gone: Vec<_> =
+        there.keys().filter(|key| is_image(key) && !here.contains(key.as_str())).cloned().collect();
+    gone.sort();
+    gone
+}
+
+/// Which images are not there yet as they are here, and how many are: by content; where a key of KMS hides that, by size
+/// and time.
+async fn compare(
+    images: Vec<File>,
+    there: &HashMap<String, Object>,
+    bucket: &str,
+    aws: &Aws,
+) -> Result<(Vec<File>, u64)> {
+    let (mut files, mut same) = (Vec::new(), 0);
+    let mut hidden = None;
+    for file in images {
+        let Some(found) = there.get(&file.key).filter(|found| found.bytes == file.bytes) else {
+            files.push(file);
+            continue;
+        };
+        let etag = etag::of_file(&file.path)
+            .map_err(|e| Error::usage(format!("cannot read {}: {e}", plain(&file.path.to_string_lossy()))))?;
+        let is_same = found.etag == etag || {
+            if hidden.is_none() {
+                hidden = Some(aws.has_kms(bucket, &file.key).await?);
+            }
+            hidden == Some(true) && found.modified >= file.modified
+        };
+        if is_same { same += 1 } else { files.push(file) }
     }
     Ok((files, same))
 }

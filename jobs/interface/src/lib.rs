@@ -21,6 +21,10 @@ pub use job::{EngineKind, JobOptions};
 pub use record::RunRecord;
 pub use stage::Stage;
 
+/// Endings of names, in lower case, that are taken for images, whatever the content turns out to be.
+pub const IMAGES: [&str; 11] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
+
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fruitjob_interface::record::RunRecord;
-use fruitjob_interface::{Stage, count, layout, number};
+use fruitjob_interface::{IMAGES, Stage, count, layout, number};
 
 use super::compare;
 use super::labels::Labels;
@@ -221,8 +221,6 @@ fn extension(path: &str) -> String {
     name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase()).unwrap_or_default()
 }
 
-/// Endings of names that are taken for images, whatever the content turns out to be.
-const IMAGES: [&str; 11] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff"];
 /// Endings of pictures that cannot be read.
 const UNREADABLE: [&str; 8] = ["heic", "heif", "hif", "avif", "jxl", "jp2", "dng", "psd"];
 
