@@ -232,3 +232,25 @@ def test_an_upload_takes_images_alone_and_compares_content(aws, tmp_path):
         (fruits / os.fsdecode(b"caf" + byte + b".jpg")).write_bytes(b"first")
     assert "its name is no UTF-8" in ana.run("upload", fruits.parent, code=2).stderr
     ana.run("down", "--purge-bucket")
+
+
+def test_a_company_s_bucket_keeps_what_it_is(aws, tmp_path):
+    (ana,) = people(aws, tmp_path, "adopted", 1)
+    s3, bucket = aws.client("s3"), "company-pictures"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": aws.region})
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "fruitctl:project", "Value": "adopted"}]})
+    rules = [{"ID": "theirs", "Filter": {"Prefix": ""}, "Status": "Enabled", "Expiration": {"Days": 900}}]
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    ana.configure(ALONE + f"[bucket]\nname = \"{bucket}\"\n")
+    said = ana.run("up").stdout
+    assert f"bucket {bucket} was not made by fruitctl, and keeps its settings; it could: block public access" in said, said
+    assert "nothing to do" in ana.run("up").stdout
+    assert s3.get_bucket_versioning(Bucket=bucket).get("Status") is None
+    assert [r["ID"] for r in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]] == ["theirs"]
+    for key in ("reports/2026.pdf", "input/Fig/1.jpg", "output/results/_SUCCESS", "logs/j-1/x"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"theirs or ours")
+    assert "was not made by fruitctl and stays" in ana.run("down").stdout
+    assert len(s3.list_objects_v2(Bucket=bucket, Prefix="output/").get("Contents", [])) == 1
+    ana.run("up")
+    assert "was not made by fruitctl and stays" in ana.run("down", "--purge-bucket").stdout
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["input/Fig/1.jpg", "reports/2026.pdf"]

@@ -596,17 +596,21 @@ impl Aws {
         }
     }
 
-    /// Deletes all objects, versions, delete markers and unfinished uploads; `deleted` hears how many, page by page.
+    /// Deletes all objects, versions, delete markers and unfinished uploads below a prefix; of the object `but`, not the
+    /// present version. `deleted` hears how many, page by page.
     pub async fn empty_bucket(
         &self,
         bucket: &str,
+        prefix: &str,
         but: Option<&str>,
         deleted: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
         let owner = &self.account;
+        let below = Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty());
         loop {
             let page = call("s3:ListObjectVersions", bucket, || {
-                self.s3.list_object_versions().bucket(bucket).expected_bucket_owner(owner).send()
+                let list = self.s3.list_object_versions().bucket(bucket).expected_bucket_owner(owner);
+                list.set_prefix(below.clone()).send()
             })
             .await?;
             let is_kept =
@@ -650,7 +654,8 @@ impl Aws {
             deleted(count);
         }
         let uploads = call("s3:ListMultipartUploads", bucket, || {
-            self.s3.list_multipart_uploads().bucket(bucket).expected_bucket_owner(owner).send()
+            let list = self.s3.list_multipart_uploads().bucket(bucket).expected_bucket_owner(owner);
+            list.set_prefix(below.clone()).send()
         })
         .await?;
         for upload in uploads.uploads.unwrap_or_default() {

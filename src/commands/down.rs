@@ -4,7 +4,7 @@ use crate::app;
 use crate::aws::s3::Found;
 use crate::cli::{Cli, DownArgs};
 use crate::error::Result;
-use crate::stack::{Inventory, destroy, inventory, lock};
+use crate::stack::{Inventory, PROJECT, destroy, inventory, lock};
 use crate::ui;
 use crate::ui::steps::Steps;
 
@@ -36,6 +36,11 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
         }
         if args.cloud.json {
             ui::json(&inventory(&names, &bucket, &aws).await?);
+        } else if before.is_adopted {
+            let rest = if args.purge_bucket { "with its images and all that is others'" } else { "as it is" };
+            ui::say(&format!(
+                "gone; bucket {bucket} was not made by fruitctl and stays, {rest}; its tag {PROJECT} may be taken off"
+            ));
         } else if keeps {
             let contents = before.contents.text();
             ui::say(&format!(

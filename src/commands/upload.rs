@@ -59,7 +59,7 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
         let exists = !is_own || bucket::observe(&names, &own.name, &aws).await?.is_some();
         if !exists && !args.dry_run {
             bucket::create(&own, &aws).await?;
-            bucket::apply(&own, &Default::default(), &aws).await?;
+            bucket::apply(&own, None, &aws).await?;
         }
         let found = if exists { aws.list_objects(&bucket, &prefix).await? } else { Vec::new() };
         let there: HashMap<String, Object> = found.into_iter().map(|o| (o.key.clone(), o)).collect();

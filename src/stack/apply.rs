@@ -37,7 +37,6 @@ pub async fn apply(
     }
 
     let names = &spec.names;
-    let seen = observed.bucket.clone().unwrap_or_default();
     // Of resources that are made together, the first with something to do stands for all.
     let change = |resources: &[Resource]| {
         plan.changes.iter().find(|c| resources.contains(&c.resource) && c.action != Action::Keep)
@@ -45,7 +44,7 @@ pub async fn apply(
     // All of them to their end, even if one fails: what is done need not be done again.
     let (bucket, service_role, node_role, key_pair, network, security) = tokio::join!(
         told(change(&[Resource::Bucket, Resource::BootstrapAction]), report, async {
-            bucket::apply(&spec.bucket, &seen, aws).await?;
+            bucket::apply(&spec.bucket, observed.bucket.as_ref(), aws).await?;
             bootstrap::apply(&spec.bootstrap, &observed.bootstrap, &spec.bucket.name, aws).await
         }),
         told(

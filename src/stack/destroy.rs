@@ -17,6 +17,9 @@ pub struct Inventory {
     pub clusters: Vec<String>,
     /// The bucket, if it is there and ours.
     pub bucket: Option<String>,
+    /// The bucket was there before fruitctl, and stays.
+    #[serde(skip)]
+    pub is_adopted: bool,
     /// What lies in it, but for what can be made again.
     pub contents: Contents,
     /// Names of roles.
@@ -44,7 +47,7 @@ impl Inventory {
             each("instance profile", &self.profiles),
             each("role", &self.roles),
             each("security configuration", &self.security_configurations),
-            self.bucket.iter().map(|name| format!("bucket {name}")).collect(),
+            self.bucket.iter().filter(|_| !self.is_adopted).map(|name| format!("bucket {name}")).collect(),
         ]
         .concat()
     }
@@ -59,10 +62,15 @@ impl Inventory {
 pub async fn inventory(names: &Names, bucket: &str, aws: &Aws) -> Result<Inventory> {
     let bucket_and_contents = async {
         match aws.find_bucket(bucket).await? {
-            Found::Here if names.owns(&aws.bucket_tags(bucket).await?) => {
-                Ok((Some(bucket.to_owned()), aws.contents(bucket, &SCRATCH).await?))
+            Found::Here => {
+                let tags = aws.bucket_tags(bucket).await?;
+                if !names.owns(&tags) {
+                    return Ok((None, false, Contents::default()));
+                }
+                let contents = aws.contents(bucket, &SCRATCH).await?;
+                Ok((Some(bucket.to_owned()), !bucket::is_made(&tags), contents))
             }
-            _ => Ok((None, Contents::default())),
+            _ => Ok((None, false, Contents::default())),
         }
     };
     let roles_and_profiles = async {
@@ -74,7 +82,14 @@ pub async fn inventory(names: &Names, bucket: &str, aws: &Aws) -> Result<Invento
         }
         Ok((roles, profiles))
     };
-    let (clusters, (bucket, contents), (roles, profiles), key_pairs, groups, security_configurations) = tokio::try_join!(
+    let (
+        clusters,
+        (bucket, is_adopted, contents),
+        (roles, profiles),
+        key_pairs,
+        groups,
+        security_configurations,
+    ) = tokio::try_join!(
         cluster::living(names, aws),
         bucket_and_contents,
         roles_and_profiles,
@@ -85,6 +100,7 @@ pub async fn inventory(names: &Names, bucket: &str, aws: &Aws) -> Result<Invento
     Ok(Inventory {
         clusters: clusters.into_iter().map(|c| c.id).collect(),
         bucket,
+        is_adopted,
         contents,
         roles,
         profiles,
@@ -142,17 +158,24 @@ pub async fn destroy(
         }
     }
     let mut keep = false;
-    if let Found::Here = aws.find_bucket(bucket).await?
-        && names.owns(&aws.bucket_tags(bucket).await?)
-    {
+    let tags = match aws.find_bucket(bucket).await? {
+        Found::Here => aws.bucket_tags(bucket).await?,
+        _ => Default::default(),
+    };
+    let (lock, deleted) =
+        (lock::Name::stack(), |n| report(&format!("deleted {n} objects and versions of bucket {bucket}")));
+    if names.owns(&tags) && !bucket::is_made(&tags) {
+        keep = true;
+        if purge && failure.is_none() {
+            report(&format!("deleting what fruitctl has written to bucket {bucket}"));
+            bucket::clear(bucket, lock.key(), aws, &deleted).await?;
+        }
+    } else if names.owns(&tags) {
         keep = !purge && !aws.contents(bucket, &SCRATCH).await?.is_empty();
         // What failed needs the lock, which lies in the bucket, once more.
         if !keep && failure.is_none() {
             report(&format!("deleting bucket {bucket}"));
-            bucket::destroy(bucket, lock::Name::stack().key(), aws, &|n| {
-                report(&format!("deleted {n} objects and versions of bucket {bucket}"))
-            })
-            .await?;
+            bucket::destroy(bucket, lock.key(), aws, &deleted).await?;
         }
     }
     if let Some(failure) = failure {

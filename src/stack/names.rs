@@ -15,6 +15,9 @@ pub const RUN: &str = "fruitctl:run";
 /// The tag of a cluster that says who started it.
 pub const OWNER: &str = "fruitctl:owner";
 
+/// The tag of a bucket that fruitctl made. One without it was there before, and keeps what it is.
+pub const MADE: &str = "fruitctl:made";
+
 /// The names of all that a project has, and its mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {

@@ -30,7 +30,8 @@ pub struct Plan {
 impl Plan {
     /// Compares. Pure: the same arguments, the same plan.
     pub fn new(spec: &Spec, observed: &Observed, prices: &Prices) -> Plan {
-        let mut notes: Vec<String> = spec.network.note().into_iter().collect();
+        let mut notes: Vec<String> =
+            [spec.network.note(), spec.bucket.note(observed.bucket.as_ref())].into_iter().flatten().collect();
         let mut changes = vec![
             bucket::diff(&spec.bucket, observed.bucket.as_ref()),
             roles::diff(Resource::ServiceRole, &spec.service_role, &observed.service_role),

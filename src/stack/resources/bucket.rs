@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::aws::s3::{BucketSettings, Expiry, Found};
-use crate::aws::{Aws, fence};
+use crate::aws::{Aws, Tags, fence};
 use crate::config::BucketConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stack::change::{Change, Resource};
-use crate::stack::names::Names;
+use crate::stack::names::{MADE, Names};
 
 /// Where bootstrap actions lie, by the hash of their content.
 pub const BOOTSTRAP: &str = "bootstrap/";
@@ -60,10 +60,29 @@ impl Spec {
             versioning: true,
             policy: vec![tls_only(&name)],
             lifecycle,
-            tags: names.tags(),
+            tags: names.tags().into_iter().chain([(MADE.to_owned(), "bucket".to_owned())]).collect(),
         };
         Spec { name, settings }
     }
+
+    /// What a plan says of a bucket that was there before fruitctl: it keeps its settings, and what they lack is said.
+    pub fn note(&self, seen: Option<&BucketSettings>) -> Option<String> {
+        let seen = seen.filter(|seen| !is_made(&seen.tags))?;
+        let missing: Vec<_> = wrong(&self.settings, seen).into_iter().map(|(_, reason)| reason).collect();
+        if missing.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "bucket {} was not made by fruitctl, and keeps its settings; it could: {}",
+            self.name,
+            missing.join("; ")
+        ))
+    }
+}
+
+/// Whether fruitctl made the bucket that has these tags.
+pub fn is_made(tags: &Tags) -> bool {
+    tags.contains_key(MADE)
 }
 
 /// Requests without TLS are refused.
@@ -155,8 +174,9 @@ fn wrong(spec: &BucketSettings, seen: &BucketSettings) -> Vec<(Setting, String)>
 
 /// What there is to do.
 pub fn diff(spec: &Spec, seen: Option<&BucketSettings>) -> Change {
+    let ours = seen.filter(|seen| is_made(&seen.tags));
     let reasons =
-        seen.map(|seen| wrong(&spec.settings, seen).into_iter().map(|(_, reason)| reason).collect());
+        ours.map(|seen| wrong(&spec.settings, seen).into_iter().map(|(_, reason)| reason).collect());
     Change::of(Resource::Bucket, &spec.name, seen.is_some(), reasons.unwrap_or_default())
 }
 
@@ -172,9 +192,14 @@ pub async fn create(spec: &Spec, aws: &Aws) -> Result<()> {
     })
 }
 
-/// Sets what is not as it should be.
-pub async fn apply(spec: &Spec, seen: &BucketSettings, aws: &Aws) -> Result<()> {
-    let (name, settings) = (&spec.name, &spec.settings);
+/// Sets what is not as it should be. `seen`: the settings of a bucket that is not new. One that fruitctl did not make is
+/// left as it is: it may serve others.
+pub async fn apply(spec: &Spec, seen: Option<&BucketSettings>, aws: &Aws) -> Result<()> {
+    if seen.is_some_and(|seen| !is_made(&seen.tags)) {
+        return Ok(());
+    }
+    let new = BucketSettings::default();
+    let (name, settings, seen) = (&spec.name, &spec.settings, seen.unwrap_or(&new));
     for (setting, _) in wrong(settings, seen) {
         match setting {
             Setting::PublicAccess => aws.block_public_access(name).await?,
@@ -199,10 +224,19 @@ pub async fn apply(spec: &Spec, seen: &BucketSettings, aws: &Aws) -> Result<()> 
     Ok(())
 }
 
+/// Deletes what lies below our prefixes in a bucket that was there before fruitctl, but for the images: who put them
+/// there is not known. The lock goes last.
+pub async fn clear(name: &str, lock: &str, aws: &Aws, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    for prefix in [LOGS, OUTPUT, RUNS, BOOTSTRAP, HOST_KEYS, JOBS, TMP, OWN] {
+        aws.empty_bucket(name, prefix, Some(lock), deleted).await?;
+    }
+    Ok(())
+}
+
 /// Deletes it with all that is in it. Only for `--purge-bucket`, or where nothing but scratch is in it. `lock`: the key of
 /// the lock under which this is done, which goes last.
 pub async fn destroy(name: &str, lock: &str, aws: &Aws, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
-    match aws.empty_bucket(name, Some(lock), deleted).await {
+    match aws.empty_bucket(name, "", Some(lock), deleted).await {
         Err(error) if error.is(&["NoSuchBucket"]) => return Ok(()),
         other => other?,
     }
@@ -210,7 +244,7 @@ pub async fn destroy(name: &str, lock: &str, aws: &Aws, deleted: &(dyn Fn(u64) +
     fence::lifted(async {
         // Somebody may still be writing: a cluster's last logs come late.
         for _ in 0..5 {
-            match aws.empty_bucket(name, None, deleted).await {
+            match aws.empty_bucket(name, "", None, deleted).await {
                 Err(error) if error.is(&["NoSuchBucket"]) => return Ok(true),
                 other => other?,
             }
@@ -255,6 +289,20 @@ mod tests {
         seen.policy.push(json!({ "Sid": "Theirs" }));
         seen.lifecycle.push(Expiry { id: "theirs".into(), ..seen.lifecycle[0].clone() });
         assert_eq!(diff(&spec, Some(&seen)).action, Action::Keep);
+    }
+
+    /// A company's bucket, with a tag that says that the project may use it.
+    #[test]
+    fn a_bucket_that_was_there_keeps_its_settings() {
+        let spec = spec();
+        let mut seen = BucketSettings { tags: spec.settings.tags.clone(), ..BucketSettings::default() };
+        assert_eq!((diff(&spec, Some(&seen)).action, spec.note(Some(&seen))), (Action::Update, None));
+        seen.tags.remove(MADE);
+        assert_eq!(diff(&spec, Some(&seen)).action, Action::Keep);
+        let note = spec.note(Some(&seen)).unwrap();
+        assert!(note.contains("it could: block public access; ") && note.ends_with("without TLS"), "{note}");
+        let whole = BucketSettings { tags: seen.tags.clone(), ..spec.settings.clone() };
+        assert_eq!(spec.note(Some(&whole)), None);
     }
 
     #[test]
