@@ -4,11 +4,7 @@
 
 use std::io::Cursor;
 
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
-
+use super::jpeg;
 use crate::util::caught;
 
 /// The most pixels an image may have: 50 megapixels, 150 MB of RGB.
@@ -35,47 +31,19 @@ pub struct Rgb {
 pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
     let decode = || match bytes {
         [] => Err("empty file".into()),
-        [0xFF, 0xD8, ..] => decode_jpeg(bytes),
+        [0xFF, 0xD8, ..] => jpeg::decode(bytes),
         [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
         _ => Err(format!("not a JPEG or PNG{}", sniff(bytes))),
     };
     caught(decode).unwrap_or_else(|_| Err("the decoder failed on this file".into()))
 }
 
-fn check_size(width: u64, height: u64) -> Result<(), String> {
+pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
     match width * height {
         0 => Err(format!("an image of {width}x{height} pixels")),
         1..=MAX_PIXELS => Ok(()),
         _ => Err(format!("{width}x{height} pixels; the limit is {} megapixels", MAX_PIXELS / 1_000_000)),
     }
-}
-
-fn decode_jpeg(bytes: &[u8]) -> Result<Rgb, String> {
-    // Strict, for a truncated file must not pass as a half grey fruit.
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|e| format!("bad JPEG: {}", one_line(e)))?;
-    let info = decoder.info().ok_or("bad JPEG: no header")?;
-    check_size(info.width.into(), info.height.into())?;
-    let pixels = decoder.decode().map_err(|e| format!("bad JPEG: {}", one_line(e)))?;
-    if !has_end(bytes) {
-        return Err("bad JPEG: cut off before its end marker".into());
-    }
-    if decoder.output_colorspace() != Some(ColorSpace::RGB) {
-        return Err(format!("bad JPEG: colours {:?} cannot be made RGB", decoder.input_colorspace()));
-    }
-    rgb(info.width.into(), info.height.into(), pixels)
-}
-
-/// Whether an end-of-image marker follows the last start of a scan. The decoder makes up what is missing of the
-/// last rows, also when it is strict. Neither marker can occur in a scan's own data; a thumbnail's lie before.
-fn has_end(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    last([0xFF, 0xD9]) > last([0xFF, 0xDA])
 }
 
 fn decode_png(bytes: &[u8]) -> Result<Rgb, String> {
@@ -110,7 +78,7 @@ fn decode_png(bytes: &[u8]) -> Result<Rgb, String> {
     rgb(frame.width, frame.height, pixels)
 }
 
-fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
+pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
     let expected = width as usize * height as usize * 3;
     if pixels.len() != expected {
         return Err(format!("decoded to {} bytes where {expected} were expected", pixels.len()));
@@ -118,7 +86,7 @@ fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
     Ok(Rgb { width, height, pixels })
 }
 
-fn one_line(message: impl std::fmt::Display) -> String {
+pub(super) fn one_line(message: impl std::fmt::Display) -> String {
     let text = message.to_string();
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.trim_end_matches('.').chars().take(160).collect()

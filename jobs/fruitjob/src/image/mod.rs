@@ -2,4 +2,5 @@
 
 pub mod decode;
 pub(crate) mod encode;
+mod jpeg;
 pub(crate) mod preprocess;
