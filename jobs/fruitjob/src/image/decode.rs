@@ -4,11 +4,39 @@
 
 use std::io::Cursor;
 
-use super::jpeg;
+use fruitjob_interface::job::DEFAULT_MAX_PIXELS;
+
+use super::{jpeg, memory};
 use crate::util::caught;
 
-/// The most pixels an image may have: 50 megapixels, 150 MB of RGB.
-pub const MAX_PIXELS: u64 = 50_000_000;
+/// What is wanted of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The most pixels that it may have.
+    pub max_pixels: u64,
+    /// Width and height of what it will be resized to, margins included. Decoding may give an image that is smaller than
+    /// the file's, and at least twice as large as this. `None` for all pixels.
+    pub target: Option<[u32; 2]>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { max_pixels: DEFAULT_MAX_PIXELS, target: None }
+    }
+}
+
+impl Options {
+    /// By what width and height may be divided: 1, 2, 4 or 8.
+    ///
+    /// With twice the target left to the resizing, the result hardly depends on it; so Pillow's `draft` and `thumbnail`
+    /// (`reducing_gap` of 2) do.
+    pub(super) fn scale(&self, width: usize, height: usize) -> usize {
+        let Some([to_w, to_h]) = self.target.map(|target| target.map(|side| 2 * side as usize)) else {
+            return 1;
+        };
+        [8, 4, 2].into_iter().find(|by| width / by >= to_w && height / by >= to_h).unwrap_or(1)
+    }
+}
 
 /// An image: 8-bit RGB, rows from the top, no padding. `pixels.len() == width * height * 3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,38 +49,66 @@ pub struct Rgb {
     pub pixels: Vec<u8>,
 }
 
+/// Why an image cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Fit for the `reason` column of the rejects.
+    pub reason: String,
+    /// It has more pixels than are allowed: with another limit it may be decoded.
+    pub too_large: bool,
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Refused { reason, too_large: false }
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
+}
+
 /// Decodes a JPEG or PNG.
 ///
 /// Greyscale, palette, 16-bit and CMYK images become 8-bit RGB; transparent pixels are laid on white; of an
 /// animated PNG the default image is taken. EXIF orientation is not applied, as in TensorFlow and Pillow.
 ///
 /// # Errors
-/// The reason, fit for the `reason` column of the rejects.
-pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
+/// [`Refused`].
+pub fn decode(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let decode = || match bytes {
         [] => Err("empty file".into()),
-        [0xFF, 0xD8, ..] => jpeg::decode(bytes),
-        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
-        _ => Err(format!("not a JPEG or PNG{}", sniff(bytes))),
+        [0xFF, 0xD8, ..] => jpeg::decode(bytes, options),
+        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, options),
+        _ => Err(format!("not a JPEG or PNG{}", sniff(bytes)).into()),
     };
     caught(decode).unwrap_or_else(|_| Err("the decoder failed on this file".into()))
 }
 
-pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
+pub(super) fn check_size(width: u64, height: u64, max_pixels: u64) -> Result<(), Refused> {
     match width * height {
-        0 => Err(format!("an image of {width}x{height} pixels")),
-        1..=MAX_PIXELS => Ok(()),
-        _ => Err(format!("{width}x{height} pixels; the limit is {} megapixels", MAX_PIXELS / 1_000_000)),
+        0 => Err(format!("an image of {width}x{height} pixels").into()),
+        pixels if pixels > max_pixels => Err(Refused {
+            reason: format!("{width}x{height} pixels, more than the {max_pixels} of --max-pixels"),
+            too_large: true,
+        }),
+        _ => Ok(()),
     }
 }
 
-fn decode_png(bytes: &[u8]) -> Result<Rgb, String> {
+fn decode_png(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let bad = |e: png::DecodingError| format!("bad PNG: {}", one_line(e));
-    let mut decoder =
-        png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: (MAX_PIXELS * 8) as usize });
+    let mut decoder = png::Decoder::new_with_limits(
+        Cursor::new(bytes),
+        png::Limits { bytes: usize::try_from(options.max_pixels.saturating_mul(8)).unwrap_or(usize::MAX) },
+    );
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let header = decoder.read_header_info().map_err(bad)?;
-    check_size(header.width.into(), header.height.into())?;
+    check_size(header.width.into(), header.height.into(), options.max_pixels)?;
+    // What the file holds, at most four channels of eight bits, and RGB of it.
+    let _held = memory::hold(7 * u64::from(header.width) * u64::from(header.height));
     let mut reader = decoder.read_info().map_err(bad)?;
     let size = reader.output_buffer_size().ok_or("bad PNG: too large")?;
     let mut raw = vec![0; size];
@@ -78,10 +134,10 @@ fn decode_png(bytes: &[u8]) -> Result<Rgb, String> {
     rgb(frame.width, frame.height, pixels)
 }
 
-pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
+pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, Refused> {
     let expected = width as usize * height as usize * 3;
     if pixels.len() != expected {
-        return Err(format!("decoded to {} bytes where {expected} were expected", pixels.len()));
+        return Err(format!("decoded to {} bytes where {expected} were expected", pixels.len()).into());
     }
     Ok(Rgb { width, height, pixels })
 }
@@ -113,6 +169,10 @@ fn sniff(bytes: &[u8]) -> &'static str {
 mod tests {
     use super::*;
     use png::{BitDepth, ColorType};
+
+    fn decode(bytes: &[u8]) -> Result<Rgb, String> {
+        super::decode(bytes, &Options::default()).map_err(|refused| refused.reason)
+    }
 
     fn png_of(
         color: ColorType,

@@ -3,4 +3,5 @@
 pub mod decode;
 pub(crate) mod encode;
 mod jpeg;
+mod memory;
 pub(crate) mod preprocess;

@@ -98,7 +98,7 @@ impl Model {
     /// The key of this model's features in the cache: whatever changes a feature changes it.
     pub fn key(&self) -> String {
         // Raised when decoding, resizing or an engine gives other numbers than before.
-        const FEATURES_VERSION: u32 = 3;
+        const FEATURES_VERSION: u32 = 4;
         let preprocessing = serde_json::to_string(&self.preprocessing).expect("plain data");
         let engine = self.backbone.engine();
         let text = format!("{FEATURES_VERSION} {engine} {} {preprocessing}", self.sha256);

@@ -190,12 +190,13 @@ fn thumbnails(run: &mut Run, found: &BTreeMap<String, LabelFound>) -> Result<BTr
     let paths = chosen.iter().map(|(_, path)| (*path).to_owned()).collect();
     let mut images = input.read_ahead(paths, size, &run.context.runtime);
     let side = u32::from(THUMBNAIL);
+    let options = decode::Options { max_pixels: run.job.max_pixels, target: Some([side; 2]) };
     let (mut resizer, mut small) = (Resizer::new(), Image::new(side, side, PixelType::U8x3));
     let mut thumbnails: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (label, _) in chosen {
         run.context.check()?;
         let Some(Ok(bytes)) = images.next() else { continue };
-        let Ok(image) = decode::decode(&bytes) else { continue };
+        let Ok(image) = decode::decode(&bytes, &options) else { continue };
         if preprocess::resize(&mut resizer, &image, 1.0, &mut small).is_err() {
             continue;
         }
