@@ -259,6 +259,34 @@ mod tests {
     }
 
     #[test]
+    fn a_photograph_is_scaled_down_to_no_less_than_twice_its_target() {
+        let jpeg = jpeg_of(jpeg_encoder::ColorType::Rgb, 401, 300, &[90; 401 * 300 * 3]);
+        let size = |target: Option<[u32; 2]>| {
+            let image = super::decode(&jpeg, &Options { target, ..Options::default() }).unwrap();
+            assert!(image.pixels.iter().all(|p| p.abs_diff(90) <= 2));
+            (image.width, image.height)
+        };
+        assert_eq!(size(None), (401, 300));
+        assert_eq!(size(Some([100, 100])), (401, 300));
+        assert_eq!(size(Some([100, 75])), (201, 150));
+        assert_eq!(size(Some([37, 37])), (101, 75));
+        assert_eq!(size(Some([10, 10])), (51, 38));
+    }
+
+    #[test]
+    fn one_of_more_pixels_than_allowed_may_be_tried_with_another_limit() {
+        let jpeg = jpeg_of(jpeg_encoder::ColorType::Rgb, 8, 8, &[0; 192]);
+        let png = png_of(ColorType::Grayscale, BitDepth::Eight, 8, 8, &[0; 64], None);
+        for file in [jpeg, png] {
+            let with = |max_pixels| super::decode(&file, &Options { max_pixels, target: None });
+            assert!(with(64).is_ok());
+            let refused = with(63).unwrap_err();
+            assert!(refused.too_large && refused.reason.contains("--max-pixels"), "{refused:?}");
+        }
+        assert!(!super::decode(b"text", &Options::default()).unwrap_err().too_large);
+    }
+
+    #[test]
     fn a_bomb_is_refused_by_its_header() {
         // A PNG that claims 20,000 x 20,000 pixels and holds none of them.
         let mut bomb = png_of(ColorType::Rgb, BitDepth::Eight, 1, 1, &[0; 3], None);
