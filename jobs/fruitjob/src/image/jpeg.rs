@@ -26,6 +26,12 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(bad)?;
     let frame = decoder.header();
     let (width, height) = (frame.width(), frame.height());
+    if height == 0 {
+        // libjpeg-turbo refuses it, too.
+        return Err(
+            "bad JPEG: its height follows its pixels (DNL), which is not supported; save it again".into()
+        );
+    }
     check_size(width as u64, height as u64, options.max_pixels)?;
     let [first, others @ ..] = &frame.components[..] else { return Err("bad JPEG: no components".into()) };
     if others.iter().any(|c| {
