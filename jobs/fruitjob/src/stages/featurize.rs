@@ -116,7 +116,7 @@ fn estimate(run: &mut Run, kept: &HashSet<String>) -> Result<Vec<f64>> {
     let bytes: u64 = entries.iter().map(|e| e.size).sum();
     let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
     let paths = entries.iter().map(|e| e.path.clone()).collect();
-    let mut featurizer = Featurizer::new(worker)?;
+    let mut featurizer = Featurizer::new(&worker)?;
     let start = Instant::now();
     for image in input.read_ahead(paths, bytes / entries.len().max(1) as u64, &worker.context.runtime) {
         worker.context.check()?;

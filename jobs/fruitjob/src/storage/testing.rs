@@ -45,6 +45,7 @@ pub(crate) fn model_record(sha256: &str) -> ModelRecord {
             color: Color::Rgb,
             layout: Layout::Nchw,
         },
+        pixels_version: 0,
         key: "key".into(),
     }
 }
