@@ -1,6 +1,6 @@
 """Holds fruitjob against its peers on this machine: the same images, the same weights, rounds in turn.
 
-    bench/run [--rounds N] [inference] [int8] [job] [builtin] [threads] [pca]      all parts, where none is named
+    bench/run [--rounds N] [inference] [int8] [job] [builtin] [threads] [pca] [photo]      all parts, where none is named
 
 Prints a table a part: the median, the range, and how many times fruitjob's that is. What a quantity is, and what
 the figures mean: docs/explanation/performance.md.
@@ -24,6 +24,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
 WORK = TARGET / "bench"
 FRUITJOB = TARGET / "release" / "fruitjob"
 INFERENCE = TARGET / "release" / "examples" / "inference"
+DECODE = TARGET / "release" / "examples" / "decode"
 COMPONENTS = "50"
 SMALL = 2000
 
@@ -165,12 +166,24 @@ class Bench:
             "Spark MLlib": lambda: peer("pca.py", "spark", features, COMPONENTS),
         }, self.rounds)
 
+    def photo(self) -> None:
+        photos, out = WORK / "photo", self.out("photo")
+        photo = photos / "photo.jpg"
+        if not photo.exists():
+            photos.mkdir(parents=True, exist_ok=True)
+            run(sys.executable, HERE / "peers" / "draft.py", "make", photo)
+        out.mkdir()
+        compare("A photograph of 12 megapixels, decoded for 100 pixels", "ms of CPU", {
+            "fruitjob, process included": lambda: [1000 * x for x in measured("cpu", DECODE, photos, out, 100)],
+            "Pillow with draft": lambda: peer("draft.py", "time", photo, 1),
+        }, self.rounds)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"inference": Bench.inference, "int8": Bench.int8, "job": Bench.whole, "builtin": Bench.builtin, "threads": Bench.threads,
-             "pca": Bench.pca}
+             "pca": Bench.pca, "photo": Bench.photo}
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()

@@ -51,6 +51,11 @@ need_faketime() {
   command -v faketime >/dev/null || apt faketime || echo "no faketime: no clock is off in the chaos tests" >&2
 }
 
+# It makes the JPEGs that Pillow cannot.
+need_cjpeg() {
+  command -v cjpeg >/dev/null || apt libjpeg-turbo-progs || echo "no cjpeg: the kinds of JPEG are not tested" >&2
+}
+
 # Nodes of the emulated clusters need it.
 need_sshd() {
   { command -v sshd || [ -x /usr/sbin/sshd ]; } >/dev/null || apt openssh-server ||

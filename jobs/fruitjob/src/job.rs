@@ -1,8 +1,8 @@
 //! A job: what its options ask for, with every default filled in.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
-use fruitjob_interface::job::{JobOptions, MaxRejects};
+use fruitjob_interface::job::{self, JobOptions, MaxRejects};
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{self, Precision, PreprocessingOptions};
 
@@ -32,6 +32,8 @@ pub struct Job {
     pub threads: usize,
     /// Images that may be rejected before the run fails.
     pub max_rejects: MaxRejects,
+    /// The most pixels an image may have.
+    pub max_pixels: u64,
 }
 
 impl Job {
@@ -65,6 +67,7 @@ impl Job {
             pin_pca: options.pin_pca,
             threads: options.threads.map_or_else(cores, NonZeroUsize::get).min(1024),
             max_rejects: options.max_rejects.unwrap_or(MaxRejects::Share(0.01)),
+            max_pixels: options.max_pixels.map_or(job::DEFAULT_MAX_PIXELS, NonZeroU64::get),
         })
     }
 }

@@ -255,7 +255,7 @@ fn write(file: &Path, jpeg: &[u8], force: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::decode::decode;
+    use crate::image::decode::{Options, decode};
 
     #[test]
     fn the_same_seed_draws_the_same_files_and_another_seed_others() {
@@ -284,7 +284,9 @@ mod tests {
     fn pictures_are_fruit_on_white() {
         for class in 0..FRUITS.len() {
             let fruit = Fruit::new(7, class);
-            let picture = decode(&encode_jpeg(&fruit.draw(7, class, 0), SIZE, SIZE, 90).unwrap()).unwrap();
+            let picture =
+                decode(&encode_jpeg(&fruit.draw(7, class, 0), SIZE, SIZE, 90).unwrap(), &Options::default())
+                    .unwrap();
             let white =
                 picture.pixels.as_chunks::<3>().0.iter().filter(|p| p.iter().all(|c| *c > 240)).count();
             let share = white as f32 / 10_000.0;

@@ -1,12 +1,16 @@
 //! What a job is asked to do: the options, as a command line and a configuration file share them.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Precision;
+
+/// The most pixels that an image may have, unless another number is given: enough for a phone's 50 megapixels and its
+/// panoramas.
+pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
 
 /// Options of a job. The same struct is parsed from flags and from `[job]` in `fruitctl.toml`.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize, Serialize, JsonSchema)]
@@ -47,6 +51,9 @@ pub struct JobOptions {
     /// Images that may be rejected before the run fails: a share or a number [default: 1%]
     #[arg(long, value_name = "N|N%")]
     pub max_rejects: Option<MaxRejects>,
+    /// Pixels that an image may have; larger ones are rejected [default: 100000000]
+    #[arg(long, value_name = "N")]
+    pub max_pixels: Option<NonZeroU64>,
 }
 
 impl JobOptions {
@@ -71,6 +78,7 @@ impl JobOptions {
             pin_pca,
             threads: self.threads.or(other.threads),
             max_rejects: self.max_rejects.or(other.max_rejects),
+            max_pixels: self.max_pixels.or(other.max_pixels),
         }
     }
 
@@ -91,6 +99,7 @@ impl JobOptions {
         flag("pin-pca", self.pin_pca.clone());
         flag("threads", self.threads.map(|n| n.to_string()));
         flag("max-rejects", self.max_rejects.map(|most| most.to_string()));
+        flag("max-pixels", self.max_pixels.map(|most| most.to_string()));
         args
     }
 }
@@ -248,6 +257,7 @@ mod tests {
                 pin_pca: None,
                 threads: NonZeroUsize::new(3),
                 max_rejects: Some(MaxRejects::Share(0.01)),
+                max_pixels: NonZeroU64::new(1_000_000),
             },
             preprocessing: PreprocessingOptions {
                 input_size: Some(96),

@@ -179,6 +179,13 @@ impl Preprocessing {
         3 * self.size[0] as usize * self.size[1] as usize
     }
 
+    /// Width and height of what an image is resized to before the tensor is cut from its centre, in pixels, when it has the
+    /// tensor's aspect.
+    pub fn resized(&self) -> [u32; 2] {
+        let [h, w] = self.size.map(|side| (side * self.resize).div_ceil(self.size[0].min(self.size[1])));
+        [w, h]
+    }
+
     /// Whether the tensor has no element; it never does.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -95,6 +95,9 @@ pub struct ModelRecord {
     pub engine: String,
     /// From pixels to its input.
     pub preprocessing: Preprocessing,
+    /// Of decoding and resizing: another number, and pixels come out a little different. 0 before it was written.
+    #[serde(default)]
+    pub pixels_version: u32,
     /// Key of its features in the cache.
     pub key: String,
 }
@@ -102,8 +105,8 @@ pub struct ModelRecord {
 impl ModelRecord {
     /// Whether it gives the same features as another, but for the last bits: an engine adds up in its own order.
     pub fn same_features_as(&self, other: &ModelRecord) -> bool {
-        (&self.sha256, self.features, &self.preprocessing)
-            == (&other.sha256, other.features, &other.preprocessing)
+        (&self.sha256, self.features, &self.preprocessing, self.pixels_version)
+            == (&other.sha256, other.features, &other.preprocessing, other.pixels_version)
     }
 }
 

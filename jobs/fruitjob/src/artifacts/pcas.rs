@@ -69,6 +69,12 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Ha
     let origin = place.get(&format!("{folder}/{ORIGIN}"))?.ok_or_else(|| unknown(pin, output))?;
     let origin: ModelRecord = serde_json::from_slice(&origin)
         .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(&folder))))?;
+    if origin.pixels_version != model.pixels_version {
+        return Err(Error::Usage(format!(
+            "the PCA {pin} was fitted on images that another version of this program decoded, and vectors of both would \
+             not be comparable; leave out --pin-pca to fit one anew, and pin that from then on"
+        )));
+    }
     if origin.sha256 == model.sha256 && origin.preprocessing != model.preprocessing {
         let differing = differing(&origin.preprocessing, &model.preprocessing);
         return Err(Error::Usage(format!(
@@ -214,6 +220,15 @@ mod tests {
         output.put("pca/mean.npy", "no array").unwrap();
         let error = load(output, "pca").unwrap_err().to_string();
         assert!(error.contains("mean.npy is damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_pca_of_images_that_were_decoded_otherwise_is_refused() {
+        let scratch = kept();
+        let model = ModelRecord { pixels_version: 1, ..model_record("one") };
+        let error =
+            find(&pca().id(), &scratch.output, &model, scratch.runtime.handle()).unwrap_err().to_string();
+        assert!(error.contains("another version of this program decoded"), "{error}");
     }
 
     #[test]

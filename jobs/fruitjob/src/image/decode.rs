@@ -4,16 +4,39 @@
 
 use std::io::Cursor;
 
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+use fruitjob_interface::job::DEFAULT_MAX_PIXELS;
 
-use super::formats;
+use super::{formats, jpeg, memory};
 use crate::util::caught;
 
-/// The most pixels an image may have: 50 megapixels, 150 MB of RGB.
-pub const MAX_PIXELS: u64 = 50_000_000;
+/// What is wanted of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The most pixels that it may have.
+    pub max_pixels: u64,
+    /// Width and height of what it will be resized to, margins included. Decoding may give an image that is smaller than
+    /// the file's, and at least twice as large as this. `None` for all pixels.
+    pub target: Option<[u32; 2]>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { max_pixels: DEFAULT_MAX_PIXELS, target: None }
+    }
+}
+
+impl Options {
+    /// By what width and height may be divided: 1, 2, 4 or 8.
+    ///
+    /// With twice the target left to the resizing, the result hardly depends on it; so Pillow's `draft` and `thumbnail`
+    /// (`reducing_gap` of 2) do.
+    pub(super) fn scale(&self, width: usize, height: usize) -> usize {
+        let Some([to_w, to_h]) = self.target.map(|target| target.map(|side| 2 * side as usize)) else {
+            return 1;
+        };
+        [8, 4, 2].into_iter().find(|by| width / by >= to_w && height / by >= to_h).unwrap_or(1)
+    }
+}
 
 /// An image: 8-bit RGB, rows from the top, no padding. `pixels.len() == width * height * 3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,70 +49,70 @@ pub struct Rgb {
     pub pixels: Vec<u8>,
 }
 
+/// Why an image cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Fit for the `reason` column of the rejects.
+    pub reason: String,
+    /// It has more pixels than are allowed: with another limit it may be decoded.
+    pub too_large: bool,
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Refused { reason, too_large: false }
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
+}
+
 /// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF.
 ///
 /// Greyscale, palette, 16-bit and CMYK images become 8-bit RGB; transparent pixels are laid on white; of an
 /// animation the default image or the first frame is taken. EXIF's orientation is not applied here.
 ///
 /// # Errors
-/// The reason, fit for the `reason` column of the rejects.
-pub fn decode(bytes: &[u8]) -> Result<Rgb, String> {
+/// [`Refused`].
+pub fn decode(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let decode = || match bytes {
         [] => Err("empty file".into()),
-        [0xFF, 0xD8, ..] => decode_jpeg(bytes),
-        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes),
-        [b'G', b'I', b'F', b'8', ..] => formats::gif(bytes),
-        [b'B', b'M', ..] => formats::bmp(bytes),
-        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => formats::tiff(bytes),
-        _ if is_webp(bytes) => formats::webp(bytes),
-        _ => Err(format!("not an image that can be read{}", sniff(bytes))),
+        [0xFF, 0xD8, ..] => jpeg::decode(bytes, options),
+        [0x89, b'P', b'N', b'G', ..] => decode_png(bytes, options),
+        [b'G', b'I', b'F', b'8', ..] => formats::gif(bytes, options),
+        [b'B', b'M', ..] => formats::bmp(bytes, options),
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => formats::tiff(bytes, options),
+        _ if is_webp(bytes) => formats::webp(bytes, options),
+        _ => Err(format!("not an image that can be read{}", sniff(bytes)).into()),
     };
     caught(decode).unwrap_or_else(|_| Err("the decoder failed on this file".into()))
 }
 
-pub(super) fn check_size(width: u64, height: u64) -> Result<(), String> {
+pub(super) fn check_size(width: u64, height: u64, max_pixels: u64) -> Result<(), Refused> {
     match width * height {
-        0 => Err(format!("an image of {width}x{height} pixels")),
-        1..=MAX_PIXELS => Ok(()),
-        _ => Err(format!("{width}x{height} pixels; the limit is {} megapixels", MAX_PIXELS / 1_000_000)),
+        0 => Err(format!("an image of {width}x{height} pixels").into()),
+        pixels if pixels > max_pixels => Err(Refused {
+            reason: format!("{width}x{height} pixels, more than the {max_pixels} of --max-pixels"),
+            too_large: true,
+        }),
+        _ => Ok(()),
     }
 }
 
-fn decode_jpeg(bytes: &[u8]) -> Result<Rgb, String> {
-    // Strict, for a truncated file must not pass as a half grey fruit.
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|e| format!("bad JPEG: {}", one_line(e)))?;
-    let info = decoder.info().ok_or("bad JPEG: no header")?;
-    check_size(info.width.into(), info.height.into())?;
-    let pixels = decoder.decode().map_err(|e| format!("bad JPEG: {}", one_line(e)))?;
-    if !has_end(bytes) {
-        return Err("bad JPEG: cut off before its end marker".into());
-    }
-    if decoder.output_colorspace() != Some(ColorSpace::RGB) {
-        return Err(format!("bad JPEG: colours {:?} cannot be made RGB", decoder.input_colorspace()));
-    }
-    rgb(info.width.into(), info.height.into(), pixels)
-}
-
-/// Whether an end-of-image marker follows the last start of a scan. The decoder makes up what is missing of the
-/// last rows, also when it is strict. Neither marker can occur in a scan's own data; a thumbnail's lie before.
-fn has_end(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    last([0xFF, 0xD9]) > last([0xFF, 0xDA])
-}
-
-fn decode_png(bytes: &[u8]) -> Result<Rgb, String> {
+fn decode_png(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let bad = |e: png::DecodingError| format!("bad PNG: {}", one_line(e));
-    let mut decoder =
-        png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: (MAX_PIXELS * 8) as usize });
+    let mut decoder = png::Decoder::new_with_limits(
+        Cursor::new(bytes),
+        png::Limits { bytes: usize::try_from(options.max_pixels.saturating_mul(8)).unwrap_or(usize::MAX) },
+    );
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let header = decoder.read_header_info().map_err(bad)?;
-    check_size(header.width.into(), header.height.into())?;
+    check_size(header.width.into(), header.height.into(), options.max_pixels)?;
+    // What the file holds, at most four channels of eight bits, and RGB of it.
+    let _held = memory::hold(7 * u64::from(header.width) * u64::from(header.height));
     let mut reader = decoder.read_info().map_err(bad)?;
     let size = reader.output_buffer_size().ok_or("bad PNG: too large")?;
     let mut raw = vec![0; size];
@@ -124,10 +147,10 @@ fn on_white(c: u8, alpha: u8) -> u8 {
     ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, String> {
+pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, Refused> {
     let expected = width as usize * height as usize * 3;
     if pixels.len() != expected {
-        return Err(format!("decoded to {} bytes where {expected} were expected", pixels.len()));
+        return Err(format!("decoded to {} bytes where {expected} were expected", pixels.len()).into());
     }
     Ok(Rgb { width, height, pixels })
 }
@@ -182,6 +205,10 @@ fn sniff(bytes: &[u8]) -> &'static str {
 mod tests {
     use super::*;
     use png::{BitDepth, ColorType};
+
+    fn decode(bytes: &[u8]) -> Result<Rgb, String> {
+        super::decode(bytes, &Options::default()).map_err(|refused| refused.reason)
+    }
 
     fn png_of(
         color: ColorType,
@@ -275,6 +302,34 @@ mod tests {
     fn an_image_is_told_by_its_first_bytes() {
         assert!(is_image(b"BM\x36\x03\0\0\0\0\0\0\x36\0\0\0\x28\0") && is_image(b"RIFF\0\0\0\0WEBPVP8 "));
         assert!(!is_image(b"BMW, a motorcycle") && !is_image(b"BM") && !is_image(b"RIFF\0\0\0\0WAVEfmt "));
+    }
+
+    #[test]
+    fn a_photograph_is_scaled_down_to_no_less_than_twice_its_target() {
+        let jpeg = jpeg_of(jpeg_encoder::ColorType::Rgb, 401, 300, &[90; 401 * 300 * 3]);
+        let size = |target: Option<[u32; 2]>| {
+            let image = super::decode(&jpeg, &Options { target, ..Options::default() }).unwrap();
+            assert!(image.pixels.iter().all(|p| p.abs_diff(90) <= 2));
+            (image.width, image.height)
+        };
+        assert_eq!(size(None), (401, 300));
+        assert_eq!(size(Some([100, 100])), (401, 300));
+        assert_eq!(size(Some([100, 75])), (201, 150));
+        assert_eq!(size(Some([37, 37])), (101, 75));
+        assert_eq!(size(Some([10, 10])), (51, 38));
+    }
+
+    #[test]
+    fn one_of_more_pixels_than_allowed_may_be_tried_with_another_limit() {
+        let jpeg = jpeg_of(jpeg_encoder::ColorType::Rgb, 8, 8, &[0; 192]);
+        let png = png_of(ColorType::Grayscale, BitDepth::Eight, 8, 8, &[0; 64], None);
+        for file in [jpeg, png] {
+            let with = |max_pixels| super::decode(&file, &Options { max_pixels, target: None });
+            assert!(with(64).is_ok());
+            let refused = with(63).unwrap_err();
+            assert!(refused.too_large && refused.reason.contains("--max-pixels"), "{refused:?}");
+        }
+        assert!(!super::decode(b"text", &Options::default()).unwrap_err().too_large);
     }
 
     #[test]

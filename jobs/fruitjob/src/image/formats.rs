@@ -11,36 +11,47 @@ use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 
-use super::decode::{MAX_PIXELS, Rgb, check_size, from_grey, from_grey_alpha, from_rgba, one_line, rgb};
-use super::orientation;
+use super::decode::{
+    Options, Refused, Rgb, check_size, from_grey, from_grey_alpha, from_rgba, one_line, rgb,
+};
+use super::{memory, orientation};
 
 /// Bytes that a decoder may ask for besides the picture, and for it.
-const MAX_BYTES: u64 = MAX_PIXELS * 8;
+fn max_bytes(options: &Options) -> u64 {
+    options.max_pixels.saturating_mul(8)
+}
+
+/// Waits for the memory of a picture: what the decoder gives, at most four channels of 16 bits, and RGB of it.
+fn hold(width: u64, height: u64) -> memory::Held {
+    memory::hold(11 * width * height)
+}
 
 /// A WebP, lossy or lossless; of an animation, the first frame.
-pub(super) fn webp(bytes: &[u8]) -> Result<Rgb, String> {
+pub(super) fn webp(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let bad = |e: image_webp::DecodingError| format!("bad WebP: {}", one_line(e));
     let mut decoder = image_webp::WebPDecoder::new(Cursor::new(bytes)).map_err(bad)?;
-    decoder.set_memory_limit(MAX_BYTES as usize);
+    decoder.set_memory_limit(usize::try_from(max_bytes(options)).unwrap_or(usize::MAX));
     let (width, height) = decoder.dimensions();
-    check_size(width.into(), height.into())?;
+    check_size(width.into(), height.into(), options.max_pixels)?;
+    let _held = hold(width.into(), height.into());
     let mut raw = vec![0; decoder.output_buffer_size().ok_or("bad WebP: too large")?];
     decoder.read_image(&mut raw).map_err(bad)?;
     rgb(width, height, if decoder.has_alpha() { from_rgba(&raw) } else { raw })
 }
 
 /// A GIF's first frame, on white.
-pub(super) fn gif(bytes: &[u8]) -> Result<Rgb, String> {
+pub(super) fn gif(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let bad = |e: gif::DecodingError| format!("bad GIF: {}", one_line(e));
-    let mut options = gif::DecodeOptions::new();
-    options.set_color_output(gif::ColorOutput::RGBA);
-    let limit = NonZeroU64::new(MAX_BYTES).expect("above 0");
-    options.set_memory_limit(gif::MemoryLimit::Bytes(limit));
-    let mut decoder = options.read_info(bytes).map_err(bad)?;
+    let mut how = gif::DecodeOptions::new();
+    how.set_color_output(gif::ColorOutput::RGBA);
+    let limit = NonZeroU64::new(max_bytes(options)).unwrap_or(NonZeroU64::MIN);
+    how.set_memory_limit(gif::MemoryLimit::Bytes(limit));
+    let mut decoder = how.read_info(bytes).map_err(bad)?;
     let (width, height) = (usize::from(decoder.width()), usize::from(decoder.height()));
-    check_size(width as u64, height as u64)?;
+    check_size(width as u64, height as u64, options.max_pixels)?;
+    let _held = hold(width as u64, height as u64);
     let frame = decoder.next_frame_info().map_err(bad)?.ok_or("bad GIF: without a picture")?;
-    check_size(frame.width.into(), frame.height.into())?;
+    check_size(frame.width.into(), frame.height.into(), options.max_pixels)?;
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let row = usize::from(frame.width);
     let mut raw = vec![0; decoder.buffer_size()];
@@ -57,19 +68,20 @@ pub(super) fn gif(bytes: &[u8]) -> Result<Rgb, String> {
 }
 
 /// A BMP. Without a mask for it, a fourth byte is no transparency.
-pub(super) fn bmp(bytes: &[u8]) -> Result<Rgb, String> {
+pub(super) fn bmp(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let bad = |e: &dyn std::fmt::Debug| format!("bad BMP: {}", one_line(format_args!("{e:?}")));
-    let options = DecoderOptions::default()
+    let how = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX));
     // The decoder looks for masks behind a header that has none, beyond the end of a picture of a pixel.
     let padded = if bytes.len() < 128 { [bytes, &[0; 16]].concat() } else { Vec::new() };
     let readable = if padded.is_empty() { bytes } else { &padded };
-    let mut decoder = zune_bmp::BmpDecoder::new_with_options(ZCursor::new(readable), options);
+    let mut decoder = zune_bmp::BmpDecoder::new_with_options(ZCursor::new(readable), how);
     decoder.decode_headers().map_err(|e| bad(&e))?;
     let (width, height) = decoder.dimensions().ok_or("bad BMP: no header")?;
-    check_size(width as u64, height as u64)?;
+    check_size(width as u64, height as u64, options.max_pixels)?;
+    let _held = hold(width as u64, height as u64);
     bmp_is_whole(bytes, width as u64, height as u64)?;
     let raw = decoder.decode().map_err(|e| bad(&e))?;
     let pixels = match decoder.colorspace() {
@@ -106,7 +118,7 @@ fn bmp_is_whole(bytes: &[u8], width: u64, height: u64) -> Result<(), String> {
 }
 
 /// The first picture of a TIFF with samples of 1 to 16 bits.
-pub(super) fn tiff(bytes: &[u8]) -> Result<Rgb, String> {
+pub(super) fn tiff(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     const PHOTOMETRIC: u16 = 262;
     const PALETTE: u32 = 3;
     const GREY: u8 = 1;
@@ -115,23 +127,26 @@ pub(super) fn tiff(bytes: &[u8]) -> Result<Rgb, String> {
         Some((PALETTE, at)) => {
             let mut grey = bytes.to_vec();
             grey[at] = GREY;
-            tiff_samples(&grey, true)
+            tiff_samples(&grey, true, options)
         }
-        _ => tiff_samples(bytes, false),
+        _ => tiff_samples(bytes, false, options),
     }
 }
 
-fn tiff_samples(bytes: &[u8], palette: bool) -> Result<Rgb, String> {
+fn tiff_samples(bytes: &[u8], palette: bool, options: &Options) -> Result<Rgb, Refused> {
     let bad = |e: tiff::TiffError| format!("bad TIFF: {}", one_line(e));
     let mut limits = Limits::default();
-    limits.decoding_buffer_size = MAX_BYTES as usize;
-    limits.intermediate_buffer_size = MAX_BYTES as usize;
+    let most = usize::try_from(max_bytes(options)).unwrap_or(usize::MAX);
+    (limits.decoding_buffer_size, limits.intermediate_buffer_size) = (most, most);
     let mut decoder = tiff::decoder::Decoder::new(Cursor::new(bytes)).map_err(bad)?.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(bad)?;
-    check_size(width.into(), height.into())?;
+    check_size(width.into(), height.into(), options.max_pixels)?;
+    let _held = hold(width.into(), height.into());
     let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(bad)?.unwrap_or(1);
     if let Some(name) = refused(CompressionMethod::from_u16_exhaustive(compression)) {
-        return Err(format!("a TIFF that is compressed by {name}; save it with LZW or Deflate, or as PNG"));
+        return Err(
+            format!("a TIFF that is compressed by {name}; save it with LZW or Deflate, or as PNG").into()
+        );
     }
     let color = decoder.colortype().map_err(bad)?;
     let map = if palette { Some(decoder.get_tag_u16_vec(Tag::ColorMap).map_err(bad)?) } else { None };
@@ -254,7 +269,11 @@ mod tests {
     use tiff::encoder::{Compression, TiffEncoder, colortype};
 
     use super::*;
-    use crate::image::decode::decode;
+    use crate::image::decode;
+
+    fn decode(bytes: &[u8]) -> Result<Rgb, String> {
+        decode::decode(bytes, &Options::default()).map_err(|refused| refused.reason)
+    }
 
     fn pixels(n: usize) -> Vec<u8> {
         (0..n * 3).map(|i| (i * 7919 % 251) as u8).collect()

@@ -19,6 +19,7 @@ use fruitjob_interface::record::ModelRecord;
 use onnx::ModelProto;
 
 use crate::error::{Error, Result};
+use crate::image::PIXELS_VERSION;
 use crate::util::hex_sha256;
 
 /// A small MobileNetV2, trained on fruit; see `jobs/fruitjob/training/MODEL_CARD.md`.
@@ -107,11 +108,11 @@ impl Model {
 
     /// The key of this model's features in the cache: whatever changes a feature changes it.
     pub fn key(&self) -> String {
-        // Raised when decoding, resizing or an engine gives other numbers than before.
-        const FEATURES_VERSION: u32 = 3;
+        // Raised when an engine gives other numbers than before.
+        const FEATURES_VERSION: u32 = 4;
         let preprocessing = serde_json::to_string(&self.preprocessing).expect("plain data");
         let engine = self.backbone.engine();
-        let text = format!("{FEATURES_VERSION} {engine} {} {preprocessing}", self.sha256);
+        let text = format!("{FEATURES_VERSION} {PIXELS_VERSION} {engine} {} {preprocessing}", self.sha256);
         hex_sha256(text.as_bytes())[..16].to_owned()
     }
 
@@ -123,6 +124,7 @@ impl Model {
             features: self.backbone.features(),
             engine: self.backbone.engine().into(),
             preprocessing: self.preprocessing.clone(),
+            pixels_version: PIXELS_VERSION,
             key: self.key(),
         }
     }

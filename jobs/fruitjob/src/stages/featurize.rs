@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::exec::{Batch, Done, Task};
 use crate::image::preprocess::Preprocessor;
 use crate::image::{decode, orientation};
-use crate::model::{Model, Session};
+use crate::model::Session;
 use crate::storage::parquet::Span;
 
 /// Computes what is not there yet, and counts.
@@ -120,7 +120,7 @@ fn estimate(run: &mut Run, kept: &HashSet<String>) -> Result<Vec<f64>> {
     let bytes: u64 = entries.iter().map(|e| e.size).sum();
     let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
     let paths = entries.iter().map(|e| e.path.clone()).collect();
-    let mut featurizer = Featurizer::new(&worker.model)?;
+    let mut featurizer = Featurizer::new(&worker)?;
     let start = Instant::now();
     for image in input.read_ahead(paths, bytes / entries.len().max(1) as u64, &worker.context.runtime) {
         worker.context.check()?;
@@ -224,7 +224,7 @@ fn compute(
     let paths = todo.iter().map(|&i| entries[i].path.clone()).collect();
     let size = todo.iter().map(|&i| entries[i].size).sum::<u64>() / todo.len().max(1) as u64;
     let mut images = input.read_ahead(paths, size, &worker.context.runtime);
-    let mut featurizer = Featurizer::new(&worker.model)?;
+    let mut featurizer = Featurizer::new(worker)?;
     let mut read = 0;
     for i in todo {
         worker.context.check()?;
@@ -232,7 +232,7 @@ fn compute(
             Ok(bytes) => {
                 read += bytes.len() as u64;
                 counters.read(bytes.len() as u64);
-                featurizer.run(&bytes)?.map_err(|reason| Reject { reason, retry: false })
+                featurizer.run(&bytes)?
             }
             Err(error) => {
                 rejects::give_up(worker, &entries[i].path, &error)?;
@@ -248,6 +248,7 @@ fn compute(
 
 /// A file's bytes to its features, one file after another on one thread.
 struct Featurizer<'a> {
+    options: decode::Options,
     session: Box<dyn Session + 'a>,
     preprocessor: Preprocessor,
     exif_orientation: ExifOrientation,
@@ -256,8 +257,13 @@ struct Featurizer<'a> {
 }
 
 impl<'a> Featurizer<'a> {
-    fn new(model: &'a Model) -> Result<Self> {
+    fn new(worker: &'a Worker) -> Result<Self> {
+        let model = &worker.model;
+        // One that lies on its side is turned after decoding.
+        let [width, height] = model.preprocessing.resized();
+        let target = Some([width.max(height); 2]);
         Ok(Featurizer {
+            options: decode::Options { max_pixels: worker.max_pixels, target },
             session: model.backbone.session()?,
             preprocessor: Preprocessor::new(model.preprocessing.clone(), model.backbone.layout()),
             exif_orientation: model.preprocessing.exif_orientation,
@@ -267,20 +273,24 @@ impl<'a> Featurizer<'a> {
     }
 
     /// The features, or why there are none; an error when it is not the image's fault.
-    fn run(&mut self, bytes: &[u8]) -> Result<Result<Vec<f32>, String>> {
-        let upright = |image| match self.exif_orientation {
-            ExifOrientation::Apply => orientation::upright(image, bytes),
-            ExifOrientation::Ignore => image,
+    fn run(&mut self, bytes: &[u8]) -> Result<Outcome> {
+        // One that is too large is worth another try, for the limit may be another then.
+        let reject = |refused: decode::Refused| Reject { reason: refused.reason, retry: refused.too_large };
+        let mut image = match decode::decode(bytes, &self.options) {
+            Ok(image) => image,
+            Err(refused) => return Ok(Err(reject(refused))),
         };
-        let decoded = decode::decode(bytes).map(upright);
-        let decoded = decoded.and_then(|image| self.preprocessor.run(&image, &mut self.tensor));
-        if let Err(reason) = decoded {
-            return Ok(Err(reason));
+        if self.exif_orientation == ExifOrientation::Apply {
+            image = orientation::upright(image, bytes);
+        }
+        if let Err(reason) = self.preprocessor.run(&image, &mut self.tensor) {
+            return Ok(Err(Reject { reason, retry: false }));
         }
         let mut vector = vec![0.0; self.features];
         self.session.run(&self.tensor, &mut vector)?;
         let finite = vector.iter().all(|x| x.is_finite());
-        Ok(if finite { Ok(vector) } else { Err("the model gives values that are not finite".into()) })
+        let reason = "the model gives values that are not finite".to_owned();
+        Ok(if finite { Ok(vector) } else { Err(Reject { reason, retry: false }) })
     }
 }
 

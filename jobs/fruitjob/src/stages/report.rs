@@ -193,6 +193,7 @@ fn thumbnails(run: &mut Run, found: &BTreeMap<String, LabelFound>) -> Result<BTr
     let paths = chosen.iter().map(|(_, path)| (*path).to_owned()).collect();
     let mut images = input.read_ahead(paths, size, &run.context.runtime);
     let side = u32::from(THUMBNAIL);
+    let options = decode::Options { max_pixels: run.job.max_pixels, target: Some([side; 2]) };
     let (mut resizer, mut small) = (Resizer::new(), Image::new(side, side, PixelType::U8x3));
     let how = preprocess::How { share: 1.0, fit: Fit::Crop, resample: Resample::Bilinear };
     let applies = run.model()?.preprocessing.exif_orientation == ExifOrientation::Apply;
@@ -200,7 +201,7 @@ fn thumbnails(run: &mut Run, found: &BTreeMap<String, LabelFound>) -> Result<BTr
     for (label, _) in chosen {
         run.context.check()?;
         let Some(Ok(bytes)) = images.next() else { continue };
-        let Ok(mut image) = decode::decode(&bytes) else { continue };
+        let Ok(mut image) = decode::decode(&bytes, &options) else { continue };
         if applies {
             image = orientation::upright(image, &bytes);
         }

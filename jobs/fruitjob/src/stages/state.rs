@@ -153,6 +153,7 @@ impl Run {
             context: self.context.clone(),
             counters: self.counters.clone(),
             max_rejects: self.job.max_rejects,
+            max_pixels: self.job.max_pixels,
             pca: OnceLock::new(),
         })
     }

@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     pub counters: Arc<Counters>,
     /// Images that may be unreadable before the job gives up.
     pub max_rejects: MaxRejects,
+    /// The most pixels an image may have.
+    pub max_pixels: u64,
     /// Read when it is first needed.
     pub pca: OnceLock<Arc<Pca>>,
 }
@@ -43,6 +45,7 @@ impl Worker {
             context,
             counters: Arc::default(),
             max_rejects: job.max_rejects,
+            max_pixels: job.max_pixels,
             pca: OnceLock::new(),
         })
     }
