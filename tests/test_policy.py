@@ -163,6 +163,40 @@ def test_conditions_hold(aws, tmp_path):
     other.run("down", "--purge-bucket")
 
 
+@pytest.mark.parametrize("keys", [["service"], ["node"], ["service", "node"]], ids="-".join)
+def test_no_right_on_a_role_that_is_not_ours(aws, tmp_path, keys):
+    """Where [roles] names roles of somebody else's making, one or both: they are used, never changed, and `down` goes by."""
+    name, iam = f"half-{len(keys)}{keys[0][0]}", aws.client("iam")
+    theirs = {key: f"Team_{name}_{key}" for key in keys}
+    for key, role in theirs.items():
+        trust = {"Effect": "Allow", "Principal": {"Service": SERVICES[key]}, "Action": "sts:AssumeRole"}
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    if "node" in theirs:
+        iam.create_instance_profile(InstanceProfileName=theirs["node"])
+        iam.add_role_to_instance_profile(InstanceProfileName=theirs["node"], RoleName=theirs["node"])
+    more = "[roles]\n" + "".join(f"{key} = \"{role}\"\n" for key, role in theirs.items())
+    policy = json.loads(Project(aws, tmp_path, name, more=more).run("policy").stdout)
+    for role in theirs.values():
+        for arn in (f"arn:aws:iam::{ACCOUNT}:role/{role}", f"arn:aws:iam::{ACCOUNT}:instance-profile/{role}"):
+            for action in CHANGES_OF_ROLES:
+                assert not access.permitted([policy], action, arn, {}), (action, arn)
+    project = Project(aws, tmp_path, name, more=more, env=aws.user(name, json.dumps(policy)))
+    project.run("up", "--wait")
+    assert len(project.exists().get("role", [])) == 2 - len(keys)
+    project.run("down", "--purge-bucket")
+    assert project.exists() == {} and not aws.refused
+    for role in theirs.values():
+        assert iam.list_role_policies(RoleName=role)["PolicyNames"] == []
+
+
+SERVICES = {"service": "elasticmapreduce.amazonaws.com", "node": "ec2.amazonaws.com"}
+# What changes a role or a profile.
+CHANGES_OF_ROLES = [f"iam:{action}" for action in (
+    "CreateRole", "DeleteRole", "TagRole", "UntagRole", "UpdateRole", "PutRolePolicy", "DeleteRolePolicy", "AttachRolePolicy", "DetachRolePolicy",
+    "UpdateAssumeRolePolicy", "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary", "CreateInstanceProfile", "TagInstanceProfile",
+    "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "DeleteInstanceProfile")]
+
+
 def test_service_linked_roles_of_emr_and_spot_only(aws, tmp_path):
     """The operator may look at these two roles and have them made; the service role may have Spot's made."""
     operator = [printed_policy(aws, tmp_path, "linked")]
