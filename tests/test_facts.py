@@ -127,6 +127,7 @@ def test_an_organisation_asks_for_a_tag(aws, tmp_path):
 def test_the_operators_policy_does_for_tags(aws, tmp_path):
     """fruitctl's own policy asks for fruitctl's tag, and lets others be."""
     project = Project(aws, tmp_path, "ops", more="[aws.tags]\n\"cost-centre\" = \"fruit\"\n")
+    project.bound()
     project.env |= aws.user("ops", project.run("policy").stdout)
     project.env.pop("AWS_REGION", None)
     project.run("up", "--wait")

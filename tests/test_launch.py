@@ -66,7 +66,9 @@ def test_what_may_have_been_billed_is_not_asked_for_again(aws, tmp_path):
 
 
 def operator(aws, folder, name, without=()):
-    policy = json.loads(Project(aws, folder, name).run("policy").stdout)
+    project = Project(aws, folder, name)
+    project.bound()
+    policy = json.loads(project.run("policy").stdout)
     policy["Statement"] = [s for s in policy["Statement"] if not set(access.listed(s["Action"])) & set(without)]
     return Project(aws, folder, name, more=ALONE, env=aws.user(name, json.dumps(policy)))
 

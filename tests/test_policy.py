@@ -1,11 +1,10 @@
 """`fruitctl policy` is enough, and none of it is too much: the commands run under exactly it, with IAM enforced."""
 
 import json
-import re
 
 import pytest
 from conftest import ROOT
-from emulator import Emulator, access, node
+from emulator import Emulator, access, launch, node
 from stack import Project, Vpc
 
 
@@ -47,6 +46,7 @@ def circle(aws, project):
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     iam.update_assume_role_policy(RoleName=node_role, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
     iam.put_role_policy(RoleName=node_role, PolicyName="more", PolicyDocument=LIST_ALL)
+    iam.delete_role_permissions_boundary(RoleName=node_role)
     project.configure("idle_minutes = 0\n" + task.format(1) + scaling + "[network]\nssh_cidr = \"203.0.113.7\"\n")
     project.run("up")
     project.configure("termination_protection = true\n" + task.format(2))
@@ -81,8 +81,12 @@ def limited(aws, folder, name, policy):
     return Project(aws, folder, name, env=aws.user(name, json.dumps(policy)))
 
 
-def printed_policy(aws, folder, name):
-    return json.loads(Project(aws, folder, name).run("policy").stdout)
+def printed_policy(aws, folder, name, *flags, more=""):
+    return json.loads(Project(aws, folder, name, more=more).run("policy", *flags).stdout)
+
+
+def make_boundary(aws, folder, name):
+    return Project(aws, folder, name).bound()
 
 
 # What the operator is allowed and no command calls under the emulator, and why.
@@ -90,16 +94,9 @@ NOT_CALLED = {
 }
 
 
-def test_the_policy_fits_a_managed_policy(aws, tmp_path):
-    """At most 6,144 characters, not counting white space, with the longest names of project and region. More buckets
-    (`input`, `output`) add to it. A role's inline policies may have 10,240.
-    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
-    policy = json.dumps(printed_policy(aws, tmp_path, "a" * 20)).replace("eu-west-3", "ap-southeast-1")
-    assert len(re.sub(r"\s", "", policy)) <= 6_144
-
-
 def test_the_policy_is_enough_and_not_too_much(aws, tmp_path):
     policy = printed_policy(aws, tmp_path, "enough")
+    make_boundary(aws, tmp_path, "enough")
     project = limited(aws, tmp_path, "enough", policy)
     circle(aws, project)
     used = aws.actions[project.env["AWS_ACCESS_KEY_ID"]]
@@ -112,10 +109,11 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-SIDS = ["Bucket", "Objects", "LookAtRoles", "MakeRoles", "MakeProfile", "MakeLinkedRoles", "HandRolesOn", "LookAround",
-        "MakeGroupsAndKeys", "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "StartCluster", "SeeClusters", "OwnClusters"]
-# The emulator does not ask for this one: see NOT_CALLED.
-NEEDED = [sid for sid in SIDS if sid != "MakeLinkedRoles"]
+SIDS = ["LookAtBucket", "Objects", "LookAtRoles", "HandRolesOn", "LookAround", "StartCluster", "TagNewCluster", "MarkNoCluster", "SeeClusters", "UseClusters",
+        "Bucket", "Versions", "ReadRoles", "SeeBoundary", "MakeRoles", "ChangeRoles", "MakeProfile", "PutRoleIntoProfile", "MakeLinkedRoles",
+        "SecurityConfigurations", "MakeGroupsAndKeys", "GroupsAreInVpcs", "TagWhatIsMade", "ChangeOwnGroupsAndKeys", "ChangeClusters"]
+# The emulator does not ask for the first: see NOT_CALLED. Without the others, `up` and `down` of a new project go by.
+NEEDED = [sid for sid in SIDS if sid not in ("MakeLinkedRoles", "MarkNoCluster", "ReadRoles", "ChangeClusters")]
 
 
 @pytest.mark.slow
@@ -127,6 +125,7 @@ def test_without_a_statement_it_fails_and_says_what_is_missing(aws, tmp_path, si
     assert [s["Sid"] for s in policy["Statement"]] == SIDS
     taken = next(s for s in policy["Statement"] if s["Sid"] == sid)
     policy["Statement"].remove(taken)
+    make_boundary(aws, tmp_path, name)
     project = limited(aws, tmp_path, name, policy)
     messages = []
     for command in (["up", "--wait"], ["down", "--purge-bucket"]):
@@ -161,6 +160,242 @@ def test_conditions_hold(aws, tmp_path):
             attempt()
     assert other.check_complete() == found
     other.run("down", "--purge-bucket")
+
+
+@pytest.mark.parametrize("keys", [["service"], ["node"], ["service", "node"]], ids="-".join)
+def test_no_right_on_a_role_that_is_not_ours(aws, tmp_path, keys):
+    """Where [roles] names roles of somebody else's making, one or both: they are used, never changed, and `down` goes by."""
+    name, iam = f"half-{len(keys)}{keys[0][0]}", aws.client("iam")
+    theirs = {key: f"Team_{name}_{key}" for key in keys}
+    for key, role in theirs.items():
+        trust = {"Effect": "Allow", "Principal": {"Service": SERVICES[key]}, "Action": "sts:AssumeRole"}
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    if "node" in theirs:
+        iam.create_instance_profile(InstanceProfileName=theirs["node"])
+        iam.add_role_to_instance_profile(InstanceProfileName=theirs["node"], RoleName=theirs["node"])
+    more = "[roles]\n" + "".join(f"{key} = \"{role}\"\n" for key, role in theirs.items())
+    policy = printed_policy(aws, tmp_path, name, more=more)
+    make_boundary(aws, tmp_path, name)
+    for role in theirs.values():
+        for arn in (f"arn:aws:iam::{ACCOUNT}:role/{role}", f"arn:aws:iam::{ACCOUNT}:instance-profile/{role}"):
+            for action in CHANGES_OF_ROLES:
+                assert not access.permitted([policy], action, arn, {}), (action, arn)
+    project = Project(aws, tmp_path, name, more=more, env=aws.user(name, json.dumps(policy)))
+    project.run("up", "--wait")
+    assert len(project.exists().get("role", [])) == 2 - len(keys)
+    project.run("down", "--purge-bucket")
+    assert project.exists() == {} and not aws.refused
+    for role in theirs.values():
+        assert iam.list_role_policies(RoleName=role)["PolicyNames"] == []
+
+
+SERVICES = {"service": "elasticmapreduce.amazonaws.com", "node": "ec2.amazonaws.com"}
+# What changes a role or a profile.
+CHANGES_OF_ROLES = [f"iam:{action}" for action in (
+    "CreateRole", "DeleteRole", "TagRole", "UntagRole", "UpdateRole", "PutRolePolicy", "DeleteRolePolicy", "AttachRolePolicy", "DetachRolePolicy",
+    "UpdateAssumeRolePolicy", "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary", "CreateInstanceProfile", "TagInstanceProfile",
+    "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "DeleteInstanceProfile")]
+
+
+def test_a_run_under_the_policy_of_runs(aws, tmp_path):
+    """What `up --no-cluster` made is enough for nights under `--for run` and `--for sweep`; without it, a run says so and pays nothing."""
+    policy = printed_policy(aws, tmp_path, "night", "--for", "run")
+    assert {a for s in policy["Statement"] for a in listed(s["Action"]) if a.startswith("iam:")} == {"iam:PassRole", "iam:GetRole", "iam:GetInstanceProfile"}
+    make_boundary(aws, tmp_path, "night")
+    night = limited(aws, tmp_path, "night", policy)
+    (night.folder / "job").write_text("#!/bin/sh\n")
+    run = ["run", "--executable", night.folder / "job", "--one-shot", "--ssh-cidr", "none"]
+    since = len(aws.log)
+    said = night.run(*run, code=4).stderr
+    assert "'fruitctl up --no-cluster' first" in said, said
+    setup = {"Version": "2012-10-17", "Statement": policy["Statement"] + printed_policy(aws, tmp_path, "night", "--for", "setup")["Statement"]}
+    owner = aws.user("night-owner", json.dumps(setup))
+    admin = Project(aws, tmp_path, "night", env=owner)
+    assert "none was started" in admin.run("up", "--no-cluster", "--ssh-cidr", "none").stdout
+    assert not [e for e in aws.log[since:] if e["call"] == "elasticmapreduce:RunJobFlow"]
+    launch.linked_role("elasticmapreduce.amazonaws.com", None)
+    for role in admin.exists()["role"]:
+        found = aws.client("iam").get_role(RoleName=role)["Role"]
+        assert found["PermissionsBoundary"]["PermissionsBoundaryArn"].endswith(":policy/fruitctl-night-eu-west-3-boundary")
+    since = len(aws.log)
+    said = night.run(*run, code=6).stderr
+    assert "the results are incomplete" in said and "not compared, for this identity may not read them" in said, said
+    for command in (["doctor"], ["plan", "--ssh-cidr", "none"], ["status"], ["runs"], ["prune"]):
+        night.run(*command)
+    assert not [e for e in aws.log[since:] if e["call"].startswith("iam:") and not e["call"].startswith(("iam:Get", "iam:List"))]
+    env = aws.user("night-sweep", json.dumps(printed_policy(aws, tmp_path, "night", "--for", "sweep")))
+    Project(aws, tmp_path, "night", env=env).run("sweep", "--project", "night")
+    admin.run("down", "--purge-bucket")
+    assert admin.exists() == {}
+
+
+def test_who_may_make_roles_is_no_administrator(aws, tmp_path):
+    """The attacks of somebody who has the policies of setup and run: each is refused, or comes to no more than the boundary."""
+    everything = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    boundary = make_boundary(aws, tmp_path, "rogue")
+    policy = printed_policy(aws, tmp_path, "rogue")
+    policy["Statement"].append({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"})
+    rogue = limited(aws, tmp_path, "rogue", policy)
+    key, secret = rogue.env["AWS_ACCESS_KEY_ID"], rogue.env["AWS_SECRET_ACCESS_KEY"]
+    iam, name = aws.client("iam", key=key, secret=secret), "fruitctl-rogue-eu-west-3-node"
+    me = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/rogue"}, "Action": "sts:AssumeRole"}]}
+    make = {"RoleName": name, "AssumeRolePolicyDocument": json.dumps(me)}
+    refused(lambda: iam.create_role(**make))
+    refused(lambda: iam.create_role(**make, PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess"))
+    refused(lambda: iam.create_role(**make | {"RoleName": "mine"}, PermissionsBoundary=boundary))
+    # A role of our name that has no boundary, made by an administrator before there was one.
+    aws.client("iam").create_role(**make)
+    refused(lambda: iam.put_role_policy(RoleName=name, PolicyName="x", PolicyDocument=everything))
+    refused(lambda: iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"))
+    refused(lambda: iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess"))
+    iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
+    iam.put_role_policy(RoleName=name, PolicyName="x", PolicyDocument=everything)
+    refused(lambda: iam.delete_role_permissions_boundary(RoleName=name))
+    refused(lambda: iam.create_policy_version(PolicyArn=boundary, PolicyDocument=everything, SetAsDefault=True))
+    refused(lambda: iam.delete_policy(PolicyArn=boundary))
+    refused(lambda: iam.create_user(UserName="more"))
+    # It may take the role on, and is then no more than the boundary.
+    lent = aws.client("sts", key=key, secret=secret).assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{name}", RoleSessionName="rogue")["Credentials"]
+    as_role = [aws.client(s, key=lent["AccessKeyId"], secret=lent["SecretAccessKey"], token=lent["SessionToken"]) for s in ("iam", "s3", "ec2", "emr")]
+    refused(lambda: as_role[0].create_user(UserName="more"))
+    refused(lambda: as_role[1].list_objects_v2(Bucket="somebodys"))
+    refused(lambda: as_role[2].create_security_group(GroupName="x", Description="x", VpcId="vpc-1"))
+    refused(lambda: as_role[3].list_clusters())
+    aws.client("iam").delete_role_policy(RoleName=name, PolicyName="x")
+    aws.client("iam").delete_role(RoleName=name)
+
+
+def refused(attempt):
+    with pytest.raises(Exception, match="not authorized|AccessDenied|Forbidden"):
+        attempt()
+
+
+def test_the_boundary_holds_what_the_roles_may_and_little_more(aws, tmp_path):
+    """Each right of the two roles, also in other buckets, is within the boundary; what neither has is not."""
+    more = ("[bucket]\nkms_key = \"1234abcd-12ab-34cd-56ef-1234567890ab\"\n[job]\ninput = \"s3://photos/Training\"\noutput = \"s3://vectors/nightly\"\n"
+            "model = \"s3://models/a.onnx\"\n")
+    make_boundary(aws, tmp_path, "bound")
+    project = Project(aws, tmp_path, "bound", more=more)
+    project.run("up", "--no-cluster")
+    boundary = [printed_policy(aws, tmp_path, "bound", "--for", "boundary", more=more)]
+    iam = aws.client("iam")
+    for role in project.exists()["role"]:
+        for statement in iam.get_role_policy(RoleName=role, PolicyName="fruitctl")["PolicyDocument"]["Statement"]:
+            for action in listed(statement["Action"]):
+                for resource in listed(statement["Resource"]):
+                    for context in contexts_of(statement.get("Condition", {})):
+                        assert access.permitted(boundary, action, resource.replace("*", "x-1") if resource != "*" else "*", context), (action, resource)
+    own = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-1"
+    for action, resource, context in (
+        ("iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/x", {}), ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/other", {}),
+        ("s3:GetObject", "arn:aws:s3:::somebodys/x", {}), ("s3:PutObject", "arn:aws:s3:::photos/Training/x", {}), ("s3:GetObject", "arn:aws:s3:::photos/Private/x", {}),
+        ("s3:DeleteObjectVersion", "arn:aws:s3:::vectors/nightly/x", {}), ("ec2:RunInstances", own, {}), ("ec2:TerminateInstances", own, {}),
+        ("ec2:TerminateInstances", own, {f"aws:ResourceTag/{TAG}": "other"}), ("elasticmapreduce:RunJobFlow", "*", {}), ("sts:AssumeRole", "*", {}),
+    ):
+        assert not access.permitted(boundary, action, resource, context), action
+    project.run("down", "--purge-bucket")
+
+
+def test_the_boundary_is_drift(aws, tmp_path):
+    """A boundary that is missing or another's and policies that are attached: the plan shows them, and `up` puts them right."""
+    project, iam = Project(aws, tmp_path, "bounds"), aws.client("iam")
+    project.run("up", "--no-cluster")
+    service, node = (f"fruitctl-bounds-eu-west-3-{kind}" for kind in ("service", "node"))
+    assert "PermissionsBoundary" not in iam.get_role(RoleName=node)["Role"]
+    arn = make_boundary(aws, tmp_path, "bounds")
+    iam.put_role_permissions_boundary(RoleName=service, PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
+    more = iam.create_policy(PolicyName="of-bounds", PolicyDocument=LIST_ALL)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=node, PolicyArn=more)
+    reasons = {c["resource"]: c["reasons"] for c in json.loads(project.run("plan", "--json").stdout)["changes"] if c["action"] == "update"}
+    assert reasons == {
+        "service-role": ["permissions boundary AdministratorAccess -> fruitctl-bounds-eu-west-3-boundary"],
+        "node-role": ["permissions boundary none -> fruitctl-bounds-eu-west-3-boundary", f"detach policy {more}"],
+    }
+    project.run("up", "--no-cluster")
+    for role in (service, node):
+        assert iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == arn
+        assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    project.run("down", "--purge-bucket")
+
+
+
+PERMITTED = """
+run       elasticmapreduce:AddTags                  -     -     -     -
+run       elasticmapreduce:AddJobFlowSteps          ours  -     -     -
+run       elasticmapreduce:TerminateJobFlows        ours  -     -     -
+run       elasticmapreduce:ModifyInstanceGroups     -     -     -     -
+run       ec2:DeleteSecurityGroup                   -     -     -     -
+run       ec2:AuthorizeSecurityGroupIngress         -     -     -     -
+run       iam:GetRole                               ours  -     -     ours
+run       iam:PutRolePolicy                         -     -     -     -
+run       iam:UpdateAssumeRolePolicy                -     -     -     -
+run       s3:GetObject                              ours  -     -     -
+run       s3:PutBucketPolicy                        -     -     -     -
+run       s3:DeleteBucket                           -     -     -     -
+run       s3:DeleteObjectVersion                    -     -     -     -
+setup     elasticmapreduce:AddTags                  -     -     -     -
+setup     elasticmapreduce:AddJobFlowSteps          -     -     -     -
+setup     elasticmapreduce:TerminateJobFlows        -     -     -     -
+setup     elasticmapreduce:ModifyInstanceGroups     ours  -     -     -
+setup     ec2:DeleteSecurityGroup                   ours  -     -     -
+setup     ec2:AuthorizeSecurityGroupIngress         ours  -     -     -
+setup     iam:GetRole                               -     -     -     -
+setup     iam:PutRolePolicy                         ours  -     -     -
+setup     iam:UpdateAssumeRolePolicy                ours  -     -     ours
+setup     s3:GetObject                              -     -     -     -
+setup     s3:PutBucketPolicy                        ours  -     -     ours
+setup     s3:DeleteBucket                           ours  -     -     ours
+setup     s3:DeleteObjectVersion                    ours  -     -     ours
+sweep     elasticmapreduce:AddTags                  -     -     -     -
+sweep     elasticmapreduce:AddJobFlowSteps          -     -     -     -
+sweep     elasticmapreduce:TerminateJobFlows        ours  -     -     -
+sweep     elasticmapreduce:ModifyInstanceGroups     -     -     -     -
+"""
+
+
+def things(action, project):
+    """(resource, what conditions may ask) of a thing of this project's, of another's, of somebody's, and one of our name without a mark."""
+    service = action.split(":")[0]
+    names = [f"fruitctl-{project}-eu-west-3-node", "fruitctl-other-eu-west-3-node", "Team", f"fruitctl-{project}-eu-west-3-node"]
+    buckets = [f"fruitctl-{p}-{ACCOUNT}-eu-west-3" for p in (project, "other")] + ["team", f"fruitctl-{project}-{ACCOUNT}-eu-west-3"]
+    bound = f"arn:aws:iam::{ACCOUNT}:policy/fruitctl-{project}-eu-west-3-boundary"
+    for i, tags in enumerate(({TAG: project}, {TAG: "other"}, {"team": "x"}, {})):
+        if service == "iam":
+            yield f"arn:aws:iam::{ACCOUNT}:role/{names[i]}", {} if i == 3 else {"iam:PermissionsBoundary": bound}
+        elif service == "s3":
+            yield f"arn:aws:s3:::{buckets[i]}" + ("/output/x" if "Object" in action else ""), {}
+        elif service == "ec2":
+            yield f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/sg-1", {f"aws:ResourceTag/{k}": v for k, v in tags.items()}
+        else:
+            # Whoever tags gives our tag.
+            asked = {f"aws:RequestTag/{TAG}": project} if action.endswith("AddTags") else {}
+            yield f"arn:aws:elasticmapreduce:{REGION}:{ACCOUNT}:cluster/j-1", asked | {f"elasticmapreduce:ResourceTag/{k}": v for k, v in tags.items()}
+
+
+def test_who_may_do_what_to_whose(aws, tmp_path):
+    """The matrix: policy, action; on a thing of the project's, of another project's, of somebody's, and one without a mark."""
+    policies = {name: printed_policy(aws, tmp_path, "matrix", "--for", name) for name in ("run", "setup", "sweep")}
+    for line in PERMITTED.strip().splitlines():
+        name, action, *expected = line.split()
+        found = ["ours" if access.permitted([policies[name]], action, *thing) else "-" for thing in things(action, "matrix")]
+        # Buckets and roles are known by their names: a bucket of ours has the same without its tag.
+        if action == "s3:GetObject":
+            expected[3] = expected[0]
+        assert found == expected, (name, action, found)
+
+
+def test_no_cluster_that_exists_is_made_ours(aws, tmp_path):
+    """Somebody's cluster cannot be given our tag, and so not be used; ours can be made with it."""
+    theirs = Project(aws, tmp_path, "theirs")
+    theirs.run("up", "--wait")
+    (cluster,) = theirs.exists()["cluster"]
+    tagger = limited(aws, tmp_path, "tagger", printed_policy(aws, tmp_path, "tagger"))
+    make_boundary(aws, tmp_path, "tagger")
+    emr = aws.client("emr", key=tagger.env["AWS_ACCESS_KEY_ID"], secret=tagger.env["AWS_SECRET_ACCESS_KEY"])
+    refused(lambda: emr.add_tags(ResourceId=cluster, Tags=[{"Key": TAG, "Value": "tagger"}]))
+    refused(lambda: emr.terminate_job_flows(JobFlowIds=[cluster]))
+    assert theirs.exists()["cluster"] == [cluster]
+    theirs.run("down", "--purge-bucket")
 
 
 def test_service_linked_roles_of_emr_and_spot_only(aws, tmp_path):

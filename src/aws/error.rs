@@ -156,7 +156,12 @@ impl ApiError {
                                 https://console.aws.amazon.com/billing/home#/account"
                 .into(),
             _ if self.kind() == Kind::Denied => {
-                format!("allow {}; 'fruitctl policy' prints all that fruitctl needs", self.denied_action())
+                let action = self.denied_action();
+                let instead = match MAKING.iter().any(|making| action.starts_with(making)) {
+                    true => "; or let somebody who may do it run 'fruitctl up --no-cluster' first",
+                    false => "",
+                };
+                format!("allow {action}; 'fruitctl policy' prints all that fruitctl needs{instead}")
             }
             "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" | "LimitExceeded" => {
                 "ask for a higher quota: https://console.aws.amazon.com/servicequotas/home".into()
@@ -189,6 +194,23 @@ const WRONG_KEY: &str = "check the access key and secret in use, and this machin
 /// pull request 129 (InvalidClientTokenId); UnrecognizedClientException is what the JSON services call it,
 /// <https://docs.aws.amazon.com/emr/latest/APIReference/CommonErrors.html>.
 const UNKNOWN_KEY: &[&str] = &["AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException"];
+
+/// Actions that make or change what lasts, which the policy of runs leaves out: how they begin.
+const MAKING: &[&str] = &[
+    "iam:Create",
+    "iam:Put",
+    "iam:Tag",
+    "iam:Update",
+    "iam:AddRole",
+    "ec2:Create",
+    "ec2:Import",
+    "ec2:Authorize",
+    "s3:CreateBucket",
+    "s3:PutBucket",
+    "s3:PutEncryption",
+    "s3:PutLifecycle",
+    "elasticmapreduce:CreateSecurity",
+];
 
 /// Codes that say that credentials or permission are missing.
 const DENIED: &[&str] = &[

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{ApiError, Aws, Tags, absent, already, call};
+use crate::error::Kind;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -19,8 +20,12 @@ pub struct Role {
     pub tags: Tags,
     /// Who may assume it.
     pub trust: Value,
-    /// Its inline policies, by name.
-    pub policies: BTreeMap<String, Value>,
+    /// Its inline policies, by name; `None` where they may not be read.
+    pub policies: Option<BTreeMap<String, Value>>,
+    /// ARNs of the managed policies that are attached to it; `None` where they may not be read.
+    pub attached: Option<Vec<String>>,
+    /// ARN of the policy that it may not exceed.
+    pub boundary: Option<String>,
     /// When it was made, in seconds since 1970.
     pub created: Option<i64>,
 }
@@ -40,6 +45,16 @@ impl Aws {
     pub async fn role(&self, name: &str) -> Result<Option<Role>> {
         let get = call("iam:GetRole", name, || self.iam.get_role().role_name(name).send());
         let Some(role) = absent(get.await, GONE)?.and_then(|o| o.role) else { return Ok(None) };
+        let policies = readable(self.inline_policies(name).await)?;
+        let attached = readable(self.attached_policies(name).await)?;
+        let trust = document(role.assume_role_policy_document.as_deref().unwrap_or_default());
+        let boundary = role.permissions_boundary.and_then(|b| b.permissions_boundary_arn);
+        let created = Some(role.create_date.secs());
+        let tags = plain(role.tags.unwrap_or_default());
+        Ok(Some(Role { tags, trust, policies, attached, boundary, created }))
+    }
+
+    async fn inline_policies(&self, name: &str) -> Result<BTreeMap<String, Value>> {
         let list =
             call("iam:ListRolePolicies", name, || self.iam.list_role_policies().role_name(name).send());
         let mut policies = BTreeMap::new();
@@ -51,9 +66,21 @@ impl Aws {
                 policies.insert(policy.clone(), document(&found.policy_document));
             }
         }
-        let trust = document(role.assume_role_policy_document.as_deref().unwrap_or_default());
-        let created = Some(role.create_date.secs());
-        Ok(Some(Role { tags: plain(role.tags.unwrap_or_default()), trust, policies, created }))
+        Ok(policies)
+    }
+
+    async fn attached_policies(&self, name: &str) -> Result<Vec<String>> {
+        let list = call("iam:ListAttachedRolePolicies", name, || {
+            self.iam.list_attached_role_policies().role_name(name).send()
+        });
+        let attached = absent(list.await, GONE)?.and_then(|o| o.attached_policies).unwrap_or_default();
+        Ok(attached.into_iter().filter_map(|policy| policy.policy_arn).collect())
+    }
+
+    /// Whether there is a managed policy of this ARN; `None` where that may not be asked.
+    pub async fn has_policy(&self, arn: &str) -> Result<Option<bool>> {
+        let get = call("iam:GetPolicy", arn, || self.iam.get_policy().policy_arn(arn).send());
+        Ok(readable(absent(get.await, GONE))?.map(|found| found.is_some()))
     }
 
     /// Whether there is a role of this name, and no more: of a service's own role one may see little else.
@@ -62,12 +89,13 @@ impl Aws {
         Ok(absent(get.await, GONE)?.is_some())
     }
 
-    /// Makes a role, tagged from its first moment. False: there is one of this name.
+    /// Makes a role, tagged and bounded from its first moment. False: there is one of this name.
     pub async fn create_role(
         &self,
         name: &str,
         trust: &Value,
         description: &str,
+        boundary: Option<&str>,
         tags: &Tags,
     ) -> Result<bool> {
         let create = call("iam:CreateRole", name, || {
@@ -76,6 +104,7 @@ impl Aws {
                 .role_name(name)
                 .assume_role_policy_document(trust.to_string())
                 .description(description)
+                .set_permissions_boundary(boundary.map(str::to_owned))
                 .set_tags(Some(sdk(tags)))
                 .send()
         });
@@ -89,6 +118,23 @@ impl Aws {
         })
         .await
         .map(drop)
+    }
+
+    /// Sets the policy that it may not exceed.
+    pub async fn put_boundary(&self, name: &str, boundary: &str) -> Result<()> {
+        call("iam:PutRolePermissionsBoundary", name, || {
+            self.iam.put_role_permissions_boundary().role_name(name).permissions_boundary(boundary).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Detaches a managed policy; one that is not attached is fine.
+    pub async fn detach_role_policy(&self, name: &str, arn: &str) -> Result<()> {
+        let detach = call("iam:DetachRolePolicy", name, || {
+            self.iam.detach_role_policy().role_name(name).policy_arn(arn).send()
+        });
+        already(detach.await, GONE)
     }
 
     /// Sets an inline policy.
@@ -115,15 +161,8 @@ impl Aws {
 
     /// Deletes a role with all that hangs on it; one that is gone is fine.
     pub async fn delete_role(&self, name: &str) -> Result<()> {
-        let attached = call("iam:ListAttachedRolePolicies", name, || {
-            self.iam.list_attached_role_policies().role_name(name).send()
-        });
-        let attached = absent(attached.await, GONE)?.and_then(|o| o.attached_policies).unwrap_or_default();
-        for arn in attached.into_iter().filter_map(|p| p.policy_arn) {
-            let detach = call("iam:DetachRolePolicy", name, || {
-                self.iam.detach_role_policy().role_name(name).policy_arn(&arn).send()
-            });
-            already(detach.await, GONE)?;
+        for arn in self.attached_policies(name).await? {
+            self.detach_role_policy(name, &arn).await?;
         }
         let inline =
             call("iam:ListRolePolicies", name, || self.iam.list_role_policies().role_name(name).send());
@@ -177,6 +216,14 @@ impl Aws {
             self.iam.delete_instance_profile().instance_profile_name(name).send()
         });
         already(delete.await, GONE)
+    }
+}
+
+/// `Ok(None)`, where it may not be asked: it is not known then.
+fn readable<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == Kind::Denied && !error.is_credentials() => Ok(None),
+        result => result.map(Some),
     }
 }
 

@@ -11,7 +11,7 @@ use fruitjob_interface::JobOptions;
 use fruitjob_interface::model::PreprocessingOptions;
 
 use crate::config::{CredentialsFrom, SshCidr, Target, project_name};
-use values::{account, branch, dollars, duration, host, repository};
+use values::{account, branch, dollars, duration, environment, host, repository};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -157,9 +157,10 @@ Example:
     Doctor(CloudArgs),
     /// Print the IAM policy that whoever runs fruitctl needs
     #[command(after_help = "\
-Example:
-  fruitctl policy > policy.json
-  aws iam create-policy --policy-name fruitctl --policy-document file://policy.json")]
+Examples:
+  fruitctl policy --for boundary > boundary.json   once, by an administrator, before 'up'
+  fruitctl policy --for setup > setup.json         for 'up' and 'down', beside run.json
+  fruitctl policy --for run > run.json             for whoever runs the job")]
     Policy(PolicyArgs),
     /// Draw fruit-like 100x100 JPEGs, one folder a class, to try and load the job with
     #[command(after_help = "\
@@ -223,9 +224,12 @@ pub struct InitArgs {
     /// The repository that may take on the role
     #[arg(long, value_name = "OWNER/NAME", requires = "ci", value_parser = repository)]
     pub repository: Option<String>,
-    /// Its branch that may
+    /// Its branch that may: on GitHub, the one that the environment is for
     #[arg(long, value_name = "NAME", default_value = "main", requires = "ci", value_parser = branch)]
     pub branch: String,
+    /// GitHub's environment that the role trusts
+    #[arg(long, value_name = "NAME", default_value = "fruitctl", requires = "ci", value_parser = environment)]
+    pub environment: String,
     /// The GitLab that it is on
     #[arg(long, value_name = "HOST", default_value = "gitlab.com", requires = "ci", value_parser = host)]
     pub host: String,
@@ -299,6 +303,9 @@ pub struct UpArgs {
     /// Wait until the cluster is ready
     #[arg(long)]
     pub wait: bool,
+    /// Make all that a cluster needs, and no cluster
+    #[arg(long, conflicts_with = "wait")]
+    pub no_cluster: bool,
 }
 
 #[derive(Args)]
@@ -370,8 +377,24 @@ pub enum SchemaOf {
     RunSummary,
 }
 
+/// What a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Purpose {
+    /// What no role that fruitctl makes may exceed: an administrator makes it, once
+    Boundary,
+    /// What 'up' and 'down' need, beside run
+    Setup,
+    /// Runs, uploads, and whatever only looks
+    Run,
+    /// 'sweep --project'
+    Sweep,
+}
+
 #[derive(Args)]
 pub struct PolicyArgs {
+    /// What it is for [default: run and setup in one document, which a role's inline policies have room for]
+    #[arg(long = "for", value_enum, value_name = "WHAT")]
+    pub purpose: Option<Purpose>,
     /// The AWS region [default: region under [aws], AWS_REGION, the profile's]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,

@@ -17,6 +17,10 @@ pub fn branch(text: &str) -> Result<String, String> {
     plain(text, b"._-/", "branch")
 }
 
+pub fn environment(text: &str) -> Result<String, String> {
+    plain(text, b"._-", "environment")
+}
+
 pub fn host(text: &str) -> Result<String, String> {
     plain(text, b".-", "host")
 }

@@ -136,6 +136,9 @@ async fn examine(config: &Config) -> Vec<Finding> {
         };
         note(check, verdict);
     }
+    if config.roles.service.is_none() || config.roles.node.is_none() {
+        note("permissions boundary", boundary(&names, config, &aws).await);
+    }
     for (service, verdict) in service_linked(config, &aws).await {
         note(service, verdict);
     }
@@ -157,6 +160,28 @@ async fn examine(config: &Config) -> Vec<Finding> {
         },
     );
     findings
+}
+
+/// The policy that the roles may not exceed.
+async fn boundary(names: &Names, config: &Config, aws: &Aws) -> Verdict {
+    let arn = roles::boundary(names, config);
+    let name = arn.rsplit('/').next().unwrap_or(&arn);
+    match aws.has_policy(&arn).await {
+        Ok(Some(true)) => good(format!("no role that is made may exceed {name}")),
+        Ok(Some(false)) if config.roles.boundary.is_some() => Verdict::Bad {
+            what: format!("there is no policy {arn}, which [roles] names as boundary"),
+            remedy: "make it, or leave boundary out of [roles]".into(),
+        },
+        Ok(Some(false)) => Verdict::Unknown {
+            what: format!(
+                "there is no policy {name}: roles are made without a limit, which the policies of 'fruitctl policy' do \
+                 not allow; once, by an administrator: fruitctl policy --for boundary > boundary.json; aws iam \
+                 create-policy --policy-name {name} --policy-document file://boundary.json"
+            ),
+        },
+        Ok(None) => Verdict::Unknown { what: "may not be asked: iam:GetPolicy is not allowed".into() },
+        Err(error) => asked(error),
+    }
 }
 
 /// The roles that AWS's services work with in an account, where they are not there yet. They are made with the first

@@ -1,8 +1,8 @@
-//! `fruitctl policy`: the least that whoever runs fruitctl has to be allowed.
+//! `fruitctl policy`: the least that whoever runs fruitctl has to be allowed, and the most that its roles may be.
 
 use crate::app;
 use crate::aws::{self, Tags};
-use crate::cli::{Cli, PolicyArgs};
+use crate::cli::{Cli, PolicyArgs, Purpose};
 use crate::error::Result;
 use crate::stack::{Names, operator_policy};
 use crate::ui;
@@ -19,10 +19,23 @@ pub fn run(cli: &Cli, args: &PolicyArgs) -> Result<()> {
                 (aws.region, aws.account)
             }
         };
-        ui::json(&operator_policy::operator(
-            &Names { project, region, account, more_tags: Tags::new() },
-            &config,
-        ));
+        let names = Names { project, region, account, more_tags: Tags::new() };
+        let document = match args.purpose {
+            None => operator_policy::all(&names, &config),
+            Some(Purpose::Boundary) => operator_policy::boundary(&names, &config),
+            Some(Purpose::Setup) => operator_policy::setup(&names, &config),
+            Some(Purpose::Run) => operator_policy::run(&names, &config),
+            Some(Purpose::Sweep) => operator_policy::sweep(&names, &config),
+        };
+        let length = operator_policy::length(&document);
+        if args.purpose.is_some() && length > operator_policy::LONGEST {
+            ui::note(&format!(
+                "it has {length} characters without white space, and a managed policy may have {}: shorten the \
+                 prefixes of input, output and model under [job]",
+                operator_policy::LONGEST
+            ));
+        }
+        ui::json(&document);
         Ok(())
     })
 }

@@ -25,8 +25,12 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     app::block_on(async |cancel| {
         let (aws, names) = app::connect(&config, app::Access::unless(args.dry_run)).await?;
         let spec = Spec::to_launch(&config, &aws).await?;
+        let part = if args.no_cluster { Part::ButCluster } else { Part::All };
         if args.dry_run {
-            let (plan, prices, _) = Plan::make(&config, &spec, &aws).await?;
+            let (mut plan, prices, _) = Plan::make(&config, &spec, &aws).await?;
+            if args.no_cluster {
+                plan.leave_out_cluster();
+            }
             if json {
                 ui::json(&plan);
             } else {
@@ -44,11 +48,14 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
             if is_new {
                 plan.is_new(Resource::Bucket);
             }
+            if args.no_cluster {
+                plan.leave_out_cluster();
+            }
             if !json {
                 ui::plan::print(&plan, &prices, &aws);
             }
             let steps = Steps::new();
-            let cluster = stack::apply(Part::All, &spec, &observed, &plan, &aws, &|change, state| {
+            let cluster = stack::apply(part, &spec, &observed, &plan, &aws, &|change, state| {
                 steps.report(change, state)
             })
             .await?;
@@ -59,6 +66,8 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
         let cluster = if args.wait { ready(cluster, spec.clone(), &claim, &aws).await? } else { cluster };
         if json {
             ui::json(&Outcome { plan: &plan, cluster: &cluster });
+        } else if args.no_cluster {
+            ui::say("all that a cluster needs is there; none was started: fruitctl run --one-shot");
         } else if plan.has_changes() {
             let seen = if args.wait { "is ready" } else { "starts; it takes some minutes: fruitctl status" };
             ui::say(&format!(

@@ -71,7 +71,7 @@ impl Default for BucketConfig {
     }
 }
 
-/// `[roles]`: roles that exist, where we may not make any.
+/// `[roles]`: roles that exist, where we may not make any, and what those that are made may not exceed.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolesConfig {
@@ -79,6 +79,11 @@ pub struct RolesConfig {
     pub service: Option<String>,
     /// The nodes' role, such as `EMR_EC2_DefaultRole`; their instance profile has the same name [default: one is made]
     pub node: Option<String>,
+    /// ARN of the policy that no role that is made may exceed
+    /// [default: `fruitctl-PROJECT-REGION-boundary`, if the account has it]
+    #[serde(deserialize_with = "policy_arn")]
+    #[schemars(extend("pattern" = "^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/"))]
+    pub boundary: Option<String>,
 }
 
 /// `[key]`: who may log in to the nodes.
@@ -399,6 +404,17 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn policy_arn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", _, "iam", "", _, policy] if policy.starts_with("policy/") => Ok(Some(text)),
+        _ => Err(D::Error::custom(
+            "a policy is named by its ARN, such as arn:aws:iam::123456789012:policy/NAME",
+        )),
+    }
 }
 
 /// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html

@@ -59,6 +59,11 @@ impl Names {
         format!("fruitctl-{}-{}-node", self.project, self.region)
     }
 
+    /// The policy that its roles may not exceed, which an administrator makes.
+    pub fn boundary(&self) -> String {
+        format!("fruitctl-{}-{}-boundary", self.project, self.region)
+    }
+
     /// What names of this project's security groups, key pairs, security configurations and clusters begin with.
     pub fn prefix(&self) -> String {
         format!("fruitctl-{}-", self.project)

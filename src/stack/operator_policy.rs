@@ -1,39 +1,159 @@
-//! The policy that the person or the CI role running fruitctl needs: rendered from a template, and tested by running
-//! `up`, `status` and `down` under exactly it.
+//! The policies of those who run fruitctl, and the boundary of the roles that it makes: rendered from templates, and
+//! tested by running the commands under exactly them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::names::Names;
-use super::resources::roles;
+use super::resources::{bucket, roles};
 use crate::aws::s3_uri::S3Uri;
 use crate::bundle;
 use crate::config::Config;
 
-/// The policy document.
-pub fn operator(names: &Names, config: &Config) -> Value {
-    let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
-    let service = config.roles.service.clone().unwrap_or_else(|| names.service_role());
-    let node = config.roles.node.clone().unwrap_or_else(|| names.node_role());
-    let mut document = roles::render(
-        bundle::OPERATOR,
-        names,
-        &[("bucket", &bucket), ("service_role", &service), ("node_role", &node)],
-    );
-    // Roles of somebody else's making are looked at and handed on, never changed.
-    if config.roles.service.is_some() && config.roles.node.is_some() {
-        let statements = document["Statement"].as_array_mut().expect("the template has statements");
-        statements.retain(|s| s["Sid"] != "MakeRoles" && s["Sid"] != "MakeProfile");
+/// Characters of a managed policy at most, white space not counted; a role's inline policies may have 10,240.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
+pub const LONGEST: usize = 6_144;
+
+/// What `run`, `upload`, `prune` and all commands that only look need.
+pub fn run(names: &Names, config: &Config) -> Value {
+    let mut document = fill(bundle::RUN_POLICY, names, config);
+    let own = bucket::Spec::new(names, &config.bucket).name;
+    let ours = format!("/fruitctl-{}-{}-", names.project, names.region);
+    let statements = statements(&mut document);
+    for statement in statements.iter_mut().filter(|s| s["Sid"] == "LookAtRoles") {
+        // Roles of our names are looked at by a pattern, so that `down` finds those that were made before [roles] was set.
+        statement["Resource"].as_array_mut().expect("a list").retain(|arn| {
+            let arn = arn.as_str().unwrap_or_default();
+            arn.ends_with('*') || !arn.contains(&ours)
+        });
     }
     // Images go up to input, and results are looked at in output, wherever they are.
-    let statements = document["Statement"].as_array_mut().expect("the template has statements");
     let places = [
         (&config.job.input, "Input", &["s3:GetObject", "s3:PutObject"][..]),
         (&config.job.output, "Output", &["s3:GetObject"]),
     ];
     for (place, sid, actions) in places {
-        if let Some(at) = place.as_deref().and_then(S3Uri::parse).filter(|at| at.bucket != bucket) {
+        if let Some(at) = place.as_deref().and_then(S3Uri::parse).filter(|at| at.bucket != own) {
             statements.extend(roles::access(&at.bucket, &at.key, sid, actions));
         }
     }
+    // What S3 encrypts and decrypts for us, and nothing else with that key.
+    if let Some(mut key) = roles::key(names, config) {
+        let s3 = format!("s3.{}.amazonaws.com", names.region);
+        key["Condition"] = json!({ "StringEquals": { "kms:ViaService": s3 } });
+        statements.push(key);
+    }
     document
+}
+
+/// What `up` and `down` need beside [`run`].
+pub fn setup(names: &Names, config: &Config) -> Value {
+    let mut document = fill(bundle::SETUP_POLICY, names, config);
+    // Roles of somebody else's making are looked at and handed on, never changed.
+    let arn = |name: String| format!("arn:aws:iam::{}:role/{name}", names.account);
+    let made: Vec<String> = [
+        config.roles.service.is_none().then(|| arn(names.service_role())),
+        config.roles.node.is_none().then(|| arn(names.node_role())),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let statements = statements(&mut document);
+    statements.retain(|s| match s["Sid"].as_str() {
+        Some("MakeRoles" | "ChangeRoles" | "SeeBoundary") => !made.is_empty(),
+        Some("MakeProfile" | "PutRoleIntoProfile") => config.roles.node.is_none(),
+        _ => true,
+    });
+    for statement in statements.iter_mut() {
+        if matches!(statement["Sid"].as_str(), Some("MakeRoles" | "ChangeRoles")) {
+            statement["Resource"] = json!(made);
+        }
+    }
+    document
+}
+
+/// Both, in one document.
+pub fn all(names: &Names, config: &Config) -> Value {
+    let (mut document, mut more) = (run(names, config), setup(names, config));
+    statements(&mut document).append(statements(&mut more));
+    document
+}
+
+/// What `sweep --project` needs.
+pub fn sweep(names: &Names, config: &Config) -> Value {
+    fill(bundle::SWEEP_POLICY, names, config)
+}
+
+/// What no role of the project may exceed: what the service role and the node role may do, in fewer words.
+pub fn boundary(names: &Names, config: &Config) -> Value {
+    let mut document = fill(bundle::BOUNDARY, names, config);
+    let bucket = bucket::Spec::new(names, &config.bucket);
+    let service = roles::Spec::service(names, config);
+    let node = roles::Spec::node(names, config, &bucket);
+    // What the template has in fewer words.
+    let shortened = ["Look", "List", "Read", "Write", "Delete"];
+    let all = service.statements().chain(node.statements());
+    let rest = all.filter(|s| !shortened.contains(&s["Sid"].as_str().unwrap_or_default()));
+    statements(&mut document).extend(rest.cloned());
+    document
+}
+
+/// The characters of a document that IAM counts.
+pub fn length(document: &Value) -> usize {
+    document.to_string().chars().filter(|c| !c.is_whitespace()).count()
+}
+
+fn fill(template: &str, names: &Names, config: &Config) -> Value {
+    let bucket = config.bucket.name.clone().unwrap_or_else(|| names.bucket());
+    let service = config.roles.service.clone().unwrap_or_else(|| names.service_role());
+    let node = config.roles.node.clone().unwrap_or_else(|| names.node_role());
+    let more = [
+        ("bucket", bucket.as_str()),
+        ("service_role", &service),
+        ("node_role", &node),
+        ("boundary", &roles::boundary(names, config)),
+    ];
+    roles::render(template, names, &more)
+}
+
+fn statements(document: &mut Value) -> &mut Vec<Value> {
+    document["Statement"].as_array_mut().expect("the templates have statements")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::aws::Tags;
+
+    /// The longest names: of the project and its region, of three buckets, and a key.
+    #[test]
+    fn each_policy_fits_a_managed_one() {
+        let [input, output, model] = ["i", "o", "m"].map(|c| c.repeat(63));
+        let text = format!(
+            "[bucket]\nname = \"{}\"\nkms_key = \"1234abcd-12ab-34cd-56ef-1234567890ab\"\n[job]\ninput = \
+             \"s3://{input}/photos/Training\"\noutput = \"s3://{output}/vectors/nightly\"\nmodel = \
+             \"s3://{model}/models/mobilenet.onnx\"\n",
+            "b".repeat(63)
+        );
+        let config = Config::parse(&text, Path::new("f.toml")).unwrap();
+        let names = Names {
+            project: "a".repeat(20),
+            region: "ap-southeast-1".into(),
+            account: "123456789012".into(),
+            more_tags: Tags::new(),
+        };
+        for (name, policy) in [
+            ("run", run(&names, &config)),
+            ("setup", setup(&names, &config)),
+            ("sweep", sweep(&names, &config)),
+            ("boundary", boundary(&names, &config)),
+        ] {
+            let length = length(&policy);
+            println!("{name}: {length}");
+            assert!(length <= LONGEST, "{name}: {length}");
+        }
+        // As one inline policy of a role.
+        assert!(length(&all(&names, &config)) <= 10_240);
+    }
 }

@@ -30,8 +30,15 @@ pub struct Plan {
 impl Plan {
     /// Compares. Pure: the same arguments, the same plan.
     pub fn new(spec: &Spec, observed: &Observed, prices: &Prices) -> Plan {
-        let mut notes: Vec<String> =
-            [spec.network.note(), spec.bucket.note(observed.bucket.as_ref())].into_iter().flatten().collect();
+        let mut notes: Vec<String> = [
+            spec.network.note(),
+            spec.bucket.note(observed.bucket.as_ref()),
+            roles::note(&spec.service_role, &observed.service_role),
+            roles::note(&spec.node_role, &observed.node_role),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         let mut changes = vec![
             bucket::diff(&spec.bucket, observed.bucket.as_ref()),
             roles::diff(Resource::ServiceRole, &spec.service_role, &observed.service_role),
@@ -76,6 +83,11 @@ impl Plan {
             change.action = Action::Create;
             change.reasons.clear();
         }
+    }
+
+    /// Leaves the cluster out.
+    pub fn leave_out_cluster(&mut self) {
+        self.changes.retain(|change| change.resource != Resource::Cluster);
     }
 
     /// Whether there is anything to do.

@@ -1,7 +1,8 @@
-"""IAM's decision: may this access key do this to that? By the inline policies of the key's user or role.
+"""IAM's decision: may this access key do this to that? By the policies of the key's user or role, and a role's boundary.
 
 Keys that no user or role of this account has are the account's root, which may do everything. Resources and the
-conditions that fruitctl's policies use are evaluated; managed policies, boundaries and session policies are not there.
+conditions that fruitctl's policies use are evaluated; users' boundaries and managed policies, and session policies, are
+not there.
 Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html for how policies are
 put together, and https://docs.aws.amazon.com/service-authorization/latest/reference/ (REFERENCE below; list_amazons3,
 -ec2, -elasticmapreduce, -identityandaccessmanagement) for the actions, types of resource and conditions of each
@@ -39,6 +40,9 @@ NEEDS = {
     "s3:GetBucketLifecycleConfiguration": ["s3:GetLifecycleConfiguration"],
     "s3:PutBucketLifecycleConfiguration": ["s3:PutLifecycleConfiguration"],
 }
+# Actions on a role that know the condition iam:PermissionsBoundary; UpdateAssumeRolePolicy, TagRole and DeleteRole do not.
+# Source: REFERENCE.
+BOUNDED = {"AttachRolePolicy", "DeleteRolePermissionsBoundary", "DeleteRolePolicy", "DetachRolePolicy", "PutRolePermissionsBoundary", "PutRolePolicy"}
 # Actions that know no resource. Source: REFERENCE, where the column of resource types is empty.
 ANYWHERE = re.compile(r"ec2:Describe.*|elasticmapreduce:(RunJobFlow|List(Clusters|ReleaseLabels|SupportedInstanceTypes|SecurityConfigurations)|.*SecurityConfiguration|.*BlockPublicAccess.*|DescribeReleaseLabel)|s3:ListAllMyBuckets|sts:.*")
 
@@ -70,18 +74,25 @@ class Refused(Exception):
 
 
 def policies_of(access_key):
-    """(principal, its policy documents), or None for root."""
+    """(principal, its policy documents, its boundary or None), or None for root."""
     iam = iam_backends[ACCOUNT]["aws"]
     for user in iam.users.values():
         if any(key.access_key_id == access_key for key in user.access_keys):
-            return f"arn:aws:iam::{ACCOUNT}:user/{user.name}", [json.loads(p) for p in user.policies.values()]
+            return f"arn:aws:iam::{ACCOUNT}:user/{user.name}", [json.loads(p) for p in user.policies.values()], None
     for assumed in sts_backends[ACCOUNT]["aws"].assumed_roles:
         if assumed.access_key_id == access_key:
             name = assumed.role_arn.split("/")[-1]
             role = next((r for r in iam.roles.values() if r.name == name), None)
             documents = [json.loads(p) for p in role.policies.values()] if role else []
-            return f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{assumed.session_name}", documents
+            documents += [managed(p) for p in role.managed_policies.values()] if role else []
+            boundary = iam.managed_policies.get(role.permissions_boundary_arn) if role else None
+            return f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{assumed.session_name}", documents, boundary and managed(boundary)
     return None
+
+
+def managed(policy):
+    """The document of a managed policy that is in force."""
+    return json.loads(next(version.document for version in policy.versions if version.is_default))
 
 
 def check(request, clusters, organization=()):
@@ -90,14 +101,19 @@ def check(request, clusters, organization=()):
     GetCallerIdentity needs no right: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
     """
     wanted = list(needs(request, clusters)) if request.name != "sts:GetCallerIdentity" else []
-    principal, documents = policies_of(request.access_key) or (None, None)
+    principal, documents, boundary = policies_of(request.access_key) or (None, None, None)
     for action, resource, context in wanted:
         if denied(organization, action, resource, context | {"aws:RequestedRegion": request.region}):
             raise Refused(in_organizations_words(request, principal or f"arn:aws:iam::{ACCOUNT}:root", action, resource))
     for action, resource, context in wanted if principal else []:
-        if not permitted(documents, action, resource, context | {"aws:RequestedRegion": request.region}):
+        context = context | {"aws:RequestedRegion": request.region}
+        if not permitted(documents, action, resource, context):
             raise Refused(f"User: {principal} is not authorized to perform: {action} on resource: {resource} "
                           "because no identity-based policy allows the action")
+        # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+        if boundary is not None and not permitted([boundary], action, resource, context):
+            raise Refused(f"User: {principal} is not authorized to perform: {action} on resource: {resource} "
+                          "because no permissions boundary allows the action")
     return {action for action, _, _ in wanted}
 
 
@@ -132,7 +148,8 @@ def needs(request, clusters):
             yield action, resource, context
     tags = request_tags(params)
     if request.name == "elasticmapreduce:RunJobFlow":
-        # Guess: tags need AddTags, decided by the request's tags. Of a cluster that is made with tags, AWS's page has examples of
+        # Tags need AddTags, on "cluster/*", for the cluster has no id yet. Source: refusals in public, gchq/sleeper#2584 and
+        # segment-boneyard/segment-docs#7000. Guess: it is decided by the request's tags. Of a cluster that is made with tags, AWS's page has examples of
         # conditions on ResourceTag too (https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-fine-grained-cluster-access.html):
         # our policy allows either. Source for both roles and the services that they are passed to: AWS's managed policy
         # AmazonEMRFullAccessPolicy_v2 (PassRoleForElasticMapReduce, PassRoleForEC2).
@@ -183,6 +200,12 @@ def resources(request, params, clusters):
         kind = "instance-profile" if "InstanceProfile" in request.action else "role"
         name = params.get("InstanceProfileName" if kind == "instance-profile" else "RoleName", "*")
         role = next((r for r in iam_backends[ACCOUNT]["aws"].roles.values() if r.name == name), None)
+        if request.action == "GetPolicy":
+            return [params.get("PolicyArn", "*")], context
+        # Of a call that sets it, the one that is asked for; of others, the role's.
+        # Source: access_policies_boundaries.html, the policy of somebody who may make users.
+        if bound := params.get("PermissionsBoundary") or (role.permissions_boundary_arn if role and request.action in BOUNDED else None):
+            context["iam:PermissionsBoundary"] = bound
         if kind == "role" and role:
             return [role.arn], context
         return [f"arn:aws:iam::{ACCOUNT}:{kind}/{name}"], context

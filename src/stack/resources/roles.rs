@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::bucket;
-use crate::aws::Aws;
 use crate::aws::iam::{Profile, Role};
 use crate::aws::s3_uri::S3Uri;
+use crate::aws::{ApiError, Aws};
 use crate::bundle;
 use crate::clock;
 use crate::config::Config;
@@ -28,6 +28,10 @@ pub struct Spec {
     description: &'static str,
     trust: Value,
     policies: BTreeMap<String, Value>,
+    /// ARN of the policy that it may not exceed.
+    boundary: String,
+    /// The boundary is configured: without it, no role is made. Else it is set where there is one.
+    is_bounded: bool,
 }
 
 /// What there is of it.
@@ -36,6 +40,18 @@ pub struct Observed {
     pub role: Option<Role>,
     /// The instance profile.
     pub profile: Option<Profile>,
+    /// The policy that the role may not exceed.
+    pub boundary: Presence,
+}
+
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Presence {
+    #[default]
+    Missing,
+    There,
+    /// It may not be asked.
+    Unknown,
 }
 
 impl Spec {
@@ -49,6 +65,8 @@ impl Spec {
             description: "EMR works with this role; made by fruitctl",
             trust: trust("elasticmapreduce.amazonaws.com", Some(names)),
             policies: BTreeMap::from([("fruitctl".into(), document)]),
+            boundary: boundary(names, config),
+            is_bounded: config.roles.boundary.is_some(),
         }
     }
 
@@ -73,16 +91,7 @@ impl Spec {
                 "Sid": sid, "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}"),
             }));
         }
-        if let Some(key) = &config.bucket.kms_key {
-            let arn = if key.starts_with("arn:") {
-                key.clone()
-            } else {
-                format!("arn:aws:kms:{}:{}:key/{key}", names.region, names.account)
-            };
-            statements.push(json!({
-                "Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": arn,
-            }));
-        }
+        statements.extend(key(names, config));
         Spec {
             name: node_role(names, config),
             existing: config.roles.node.is_some(),
@@ -90,8 +99,50 @@ impl Spec {
             description: "Nodes of EMR clusters work with this role; made by fruitctl",
             trust: trust("ec2.amazonaws.com", None),
             policies: BTreeMap::from([("fruitctl".into(), document)]),
+            boundary: boundary(names, config),
+            is_bounded: config.roles.boundary.is_some(),
         }
     }
+
+    /// The statements of its policies.
+    pub fn statements(&self) -> impl Iterator<Item = &Value> {
+        self.policies.values().flat_map(|document| document["Statement"].as_array().into_iter().flatten())
+    }
+
+    /// Inline policies that a role lacks, or has otherwise. None, where they could not be read.
+    fn to_set<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let has = role.policies.as_ref();
+        self.policies.iter().filter(move |(k, v)| has.is_some_and(|has| has.get(*k) != Some(v)))
+    }
+
+    /// Inline policies that a role should not have.
+    fn to_delete<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
+        role.policies.iter().flatten().map(|(k, _)| k).filter(|k| !self.policies.contains_key(*k))
+    }
+
+    /// The boundary that it should have, as far as is known.
+    fn bounded_by(&self, seen: &Observed) -> Option<&str> {
+        (self.is_bounded || seen.boundary == Presence::There).then_some(self.boundary.as_str())
+    }
+}
+
+/// ARN of the policy that the roles may not exceed: the configured one, or that of our name.
+pub fn boundary(names: &Names, config: &Config) -> String {
+    let ours = || format!("arn:aws:iam::{}:policy/{}", names.account, names.boundary());
+    config.roles.boundary.clone().unwrap_or_else(ours)
+}
+
+/// The use of the bucket's KMS key, if it has one.
+pub fn key(names: &Names, config: &Config) -> Option<Value> {
+    let key = config.bucket.kms_key.as_ref()?;
+    let arn = if key.starts_with("arn:") {
+        key.clone()
+    } else {
+        format!("arn:aws:kms:{}:{}:key/{key}", names.region, names.account)
+    };
+    Some(json!({
+        "Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": arn,
+    }))
 }
 
 fn node_role(names: &Names, config: &Config) -> String {
@@ -143,7 +194,17 @@ pub fn render(template: &str, names: &Names, more: &[(&str, &str)]) -> Value {
 /// What there is; an error where it is not ours.
 pub async fn observe(names: &Names, spec: &Spec, aws: &Aws) -> Result<Observed> {
     let profile = async { if spec.has_profile { aws.profile(&spec.name).await } else { Ok(None) } };
-    let (role, profile) = tokio::try_join!(aws.role(&spec.name), profile)?;
+    let bound = async {
+        if spec.existing || spec.is_bounded {
+            return Ok(Presence::Missing);
+        }
+        Ok(match aws.has_policy(&spec.boundary).await? {
+            Some(true) => Presence::There,
+            Some(false) => Presence::Missing,
+            None => Presence::Unknown,
+        })
+    };
+    let (role, profile, boundary) = tokio::try_join!(aws.role(&spec.name), profile, bound)?;
     if spec.existing {
         if role.is_none() || spec.has_profile && profile.is_none() {
             let what = if role.is_none() { "role" } else { "instance profile" };
@@ -161,7 +222,7 @@ pub async fn observe(names: &Names, spec: &Spec, aws: &Aws) -> Result<Observed> 
             return Err(names.foreign("instance profile", &spec.name, &profile.tags));
         }
     }
-    Ok(Observed { role, profile })
+    Ok(Observed { role, profile, boundary })
 }
 
 /// What there is to do.
@@ -176,18 +237,14 @@ pub fn diff(resource: Resource, spec: &Spec, seen: &Observed) -> Change {
             if role.trust != spec.trust {
                 wrong.push("change who may assume it".to_owned());
             }
-            wrong.extend(
-                spec.policies
-                    .iter()
-                    .filter(|(k, v)| role.policies.get(*k) != Some(v))
-                    .map(|(k, _)| format!("set policy '{k}'")),
-            );
-            wrong.extend(
-                role.policies
-                    .keys()
-                    .filter(|k| !spec.policies.contains_key(*k))
-                    .map(|k| format!("delete policy '{k}'")),
-            );
+            if let Some(boundary) = spec.bounded_by(seen).filter(|arn| role.boundary.as_deref() != Some(arn))
+            {
+                let old = role.boundary.as_deref().map_or("none", plain_name);
+                wrong.push(format!("permissions boundary {old} -> {}", plain_name(boundary)));
+            }
+            wrong.extend(spec.to_set(role).map(|(k, _)| format!("set policy '{k}'")));
+            wrong.extend(spec.to_delete(role).map(|k| format!("delete policy '{k}'")));
+            wrong.extend(role.attached.iter().flatten().map(|arn| format!("detach policy {arn}")));
         }
     }
     if spec.has_profile {
@@ -200,6 +257,31 @@ pub fn diff(resource: Resource, spec: &Spec, seen: &Observed) -> Change {
         }
     }
     Change::of(resource, &spec.name, seen.role.is_some() || seen.profile.is_some(), wrong)
+}
+
+/// What of it could not be compared.
+pub fn note(spec: &Spec, seen: &Observed) -> Option<String> {
+    let role = seen.role.as_ref().filter(|_| !spec.existing)?;
+    let unread: Vec<&str> = [
+        role.policies.is_none().then_some("inline policies (iam:ListRolePolicies, iam:GetRolePolicy)"),
+        role.attached.is_none().then_some("attached policies (iam:ListAttachedRolePolicies)"),
+        (seen.boundary == Presence::Unknown).then_some("permissions boundary (iam:GetPolicy)"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!unread.is_empty()).then(|| {
+        format!(
+            "role {}: not compared, for this identity may not read them: {}",
+            spec.name,
+            unread.join(", ")
+        )
+    })
+}
+
+/// The name that an ARN ends with.
+fn plain_name(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
 }
 
 /// Seconds for which a role that was made or changed is not known everywhere: AWS's own samples wait as long before they
@@ -236,28 +318,63 @@ async fn apply_role(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> R
     let mut role = seen.role.clone();
     if role.is_none() {
         changed = true;
-        if aws.create_role(name, &spec.trust, spec.description, &names.tags()).await? {
-            let trust = spec.trust.clone();
-            role = Some(Role { tags: names.tags(), trust, ..Role::default() });
+        let boundary = spec.bounded_by(seen);
+        let made = aws.create_role(name, &spec.trust, spec.description, boundary, &names.tags()).await;
+        if made.map_err(|error| without_boundary(error, spec, seen))? {
+            role = Some(Role {
+                tags: names.tags(),
+                trust: spec.trust.clone(),
+                policies: Some(BTreeMap::new()),
+                boundary: boundary.map(str::to_owned),
+                ..Role::default()
+            });
         } else {
             // Made by somebody else since we looked, or by us with the answer lost.
             role = observe(names, spec, aws).await?.role;
         }
     }
     let role = role.unwrap_or_default();
+    // First: what follows is allowed under it alone.
+    if let Some(boundary) = spec.bounded_by(seen).filter(|arn| role.boundary.as_deref() != Some(arn)) {
+        aws.put_boundary(name, boundary).await?;
+        changed = true;
+    }
     if role.trust != spec.trust {
         aws.put_trust(name, &spec.trust).await?;
         changed = true;
     }
-    for (policy, document) in spec.policies.iter().filter(|(k, v)| role.policies.get(*k) != Some(v)) {
+    for (policy, document) in spec.to_set(&role) {
         aws.put_role_policy(name, policy, document).await?;
         changed = true;
     }
-    for policy in role.policies.keys().filter(|k| !spec.policies.contains_key(*k)) {
+    for policy in spec.to_delete(&role) {
         aws.delete_role_policy(name, policy).await?;
         changed = true;
     }
+    for arn in role.attached.iter().flatten() {
+        aws.detach_role_policy(name, arn).await?;
+        changed = true;
+    }
     Ok(changed)
+}
+
+/// A role that was not made: the policy of `up` allows it with the boundary alone.
+fn without_boundary(error: ApiError, spec: &Spec, seen: &Observed) -> Error {
+    let is_ours = error.kind() == Kind::Denied && !error.is_credentials() && !error.is_organizations();
+    if !is_ours || spec.bounded_by(seen).is_some() {
+        return error.into();
+    }
+    let name = plain_name(&spec.boundary);
+    Error::new(Kind::Denied, error.to_string()).help(match seen.boundary {
+        Presence::Unknown => format!(
+            "allow iam:GetPolicy on {name}, and iam:CreateRole, as 'fruitctl policy' does; or let somebody who may do it \
+             run 'fruitctl up --no-cluster' first"
+        ),
+        _ => format!(
+            "let an administrator make the policy {name}, without which 'fruitctl policy' lets nobody make roles: \
+             'fruitctl doctor' has the commands; or allow iam:CreateRole without it"
+        ),
+    })
 }
 
 /// Its instance profile; whether anything had to be done.
@@ -335,16 +452,24 @@ mod tests {
         let role = Role {
             tags: names().tags(),
             trust: spec.trust.clone(),
-            policies: spec.policies.clone(),
+            policies: Some(spec.policies.clone()),
+            attached: Some(Vec::new()),
+            boundary: Some(spec.boundary.clone()),
             created: None,
         };
         let profile = Profile { tags: names().tags(), roles: vec![spec.name.clone()], created: None };
-        let good = Observed { role: Some(role), profile: Some(profile) };
+        let good = Observed { role: Some(role), profile: Some(profile), boundary: Presence::There };
         assert_eq!(diff(Resource::NodeRole, &spec, &good).action, Action::Keep);
-        let drifts: [fn(&mut Observed); 5] = [
+        let drifts: [fn(&mut Observed); 8] = [
             |o| o.role.as_mut().unwrap().trust = json!({}),
-            |o| o.role.as_mut().unwrap().policies.clear(),
-            |o| drop(o.role.as_mut().unwrap().policies.insert("more".into(), json!({}))),
+            |o| o.role.as_mut().unwrap().policies = Some(BTreeMap::new()),
+            |o| drop(o.role.as_mut().unwrap().policies.as_mut().unwrap().insert("more".into(), json!({}))),
+            |o| {
+                o.role.as_mut().unwrap().attached =
+                    Some(vec!["arn:aws:iam::aws:policy/AdministratorAccess".into()])
+            },
+            |o| o.role.as_mut().unwrap().boundary = None,
+            |o| o.role.as_mut().unwrap().boundary = Some("arn:aws:iam::123456789012:policy/wide".into()),
             |o| o.profile.as_mut().unwrap().roles.clear(),
             |o| o.profile = None,
         ];
@@ -355,6 +480,20 @@ mod tests {
             assert_eq!((change.action, change.reasons.len()), (Action::Update, 1), "{change:?}");
         }
         assert_eq!(diff(Resource::NodeRole, &spec, &Observed::default()).action, Action::Create);
+        assert_eq!(note(&spec, &good), None);
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_told_and_not_taken_for_wrong() {
+        let spec = node("");
+        let role = Role { tags: names().tags(), trust: spec.trust.clone(), ..Role::default() };
+        let profile = Profile { tags: names().tags(), roles: vec![spec.name.clone()], created: None };
+        let seen = Observed { role: Some(role), profile: Some(profile), boundary: Presence::Unknown };
+        assert_eq!(diff(Resource::NodeRole, &spec, &seen).action, Action::Keep);
+        let note = note(&spec, &seen).unwrap();
+        for action in ["iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:GetPolicy"] {
+            assert!(note.contains(action), "{note}");
+        }
     }
 
     #[test]
