@@ -68,8 +68,9 @@ impl Spec {
             statements.extend(access(&other, &prefix, "Output", &actions));
         }
         if let Some(S3Uri { bucket: other, key }) = config.job.model.as_deref().and_then(S3Uri::parse) {
+            // With the files beside it that hold its weights: exporters begin their names with the model's.
             statements.push(json!({
-                "Sid": "Model", "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}"),
+                "Sid": "Model", "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}*"),
             }));
         }
         if let Some(key) = &config.bucket.kms_key {
