@@ -29,6 +29,9 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
                 .into(),
         );
     }
+    if let Some(warning) = model.warning() {
+        run.warn(warning);
+    }
     let manifest = run.manifest()?;
     run.input()?;
     let total = manifest.images;
