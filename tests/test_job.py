@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import check_complete, command, digests, events, fruitctl, fruitjob, results
+from conftest import ROOT, check_complete, command, digests, events, fruitctl, fruitjob, results
 from PIL import Image
 from sklearn.decomposition import PCA
 
@@ -106,6 +106,16 @@ def test_kernels_of_every_kind_of_processor_give_the_same(done, fruits, tmp_path
     assert "general engine" in refused.stderr and "FRUITJOB_ISA=z80" in refused.stderr
 
 
+def of_another_manner(done, folder):
+    """A model that is like no MobileNet: what a run published, with a sigmoid behind it."""
+    model = onnx.load(done / "model" / "model.onnx")
+    [output] = model.graph.output
+    model.graph.node.append(onnx.helper.make_node("Sigmoid", [output.name], ["sigmoid"]))
+    output.name = "sigmoid"
+    onnx.save(model, folder / "sigmoid.onnx")
+    return folder / "sigmoid.onnx"
+
+
 def test_int8_comes_close_to_f32(done, fruits, tmp_path):
     want = features(done)
     run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "--precision", "int8")
@@ -113,18 +123,32 @@ def test_int8_comes_close_to_f32(done, fruits, tmp_path):
     got = features(tmp_path / "out")
     cosine = (got * want).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want, axis=1)
     assert cosine.min() > 0.99 and not np.array_equal(got, want)
-    refused = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", done / "model" / "model.onnx", "--precision", "int8", code=2)
+    refused = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", of_another_manner(done, tmp_path), "--precision", "int8", code=2)
     assert "--precision int8 is not possible" in refused.stderr and "leave it out" in refused.stderr
 
 
 def test_a_model_of_another_manner_goes_through_the_general_engine(done, fruits, tmp_path):
-    # The fused model ends in a projection, which is no part of a MobileNet.
-    run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", done / "model" / "model.onnx", "-k", "8")
+    run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", of_another_manner(done, tmp_path), "-k", "8")
     assert "on rten" in run.stderr and "it follows the global mean" in run.stderr
+    rows = results(done)
+    got = dict(zip(sorted(rows), features(tmp_path / "out")))
+    error = max(np.abs(got[path] - 1 / (1 + np.exp(-np.array(vector)))).max() for path, (_, vector) in rows.items())
+    assert error < 1e-3
+
+
+def test_a_published_model_runs_on_our_kernels(done, fruits, tmp_path):
+    run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", done / "model" / "model.onnx", "-k", "8")
+    assert "on mobilenet-" in run.stderr and "scores" not in run.stderr
     rows = results(done)
     got = dict(zip(sorted(rows), features(tmp_path / "out")))
     error = max(np.abs(got[path] - vector).max() for path, (_, vector) in rows.items())
     assert error < 1e-3, "its features are the vectors of the run that it came from"
+
+
+def test_scores_of_classes_are_told(fruits, tmp_path):
+    model = ROOT / "jobs/fruitjob/tests/exporters/torch_classes.onnx"
+    run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", model, "--mean=127.5", "--std=127.5", "-k", 2)
+    assert "looks like the scores of classes" in run.stderr and "extract_model('torch_classes.onnx'" in run.stderr
 
 
 def test_stage_by_stage_equals_run(fruits, done, tmp_path):

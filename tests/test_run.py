@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import LONG, check_complete, digests, download, fruitctl, results, soon
+from conftest import LONG, ROOT, check_complete, digests, download, fruitctl, results, soon
 from emulator import Emulator, Fault, node
 from stack import ACTIVE, Project, Vpc
 
@@ -484,6 +484,19 @@ def test_large_files_go_up_in_parts(aws, project, tmp_path):
     s3, bucket = aws.client("s3"), project.exists()["bucket"][0]
     assert s3.head_object(Bucket=bucket, Key="input/Fig/a.jpg")["ETag"].endswith('-3"')
     assert s3.get_object(Bucket=bucket, Key="input/Fig/a.jpg")["Body"].read() == (large / "a.jpg").read_bytes()
+
+
+def test_every_file_of_a_model_is_shipped(aws, project):
+    exporters = ROOT / "jobs/fruitjob/tests/exporters"
+    model = shutil.copy(exporters / "torch_new.onnx", project.folder)
+    job = script(project, "echo no plums >&2; exit 3")
+    missing = project.run("run", "--model", model, "--executable", job, code=2).stderr
+    assert "torch_new.onnx.data beside it, and that file: not found" in missing and "into one folder" in missing, missing
+    shutil.copy(exporters / "torch_new.onnx.data", project.folder)
+    project.run("run", "--model", model, "--executable", job, code=6)
+    objects = aws.client("s3").list_objects_v2(Bucket=project.exists()["bucket"][0], Prefix="jobs/")["Contents"]
+    folders = {o["Key"].rsplit("/", 1)[0] for o in objects if "/torch_new.onnx" in o["Key"]}
+    assert sum("/torch_new.onnx" in o["Key"] for o in objects) == 2 and len(folders) == 1, objects
 
 
 def test_what_would_not_run_is_not_shipped(aws, project):

@@ -7,7 +7,7 @@ import shutil
 import threading
 
 import pytest
-from conftest import check_complete, digests, download, fruitctl, rejects
+from conftest import ROOT, check_complete, digests, download, fruitctl, rejects
 from emulator import Emulator, Fault
 
 
@@ -126,6 +126,29 @@ def test_model_from_s3(aws, done, fruits, tmp_path):
     aws.client("s3").upload_file(str(done / "model" / "model.onnx"), "fruits", "models/fused.onnx")
     fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", "s3://fruits/models/fused.onnx", "-k", 4, env=aws.environment)
     assert check_complete(tmp_path / "out")["model"]["features"] == 64
+
+
+def test_model_with_its_weights_in_another_file(aws, fruits, tmp_path):
+    """What torch writes today: from a directory, a store and a web server, and the same each time."""
+    exporters = ROOT / "jobs/fruitjob/tests/exporters"
+    for name in ["torch_new.onnx", "torch_new.onnx.data"]:
+        aws.client("s3").upload_file(str(exporters / name), "fruits", f"models/{name}")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=exporters)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    keys, args = set(), ["run", "-i", fruits, "--mean=127.5", "--std=127.5", "-k", 4]
+    places = [exporters, "s3://fruits/models", f"http://127.0.0.1:{server.server_port}"]
+    for number, place in enumerate(places):
+        fruitctl(*args, "-o", tmp_path / str(number), "-m", f"{place}/torch_new.onnx", env=aws.environment)
+        model = check_complete(tmp_path / str(number))["model"]
+        assert model["engine"].startswith("mobilenet-"), model
+        keys.add((model["sha256"], model["key"]))
+    assert len(keys) == 1, keys
+    server.shutdown()
+    server.server_close()
+    aws.client("s3").delete_object(Bucket="fruits", Key="models/torch_new.onnx.data")
+    missing = fruitctl(*args, "-o", tmp_path / "none", "-m", "s3://fruits/models/torch_new.onnx", code=6, env=aws.environment).stderr
+    assert "torch_new.onnx.data beside it, and that file: not found" in missing, missing
 
 
 def test_model_over_http(done, fruits, tmp_path):

@@ -110,25 +110,31 @@ async fn below(bucket: &str, prefix: &str, skip: usize, aws: &Aws) -> Result<Vec
 /// Executables, models and scripts that were shipped for runs that the history knows no more.
 async fn shipped(own: &str, aws: &Aws) -> Result<Vec<Garbage>> {
     let runs = history::all(own, aws).await?;
+    let base = format!("s3://{own}/");
     let mut named = HashSet::new();
     for run in &runs {
         // Of a run that does not say what it ran, anything may be; then nothing goes.
         let work = run.work()?;
-        named.insert(work.executable);
-        named.extend(work.job.model);
-        named.extend(work.job.labels);
+        // By the folder: a model's weights may be in files beside it.
+        let uris = [Some(work.executable), work.job.model, work.job.labels].into_iter().flatten();
+        named.extend(uris.filter_map(|uri| Some(folder(uri.strip_prefix(&base)?).to_owned())));
     }
     let mut garbage = Garbage { what: "what was shipped for runs of long ago".into(), ..Garbage::default() };
     for object in below(own, bucket::JOBS, 0, aws).await? {
         // Every run of this version ships the same script.
         let script = object.name.ends_with("/step.sh");
-        let uri = format!("s3://{own}/{}", object.name);
-        if !script && !named.contains(&uri) && object.modified < clock::now() - SHIPPED {
+        if !script && !named.contains(folder(&object.name)) && object.modified < clock::now() - SHIPPED {
             garbage.bytes += object.bytes;
             garbage.objects.push(object.name);
         }
     }
     Ok(if garbage.objects.is_empty() { Vec::new() } else { vec![garbage] })
+}
+
+/// The folder that something was shipped to: `jobs/HASH`.
+fn folder(key: &str) -> &str {
+    let below = key.strip_prefix(bucket::JOBS).unwrap_or_default();
+    &key[..key.len() - below.len() + below.find('/').unwrap_or(below.len())]
 }
 
 async fn delete(bucket: &str, base: &str, garbage: &[Garbage], args: &PruneArgs, aws: &Aws) -> Result<()> {

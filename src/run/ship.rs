@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use fruitjob_interface::error::explain_io;
+use fruitjob_interface::onnx::files_beside;
 
 use super::{Request, elf};
 use crate::aws::Aws;
@@ -43,11 +44,7 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
             }
             Some(uri.to_owned())
         }
-        Some(file) => {
-            let file = Path::new(file);
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            Some(put(bucket, &name, &read(file, "model")?, aws).await?.0)
-        }
+        Some(file) => Some(put_model(bucket, Path::new(file), aws).await?),
     };
     let labels = match request.job.labels.as_deref() {
         Some(uri) if uri.contains("://") => {
@@ -100,14 +97,50 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     })
 }
 
+/// Uploads a model and the files beside it that hold its weights, under the hash of all of them; the model's URI.
+async fn put_model(bucket: &str, file: &Path, aws: &Aws) -> Result<String> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let model = read(file, "model")?;
+    let beside = files_beside(&model)
+        .map_err(|why| Error::usage(format!("model {}: {why}", file.display())).help("fruitctl help run"))?;
+    if beside.is_empty() {
+        return Ok(put(bucket, &name, &model, aws).await?.0);
+    }
+    let mut all = vec![(name.into_owned(), model)];
+    for other in beside {
+        let weights = std::fs::read(file.with_file_name(&other)).map_err(|e| {
+            let why = explain_io(&e);
+            Error::usage(format!(
+                "model {}: its weights are in {other} beside it, and that file: {why}",
+                file.display()
+            ))
+            .help("copy both files, which belong together, into one folder")
+        })?;
+        all.push((other, weights));
+    }
+    let hashes: Vec<String> =
+        all.iter().map(|(name, content)| format!("{name}\n{}", sha256(content))).collect();
+    let folder = format!("{}{}", bucket::JOBS, &sha256(hashes.join("\n").as_bytes())[..16]);
+    // The model last: where it lies, its weights do.
+    for (name, content) in all.iter().rev() {
+        put_at(bucket, &format!("{folder}/{name}"), content, aws).await?;
+    }
+    Ok(format!("s3://{bucket}/{folder}/{}", all[0].0))
+}
+
 /// Uploads under the hash of the content; the object's URI, and that SHA-256.
 async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<(String, String)> {
     let sha256 = sha256(content);
     let key = format!("{}{}/{name}", bucket::JOBS, &sha256[..16]);
-    if !aws.has_object(bucket, &key).await? {
-        aws.put_object(bucket, &key, content, Only::Always).await?;
-    }
+    put_at(bucket, &key, content, aws).await?;
     Ok((format!("s3://{bucket}/{key}"), sha256))
+}
+
+async fn put_at(bucket: &str, key: &str, content: &[u8], aws: &Aws) -> Result<()> {
+    if !aws.has_object(bucket, key).await? {
+        aws.put_object(bucket, key, content, Only::Always).await?;
+    }
+    Ok(())
 }
 
 /// Whether the executable runs on the cluster: its processors, and its C library's version.

@@ -1,8 +1,8 @@
-//! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general|--int8]`. Prints milliseconds of
-//! CPU an image, a line a round; the input is noise.
+//! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general|--int8] [--features]`. Prints milliseconds of
+//! CPU an image, a line a round; the input is noise. With `--features` the features of it instead, a line each.
 
 use fruitjob::model::Model;
-use fruitjob_interface::model::Precision;
+use fruitjob_interface::model::{Layout, Precision};
 
 fn main() {
     let (flags, args): (Vec<String>, Vec<String>) =
@@ -10,20 +10,37 @@ fn main() {
     let name = args.first().expect("a model");
     let rounds: usize = args.get(1).map_or(7, |n| n.parse().expect("a number of rounds"));
     let runtime = fruitjob::runtime().expect("a runtime");
-    let model = match flags.first().map(String::as_str) {
-        Some("--general") => Model::load_general(name, &Default::default(), runtime.handle()),
-        Some("--int8") => Model::load(name, &Default::default(), Precision::Int8, runtime.handle()),
-        _ => Model::load(name, &Default::default(), Precision::F32, runtime.handle()),
+    let engine = flags.iter().map(String::as_str).find(|flag| *flag != "--features");
+    let options = fruitjob_interface::model::PreprocessingOptions {
+        mean: Some(vec![127.5]),
+        std: Some(vec![127.5]),
+        ..Default::default()
+    };
+    let model = match engine {
+        Some("--general") => Model::load_general(name, &options, runtime.handle()),
+        Some("--int8") => Model::load(name, &options, Precision::Int8, runtime.handle()),
+        _ => Model::load(name, &options, Precision::F32, runtime.handle()),
     };
     let model = model.expect("a model");
     eprintln!("{} {:?}", model.backbone.engine(), model.why_general);
-    let tensor: Vec<f32> =
-        (0..model.preprocessing.len()).map(|i| (i * 7919 % 255) as f32 / 127.5 - 1.0).collect();
+    let [rows, columns] = model.preprocessing.size.map(|n| n as usize);
+    // The same picture in either order of axes.
+    let noise = |y: usize, x: usize, c: usize| ((y * columns + x) * 3 + c) * 7919 % 255;
+    let tensor: Vec<f32> = (0..model.preprocessing.len())
+        .map(|i| match model.backbone.layout() {
+            Layout::Nhwc => noise(i / 3 / columns, i / 3 % columns, i % 3),
+            Layout::Nchw => noise(i / columns % rows, i % columns, i / columns / rows),
+        })
+        .map(|pixel| pixel as f32 / 127.5 - 1.0)
+        .collect();
     let mut features = vec![0.0; model.backbone.features()];
     let mut session = model.backbone.session().expect("a session");
     let mut run = || session.run(&tensor, &mut features).expect("features");
     let start = std::time::Instant::now();
     run();
+    if flags.iter().any(|flag| flag == "--features") {
+        return features.iter().for_each(|x| println!("{x}"));
+    }
     let images = (0.3 / start.elapsed().as_secs_f64()).clamp(5.0, 5000.0) as usize;
     for _ in 0..rounds {
         let start = cpu();

@@ -9,6 +9,7 @@ pub mod job;
 pub mod layout;
 pub mod location;
 pub mod model;
+pub mod onnx;
 pub mod prune;
 pub mod record;
 pub mod since;

@@ -232,9 +232,18 @@ impl Network {
             // A depthwise convolution and the mean take 16 channels at a time, a product takes any number.
             let next = layers[at.min(layers.len())..].iter().skip(1).find(|l| !matches!(l, Layer::Add(_)));
             let lane = if matches!(next, Some(Layer::Pointwise { .. })) { NARROW } else { WIDE };
-            let Some(projection) = layers.get(at).and_then(|layer| matrix(layer, lane)) else {
+            let Some(mut projection) = layers.get(at).and_then(|layer| matrix(layer, lane)) else {
                 return Err("a depthwise convolution without a 1x1 convolution behind it".into());
             };
+            // What is added up lies alike in memory.
+            if let (Some(Layer::Add(_)), Some(block)) = (layers.get(at + 1), network.blocks.last())
+                && block.projection.pitch() != projection.pitch()
+            {
+                projection = matrix(&layers[at], WIDE).expect("it is one");
+                if block.projection.pitch() != projection.pitch() {
+                    return Err(format!("an addition of {} channels at the end", projection.outputs));
+                }
+            }
             network.count(&projection, channels, map)?;
             channels = projection.outputs;
             at += 1;

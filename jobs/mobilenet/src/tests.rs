@@ -177,6 +177,24 @@ fn blocks_of_mobilenet_v1() {
     check(&layers, [5, 3]);
 }
 
+/// An addition between a depthwise convolution before and a 1x1 one behind, of channels that are no multiple of 16.
+#[test]
+fn narrow_blocks_are_added_alike() {
+    for channels in [8, 16, 24] {
+        let mut r = Random(11);
+        let layers = [
+            r.stem(channels, 2, ONES),
+            r.depthwise(channels, 1, ONES),
+            r.pointwise(channels, channels, Clamp::None),
+            r.depthwise(channels, 1, ONES),
+            r.pointwise(channels, channels, Clamp::None),
+            Layer::Add(2),
+            r.pointwise(channels, 24, Clamp::RELU6),
+        ];
+        check(&layers, [16, 16]);
+    }
+}
+
 #[test]
 fn maps_of_many_strips() {
     // Wide enough that the hidden tensor goes round its ring many times, at both strides.

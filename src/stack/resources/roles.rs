@@ -85,10 +85,11 @@ impl Spec {
             let actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
             statements.extend(access(&other, &prefix, "Output", &actions));
         }
-        for (sid, file) in [("Model", &config.job.model), ("Labels", &config.job.labels)] {
+        // A model with the files beside it that hold its weights: exporters begin their names with the model's.
+        for (sid, file, more) in [("Model", &config.job.model, "*"), ("Labels", &config.job.labels, "")] {
             let Some(S3Uri { bucket: other, key }) = file.as_deref().and_then(S3Uri::parse) else { continue };
             statements.push(json!({
-                "Sid": sid, "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}"),
+                "Sid": sid, "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}{more}"),
             }));
         }
         statements.extend(key(names, config));

@@ -1,5 +1,6 @@
 //! Reading and building ONNX graphs.
 
+use fruitjob_interface::model::Layout;
 use prost::Message;
 
 use super::onnx::attribute_proto::AttributeType;
@@ -61,6 +62,40 @@ pub fn with_input_shape(proto: &ModelProto, shape: [usize; 4]) -> Result<ModelPr
     Ok(proto)
 }
 
+/// Leaves out what the outputs do not depend on: nodes and weights of a classifier behind them, for example.
+pub fn prune(proto: &mut ModelProto) {
+    let Some(graph) = &mut proto.graph else { return };
+    let mut needed: std::collections::HashSet<String> =
+        graph.output.iter().map(|o| o.name().to_owned()).collect();
+    let mut keep: Vec<bool> = graph
+        .node
+        .iter()
+        .rev()
+        .map(|node| {
+            let is_needed = node.output.iter().any(|output| needed.contains(output));
+            if is_needed {
+                needed.extend(node.input.iter().cloned());
+                // Graphs inside it may use any value.
+                let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
+                inner.for_each(|graph| inputs_within(graph, &mut needed));
+            }
+            is_needed
+        })
+        .collect();
+    keep.reverse();
+    let mut keep = keep.into_iter();
+    graph.node.retain(|_| keep.next().unwrap_or(true));
+    graph.initializer.retain(|tensor| needed.contains(tensor.name()));
+}
+
+fn inputs_within(graph: &GraphProto, found: &mut std::collections::HashSet<String>) {
+    found.extend(graph.output.iter().map(|o| o.name().to_owned()));
+    for node in &graph.node {
+        found.extend(node.input.iter().cloned());
+        node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).for_each(|g| inputs_within(g, found));
+    }
+}
+
 /// An entry of a model's metadata.
 pub fn property(key: &str, value: impl Into<String>) -> StringStringEntryProto {
     StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) }
@@ -101,6 +136,41 @@ pub fn floats(tensor: &TensorProto) -> Option<Floats> {
         DataType::Float16 if raw.is_empty() => tensor.int32_data.iter().map(|i| half(*i as u16)).collect(),
         DataType::Float16 => raw.as_chunks().0.iter().map(|b| half(u16::from_le_bytes(*b))).collect(),
         _ => return None,
+    };
+    let dims: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
+    (dims.iter().product::<usize>() == data.len()).then_some(Floats { dims, data })
+}
+
+impl Floats {
+    /// As whole numbers: axes, pads.
+    pub fn whole(&self) -> Vec<i64> {
+        self.data.iter().map(|x| *x as i64).collect()
+    }
+
+    /// A number for each channel of a map, where it broadcasts to that.
+    pub fn each_channel(&self, channels: usize, order: Layout) -> Option<Vec<f32>> {
+        if let [x] = self.data[..] {
+            return Some(vec![x; channels]);
+        }
+        let axis = if order == Layout::Nchw { 1 } else { 3 };
+        // Axes that are not there are at the front, and one long.
+        let mut others = self.dims.iter().rev().enumerate().filter(|(back, _)| 3 - back.min(&3) != axis);
+        (self.data.len() == channels && self.dims.len() <= 4 && others.all(|(_, n)| *n == 1))
+            .then(|| self.data.clone())
+    }
+}
+
+/// A tensor of floats or integers, as f32: integers are axes, pads and shapes, and small.
+pub fn numbers(tensor: &TensorProto) -> Option<Floats> {
+    let raw = tensor.raw_data();
+    let data: Vec<f32> = match DataType::try_from(tensor.data_type()).ok()? {
+        DataType::Int64 if raw.is_empty() => tensor.int64_data.iter().map(|i| *i as f32).collect(),
+        DataType::Int64 => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+        DataType::Int32 if raw.is_empty() => tensor.int32_data.iter().map(|i| *i as f32).collect(),
+        DataType::Int32 => raw.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b) as f32).collect(),
+        DataType::Double if raw.is_empty() => tensor.double_data.iter().map(|x| *x as f32).collect(),
+        DataType::Double => raw.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        _ => return floats(tensor),
     };
     let dims: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
     (dims.iter().product::<usize>() == data.len()).then_some(Floats { dims, data })

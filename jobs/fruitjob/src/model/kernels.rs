@@ -4,6 +4,7 @@ use fruitjob_interface::model::{Layout, Precision, Preprocessing};
 use mobilenet::{Isa, Network, Scratch};
 
 use super::backbone::{Backbone, MAX_FEATURES, Session};
+use super::head::Head;
 use super::recognise::Recognised;
 use crate::error::Result;
 
@@ -13,7 +14,9 @@ const ISA: &str = "FRUITJOB_ISA";
 /// A network and the name of its kernels.
 pub struct Kernels {
     network: Network,
-    root: bool,
+    entry: Option<[[f32; 3]; 2]>,
+    head: Head,
+    features: usize,
     engine: String,
 }
 
@@ -26,9 +29,6 @@ pub fn compile(
     preprocessing: &Preprocessing,
     precision: Precision,
 ) -> Result<Kernels, String> {
-    if preprocessing.layout != Layout::Nchw {
-        return Err("the input is NHWC".into());
-    }
     let isa = match std::env::var(ISA) {
         Ok(name) => Isa::ALL
             .into_iter()
@@ -45,11 +45,13 @@ pub fn compile(
         Precision::Int8 => (isa, mobilenet::Precision::Int8, "-int8"),
     };
     let network = Network::new(&recognised.layers, preprocessing.size.map(|s| s as usize), isa, precision)?;
-    if !(2..=MAX_FEATURES).contains(&network.features()) {
-        return Err(format!("{} features", network.features()));
+    let features = recognised.head.features(network.features())?;
+    if !(2..=MAX_FEATURES).contains(&features) {
+        return Err(format!("{features} features"));
     }
+    let engine = format!("mobilenet-{}{suffix}", isa.name());
     let kernels =
-        Kernels { network, root: recognised.root, engine: format!("mobilenet-{}{suffix}", isa.name()) };
+        Kernels { network, entry: recognised.entry, head: recognised.head.clone(), features, engine };
     let mut vector = vec![0.0; kernels.features()];
     let plain = vec![0.0; preprocessing.len()];
     kernels.session().and_then(|mut s| s.run(&plain, &mut vector)).map_err(|e| e.to_string())?;
@@ -65,7 +67,7 @@ impl Backbone for Kernels {
     }
 
     fn features(&self) -> usize {
-        self.network.features()
+        self.features
     }
 
     fn layout(&self) -> Layout {
@@ -78,24 +80,41 @@ impl Backbone for Kernels {
 
     fn session(&self) -> Result<Box<dyn Session + '_>> {
         Ok(Box::new(KernelsSession {
-            network: &self.network,
-            root: self.root,
+            kernels: self,
             scratch: self.network.scratch(),
+            image: Vec::new(),
+            means: vec![0.0; self.network.features()],
         }))
     }
 }
 
 struct KernelsSession<'a> {
-    network: &'a Network,
-    root: bool,
+    kernels: &'a Kernels,
     scratch: Scratch,
+    /// What the graph makes of the image first.
+    image: Vec<f32>,
+    means: Vec<f32>,
 }
 
 impl Session for KernelsSession<'_> {
     fn run(&mut self, tensor: &[f32], features: &mut [f32]) -> Result<()> {
-        self.network.forward(tensor, &mut self.scratch, features);
-        if self.root {
-            features.iter_mut().for_each(|x| *x = x.sqrt());
+        let Kernels { network, entry, head, .. } = self.kernels;
+        let image = match entry {
+            None => tensor,
+            Some([factor, summand]) => {
+                let channels = (0..3).cycle();
+                self.image.clear();
+                self.image.extend(tensor.iter().zip(channels).map(|(x, c)| x * factor[c] + summand[c]));
+                &self.image
+            }
+        };
+        if head.is_empty() {
+            network.forward(image, &mut self.scratch, features);
+        } else {
+            self.means.resize(network.features(), 0.0);
+            network.forward(image, &mut self.scratch, &mut self.means);
+            head.run(&mut self.means);
+            features.copy_from_slice(&self.means);
         }
         Ok(())
     }

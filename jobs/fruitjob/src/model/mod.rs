@@ -1,12 +1,16 @@
 //! The backbone: an ONNX graph that maps an image to a vector, with what it needs to know about pixels.
 
 mod backbone;
+mod external;
 pub(crate) mod fused;
 mod general;
 mod graph;
+mod head;
+mod inputs;
 mod kernels;
 mod onnx;
 mod options;
+mod outputs;
 mod recognise;
 mod rewrite;
 pub(crate) mod source;
@@ -29,7 +33,7 @@ pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
 pub struct Model {
     /// As the user named it, without what a URI may hold of secrets.
     pub name: String,
-    /// SHA-256 of the ONNX file, in hexadecimal.
+    /// SHA-256 of the ONNX file and of those beside it that hold its weights, in hexadecimal.
     pub sha256: String,
     /// How pixels become its input.
     pub preprocessing: Preprocessing,
@@ -56,7 +60,7 @@ impl Model {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
         let model = Self::compile(name, options, runtime, |proto, preprocessing| {
-            recognise::recognise(proto)
+            recognise::recognise(proto, preprocessing)
                 .and_then(|network| kernels::compile(&network, preprocessing, precision))
         })?;
         match (&model.why_general, precision) {
@@ -85,25 +89,28 @@ impl Model {
     ) -> Result<Self> {
         let shown = source::display_name(name);
         let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
-        let bytes = match name {
-            DEFAULT => BUILTIN.to_vec(),
+        let files = match name {
+            DEFAULT => source::Files { model: BUILTIN.to_vec(), beside: Default::default() },
             _ => source::read(name, runtime)?,
         };
-        let proto = graph::parse(&bytes).map_err(&explain)?;
+        let mut proto = graph::parse(&files.model).map_err(&explain)?;
+        one_output(&proto, &shown).map_err(&explain)?;
+        external::inline(&mut proto, &files.beside).map_err(&explain)?;
+        let sha256 = files.sha256();
+        drop(files);
+        graph::prune(&mut proto);
+        let takes_bytes = inputs::as_floats(&mut proto).map_err(&explain)?;
         let (preprocessing, note) = options::resolve(&proto, options).map_err(&explain)?;
+        if takes_bytes && (preprocessing.mean, preprocessing.std) != ([0.0; 3], [1.0; 3]) {
+            let why =
+                "its input is of bytes (uint8), which it normalises by itself; leave out --mean and --std";
+            return Err(explain(why.into()));
+        }
         let (backbone, why_general): (Arc<dyn Backbone>, _) = match fast(&proto, &preprocessing) {
             Ok(fast) => (Arc::new(fast), None),
             Err(why) => (Arc::new(general::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
-        Ok(Model {
-            name: shown,
-            sha256: hex_sha256(&bytes),
-            preprocessing,
-            note,
-            backbone,
-            why_general,
-            proto,
-        })
+        Ok(Model { name: shown, sha256, preprocessing, note, backbone, why_general, proto })
     }
 
     /// The key of this model's features in the cache: whatever changes a feature changes it.
@@ -129,14 +136,44 @@ impl Model {
         }
     }
 
+    /// What a person should know of its output, where it looks like a classifier's scores.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let features = outputs::before_scores(&self.proto)?;
+        let input = graph::input(&self.proto).ok()?;
+        Some(format!(
+            "the output of model {} looks like the scores of classes, which say less of an image than the layer before; for \
+             that one: {}",
+            self.name,
+            outputs::cut_at(&self.name, input.name(), &features)
+        ))
+    }
+
     /// The ONNX graph, as it was read.
     pub(crate) fn proto(&self) -> &ModelProto {
         &self.proto
     }
 }
 
+/// A backbone gives one vector.
+fn one_output(proto: &ModelProto, name: &str) -> Result<(), String> {
+    let graph = proto.graph.as_ref().ok_or("it has no graph")?;
+    let names: Vec<&str> = graph.output.iter().map(|output| output.name()).collect();
+    match names[..] {
+        [_] => Ok(()),
+        [] => Err("it has no output".into()),
+        [first, ..] => Err(format!(
+            "it has {} outputs ({}), and a backbone has one; choose it: {}",
+            names.len(),
+            names.join(", "),
+            outputs::cut_at(name, graph::input(proto)?.name(), first)
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use fruitjob_interface::model::Color;
     use prost::Message;
 
@@ -192,7 +229,7 @@ mod tests {
                 graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
             let (preprocessing, _) = options::resolve(&proto, &options).unwrap();
             let general = general::compile(&proto, &preprocessing).unwrap();
-            let network = recognise::recognise(&proto).unwrap();
+            let network = recognise::recognise(&proto, &preprocessing).unwrap();
             let fast = kernels::compile(&network, &preprocessing, Precision::F32).unwrap();
             let (general, fast) = (features_of(&general, &preprocessing), features_of(&fast, &preprocessing));
             assert!(difference(&general, &fast) < 1e-4, "{input_size}: {}", difference(&general, &fast));
@@ -214,6 +251,61 @@ mod tests {
         let why = model.why_general.as_deref().unwrap();
         assert!(why.contains("Sigmoid"), "{why}");
         assert!(features(&model).iter().all(|x| x.is_finite()));
+    }
+
+    /// Graphs of the same network by several exporters, and onnxruntime's features of one image; see
+    /// `jobs/fruitjob/training/exporters.py`.
+    #[test]
+    fn every_exporter_s_spelling_runs_on_our_kernels_and_as_onnxruntime_has_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exporters");
+        let mut seen = 0;
+        for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+            let Some(name) = file.to_str().unwrap().strip_suffix(".onnx") else { continue };
+            let raw = name.ends_with("raw");
+            let scale = (!raw).then(|| vec![127.5]);
+            let options = PreprocessingOptions {
+                input_size: Some(32),
+                mean: scale.clone(),
+                std: scale,
+                ..Default::default()
+            };
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            let path = format!("{name}.onnx");
+            let fast = Model::load(&path, &options, Precision::F32, runtime.handle()).unwrap();
+            assert_eq!(fast.why_general, None, "{name}");
+            let general = Model::load_general(&path, &options, runtime.handle()).unwrap();
+            let want = std::fs::read_to_string(format!("{name}.txt")).unwrap();
+            let want: Vec<f32> = want.lines().map(|line| line.parse().unwrap()).collect();
+            let most = if name.ends_with("half") { 1e-3 } else { 1e-4 };
+            for model in [&fast, &general] {
+                let pixels: Vec<u8> =
+                    (0..model.preprocessing.len()).map(|i| (i * 7919 % 255) as u8).collect();
+                let mut tensor = vec![0.0; pixels.len()];
+                let layout = model.backbone.layout();
+                crate::image::preprocess::normalise(&model.preprocessing, &pixels, layout, &mut tensor);
+                let mut got = vec![f32::NAN; model.backbone.features()];
+                model.backbone.session().unwrap().run(&tensor, &mut got).unwrap();
+                assert_eq!(got.len(), want.len(), "{name}");
+                let off = difference(&want, &got);
+                assert!(off < most, "{name} on {}: {off}", model.backbone.engine());
+            }
+            seen += 1;
+        }
+        assert!(seen >= 8, "{seen} graphs");
+    }
+
+    #[test]
+    fn scores_of_classes_are_told_and_the_layer_before_is_offered() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exporters");
+        let before = |name: &str| {
+            outputs::before_scores(&graph::parse(&std::fs::read(folder.join(name)).unwrap()).unwrap())
+        };
+        assert!(before("torch_classes.onnx").is_some() && before("keras_classes.onnx").is_some());
+        assert_eq!((before("torch_new.onnx"), before("keras_export.onnx")), (None, None));
+        let mut two = builtin();
+        two.graph.as_mut().unwrap().output.push(graph::value("other", &[Err("N"), Ok(2)]));
+        let why = one_output(&two, "a/m.onnx").unwrap_err();
+        assert!(why.contains("2 outputs") && why.contains("extract_model('m.onnx'"), "{why}");
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     if let Some(note) = &model.note {
         run.warn(format!("model {}: {note}", model.name));
     }
+    if let Some(warning) = model.warning() {
+        run.warn(warning);
+    }
     let manifest = run.manifest()?;
     run.input()?;
     let total = manifest.images;
