@@ -1,5 +1,7 @@
 //! Reading and building ONNX graphs.
 
+use std::collections::{HashMap, HashSet};
+
 use fruitjob_interface::model::Layout;
 use prost::Message;
 
@@ -62,33 +64,41 @@ pub fn with_input_shape(proto: &ModelProto, shape: [usize; 4]) -> Result<ModelPr
     Ok(proto)
 }
 
-/// Leaves out what the outputs do not depend on: nodes and weights of a classifier behind them, for example.
+/// Leaves out what the outputs do not depend on, a classifier behind them for example, and puts each node behind those that
+/// it takes values of: converters to float16 append theirs at the end.
 pub fn prune(proto: &mut ModelProto) {
     let Some(graph) = &mut proto.graph else { return };
-    let mut needed: std::collections::HashSet<String> =
-        graph.output.iter().map(|o| o.name().to_owned()).collect();
-    let mut keep: Vec<bool> = graph
+    let makers: HashMap<&str, usize> = graph
         .node
         .iter()
-        .rev()
-        .map(|node| {
-            let is_needed = node.output.iter().any(|output| needed.contains(output));
-            if is_needed {
-                needed.extend(node.input.iter().cloned());
-                // Graphs inside it may use any value.
-                let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
-                inner.for_each(|graph| inputs_within(graph, &mut needed));
-            }
-            is_needed
-        })
+        .enumerate()
+        .flat_map(|(i, node)| node.output.iter().map(move |o| (o.as_str(), i)))
         .collect();
-    keep.reverse();
-    let mut keep = keep.into_iter();
-    graph.node.retain(|_| keep.next().unwrap_or(true));
-    graph.initializer.retain(|tensor| needed.contains(tensor.name()));
+    let mut used: HashSet<String> = graph.output.iter().map(|o| o.name().to_owned()).collect();
+    let (mut seen, mut order) = (vec![false; graph.node.len()], Vec::new());
+    // What is still to do, the next at the end: a node to look at, or one to place, when all before it are.
+    let mut tasks: Vec<(usize, bool)> =
+        graph.output.iter().rev().filter_map(|o| Some((*makers.get(o.name())?, false))).collect();
+    while let Some((at, is_ready)) = tasks.pop() {
+        if is_ready {
+            order.push(at);
+        } else if !std::mem::replace(&mut seen[at], true) {
+            let node = &graph.node[at];
+            let mut inputs: Vec<String> = node.input.clone();
+            // Graphs inside it may use any value.
+            let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
+            inner.for_each(|graph| inputs_within(graph, &mut inputs));
+            tasks.push((at, true));
+            tasks.extend(inputs.iter().rev().filter_map(|input| Some((*makers.get(input.as_str())?, false))));
+            used.extend(inputs);
+        }
+    }
+    let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut graph.node).into_iter().map(Some).collect();
+    graph.node = order.into_iter().filter_map(|at| nodes[at].take()).collect();
+    graph.initializer.retain(|tensor| used.contains(tensor.name()));
 }
 
-fn inputs_within(graph: &GraphProto, found: &mut std::collections::HashSet<String>) {
+fn inputs_within(graph: &GraphProto, found: &mut Vec<String>) {
     found.extend(graph.output.iter().map(|o| o.name().to_owned()));
     for node in &graph.node {
         found.extend(node.input.iter().cloned());
@@ -242,5 +252,26 @@ pub fn value(name: &str, shape: &[Result<usize, &str>]) -> ValueInfoProto {
         name: Some(name.into()),
         r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() }),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_come_behind_what_they_need_and_others_go() {
+        let ops = [("Relu", "b", "c"), ("Sigmoid", "b", "dead"), ("Sqrt", "a", "b"), ("Cast", "image", "a")];
+        let graph = GraphProto {
+            node: ops.map(|(op, input, output)| node(op, &[input], output, vec![])).to_vec(),
+            output: vec![value("c", &[])],
+            initializer: vec![tensor("unused", &[1], &[0.0])],
+            ..Default::default()
+        };
+        let mut proto = ModelProto { graph: Some(graph), ..Default::default() };
+        prune(&mut proto);
+        let graph = proto.graph.unwrap();
+        assert_eq!(graph.node.iter().map(|n| n.op_type()).collect::<Vec<_>>(), ["Cast", "Sqrt", "Relu"]);
+        assert!(graph.initializer.is_empty());
     }
 }

@@ -497,7 +497,7 @@ mod tests {
     use super::*;
     use crate::model::graph::{int, ints, node, tensor, value};
     use crate::model::onnx::GraphProto;
-    use fruitjob_interface::model::Color;
+    use fruitjob_interface::model::{Color, ExifOrientation, Fit, Resample};
 
     /// Stem with batch norm and ReLU6, depthwise with ReLU, 1x1, global mean; weights of ones, `change` applied.
     fn network(change: impl FnOnce(&mut GraphProto)) -> Result<Vec<Layer>, String> {
@@ -533,7 +533,17 @@ mod tests {
         change(&mut graph);
         let [mean, std] = [[0.0; 3], [1.0; 3]];
         let (color, layout) = (Color::Rgb, Layout::Nchw);
-        let preprocessing = Preprocessing { size: [8, 8], resize: 8, mean, std, color, layout };
+        let preprocessing = Preprocessing {
+            size: [8, 8],
+            resize: 8,
+            mean,
+            std,
+            color,
+            layout,
+            exif_orientation: ExifOrientation::Ignore,
+            fit: Fit::Crop,
+            resample: Resample::Bilinear,
+        };
         recognise(&ModelProto { graph: Some(graph), ..Default::default() }, &preprocessing).map(|r| r.layers)
     }
 
