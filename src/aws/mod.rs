@@ -15,6 +15,7 @@ pub mod iam;
 mod regions;
 mod retry;
 pub mod s3;
+mod s3_empty;
 pub mod s3_uri;
 mod transport;
 pub mod vpc;
