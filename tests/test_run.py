@@ -385,7 +385,7 @@ def test_around_a_run(aws, project, pictures):
     failed = json.loads(project.run("runs", "--json").stdout)[0]["id"]
     assert "is failed: it has no results" in project.run("results", "--run", failed, "--download", "none", code=2).stderr
     assert first["id"] in project.run("results").stdout
-    again = project.run("clone", first["id"][:13])
+    again = project.run("clone", first["id"][:-1])
     assert "vectors of 7 components" in again.stdout and "--components=7" in again.stderr
     # Its results were replaced; and a beginning that several runs have is no name.
     assert "which has replaced its own" in project.run("results", "--run", first["id"], "--download", "none", code=2).stderr

@@ -152,7 +152,7 @@ def test_the_cluster_is_as_safe_as_can_be(aws, tmp_path):
     assert s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"][0]["ObjectOwnership"] == "BucketOwnerEnforced"
     rules = {r["ID"]: r for r in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
     assert rules["fruitctl-logs"]["Expiration"]["Days"] == 90 and rules["fruitctl-all"]["AbortIncompleteMultipartUpload"]
-    assert {t["Key"]: t["Value"] for t in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]} == {"fruitctl:project": "safe"}
+    assert {t["Key"]: t["Value"] for t in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]} == {"fruitctl:project": "safe", "fruitctl:made": "bucket"}
 
     groups = aws.client("ec2").describe_security_groups(Filters=[{"Name": "tag:fruitctl:project", "Values": ["safe"]}])["SecurityGroups"]
     open_to = {(g["GroupName"], r["CidrIp"], p.get("FromPort")) for g in groups for p in g["IpPermissions"] for r in p["IpRanges"]}

@@ -157,9 +157,11 @@ impl ApiError {
                 .into(),
             _ if self.kind() == Kind::Denied => {
                 let action = self.denied_action();
-                let instead = match MAKING.iter().any(|making| action.starts_with(making)) {
-                    true => "; or let somebody who may do it run 'fruitctl up --no-cluster' first",
-                    false => "",
+                let is = |actions: &[&str]| actions.iter().any(|start| action.starts_with(start));
+                let instead = match () {
+                    () if is(MAKING) => "; or let somebody who may do it run 'fruitctl up --no-cluster' first",
+                    () if is(OF_A_DOOR) => "; or go without live logs: --ssh-cidr none --no-ssh",
+                    () => "",
                 };
                 format!("allow {action}; 'fruitctl policy' prints all that fruitctl needs{instead}")
             }
@@ -203,14 +205,16 @@ const MAKING: &[&str] = &[
     "iam:Update",
     "iam:AddRole",
     "ec2:Create",
-    "ec2:Import",
-    "ec2:Authorize",
+    "ec2:Revoke",
     "s3:CreateBucket",
     "s3:PutBucket",
     "s3:PutEncryption",
     "s3:PutLifecycle",
     "elasticmapreduce:CreateSecurity",
 ];
+
+/// Actions for this machine's own way to a node, which nobody else can make for it.
+const OF_A_DOOR: &[&str] = &["ec2:Import", "ec2:Authorize"];
 
 /// Codes that say that credentials or permission are missing.
 const DENIED: &[&str] = &[

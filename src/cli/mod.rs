@@ -130,7 +130,7 @@ Examples:
     /// Say who holds the project's locks, or take one away
     #[command(after_help = "\
 A lock whose command was killed is free by itself: at once on the same machine,
-after two minutes elsewhere. Its holder, should he be there after all, finds out
+elsewhere for whoever has waited for it for two minutes. Its holder, should he be there after all, finds out
 before his next change, and stops.
 
 Example:
@@ -314,7 +314,8 @@ pub struct DownArgs {
     pub cloud: CloudArgs,
     #[command(flatten)]
     pub lock: LockArgs,
-    /// Delete the bucket with all results and logs in it
+    /// Delete the bucket with all results and logs in it; of one that was there before, what lies below the prefixes of
+    /// fruitctl, but for input/
     #[arg(long)]
     pub purge_bucket: bool,
     /// Show what would be deleted and stop

@@ -20,6 +20,9 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
         if args.dry_run || !args.cloud.json {
             show(&shown, args.cloud.json, args.dry_run);
         }
+        if let Some(purged) = before.purged_of_adopted().filter(|_| args.purge_bucket) {
+            ui::note(&format!("{} {purged}", if args.dry_run { "would delete" } else { "deleting" }));
+        }
         if args.dry_run {
             return Ok(());
         }

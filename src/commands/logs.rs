@@ -17,7 +17,7 @@ pub fn run(cli: &Cli, args: &LogsArgs) -> Result<()> {
         let bucket = bucket::Spec::new(&names, &config.bucket).name;
         let entry = history::find(args.run.as_deref(), &bucket, &aws).await?;
         if entry.step.is_empty() {
-            return Err(Error::usage(format!("run {} never had a step", entry.id)).help("fruitctl runs"));
+            return Err(Error::usage(format!("no step of run {} is known", entry.id)).help("fruitctl runs"));
         }
         let print = |stream: Stream, line: &str| {
             match stream {

@@ -72,7 +72,7 @@ async fn its_own(entry: &Entry, bucket: &str, aws: &Aws) -> Result<collect::Publ
         // Of a run that does not say what its results were: those of the latest are there.
         None => {
             let runs = history::all(bucket, aws).await?;
-            let last = runs.iter().find(|run| run.output == *output && run.state == State::Done);
+            let last = runs.iter().find(|run| run.shares_output(output) && run.state == State::Done);
             last.is_none_or(|last| last.id == *id)
         }
     };
@@ -83,6 +83,7 @@ async fn its_own(entry: &Entry, bucket: &str, aws: &Aws) -> Result<collect::Publ
         "the results in {output} are of another run than {id}, which has replaced its own"
     ))
     .help(format!(
-        "fruitctl results --download FOLDER fetches what is there; fruitctl clone {id} runs its job again"
+        "aws s3 cp --recursive {}/results FOLDER fetches what is there; fruitctl clone {id} runs its job again",
+        output.trim_end_matches('/')
     )))
 }

@@ -69,6 +69,13 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
             return Err(Error::usage(format!("there is no image in {}{skipped}", args.dir.display()))
                 .help("fruitctl samples fruits (draws some)"));
         }
+        if args.delete && links > 0 {
+            return Err(Error::usage(format!(
+                "--delete would delete what lies behind {} that were not followed",
+                count(links, "link")
+            ))
+            .help("add --follow-links, or leave --delete out"));
+        }
         let gone = if args.delete { gone(&images, &there) } else { Vec::new() };
         let (files, same) = compare(images, &there, &bucket, &aws).await?;
         if let Some(text) = passed_over(links, others) {
@@ -180,20 +187,17 @@ async fn compare(
     aws: &Aws,
 ) -> Result<(Vec<File>, u64)> {
     let (mut files, mut same) = (Vec::new(), 0);
-    let mut hidden = None;
     for file in images {
+        // There may be many, and a signal has to be heard.
+        tokio::task::yield_now().await;
         let Some(found) = there.get(&file.key).filter(|found| found.bytes == file.bytes) else {
             files.push(file);
             continue;
         };
         let etag = etag::of_file(&file.path)
             .map_err(|e| Error::usage(format!("cannot read {}: {e}", plain(&file.path.to_string_lossy()))))?;
-        let is_same = found.etag == etag || {
-            if hidden.is_none() {
-                hidden = Some(aws.has_kms(bucket, &file.key).await?);
-            }
-            hidden == Some(true) && found.modified >= file.modified
-        };
+        let is_same =
+            found.etag == etag || found.modified >= file.modified && aws.has_kms(bucket, &file.key).await?;
         if is_same { same += 1 } else { files.push(file) }
     }
     Ok((files, same))

@@ -26,11 +26,33 @@ pub async fn published(output: &str, aws: &Aws) -> Result<Option<String>> {
     Ok(found.map(|(text, _)| sha256(&text)))
 }
 
-/// Reads `run.json`, and holds the results against it.
+/// Reads `run.json`, and holds the results against it, byte by byte.
 ///
 /// # Errors
 /// [`Kind::Failed`] where they are not what it says; AWS's, where that cannot be seen.
 pub async fn check(output: &str, aws: &Aws) -> Result<Published> {
+    let published = look(output, aws).await?;
+    let at = S3Uri::parse(output).unwrap_or_default();
+    for part in &published.record.parts {
+        let key = format!("{}{}/{}", at.prefix(), layout::RESULTS, part.name);
+        let found = aws.get_object(&at.bucket, &key).await?;
+        if found.is_none_or(|(body, _)| sha256(&body) != part.sha256) {
+            return Err(wrong(output, format!("{} has another SHA-256", part.name)));
+        }
+    }
+    Ok(published)
+}
+
+fn wrong(output: &str, what: String) -> Error {
+    Error::new(Kind::Failed, format!("the results in {output} are not what run.json says: {what}"))
+        .help("find out who else writes there, then the same command again")
+}
+
+/// The same by names and counts alone: no part is fetched.
+///
+/// # Errors
+/// Those of [`check`].
+pub async fn look(output: &str, aws: &Aws) -> Result<Published> {
     let at = S3Uri::parse(output).ok_or_else(|| Error::usage(format!("{output} is not in S3")))?;
     let (bucket, prefix) = (&at.bucket, at.prefix());
     let key = |name: &str| format!("{prefix}{name}");
@@ -46,10 +68,7 @@ pub async fn check(output: &str, aws: &Aws) -> Result<Published> {
     let record: RunRecord = serde_json::from_slice(&text).map_err(|e| {
         Error::new(Kind::Failed, format!("{output}/{} cannot be read: {e}", layout::PUBLISHED_RECORD))
     })?;
-    let wrong = |what: String| {
-        Error::new(Kind::Failed, format!("the results in {output} are not what run.json says: {what}"))
-            .help("find out who else writes there, then the same command again")
-    };
+    let wrong = |what: String| wrong(output, what);
     let images = &record.images;
     if images.listed != images.results + images.rejected {
         return Err(wrong(format!(
@@ -74,11 +93,6 @@ pub async fn check(output: &str, aws: &Aws) -> Result<Published> {
     listed.sort();
     if there.iter().ne(listed) {
         return Err(wrong(format!("{} parts listed, {} there", record.parts.len(), there.len())));
-    }
-    for part in &record.parts {
-        if sha256(&get(&format!("{folder}{}", part.name)).await?) != part.sha256 {
-            return Err(wrong(format!("{} has another SHA-256", part.name)));
-        }
     }
     Ok(Published { record, sha256: sha256(&text), text })
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::stack::Spec;
 
 use super::history::{Entry, State};
-use super::{Request, ship, step};
+use super::{Request, collect, ship, step};
 
 /// A hash of names, sizes and ETags of the images, and of model and table of labels where they lie in S3. Of those that
 /// are shipped, the name tells the content.
@@ -45,6 +45,10 @@ pub async fn unchanged(
     let wanted = step::work(request, &shipped, EngineKind::Local);
     // What cannot be read is another job's.
     if !last.work().is_ok_and(|work| work.gives_the_same_as(&wanted)) {
+        return Ok(None);
+    }
+    // Somebody else may have written there since.
+    if last.results.is_some() && collect::published(&last.output, aws).await? != last.results {
         return Ok(None);
     }
     let output = S3Uri::parse(&last.output).unwrap_or_default();

@@ -59,6 +59,8 @@ pub struct Entry {
     pub pca: Option<String>,
     /// SHA-256 of the `run.json` of its results: whether they are still there.
     pub results: Option<String>,
+    /// The same of the results that lay there when it began, as far as they could be seen.
+    pub before: Option<String>,
     /// Why it failed.
     pub failure: Option<String>,
 }
@@ -163,6 +165,11 @@ impl Entry {
     pub fn clusters(&self) -> impl Iterator<Item = &str> {
         let failed = self.failed_launches.iter().map(|launch| launch.cluster.as_str());
         failed.chain([self.cluster.as_str()]).filter(|id| !id.is_empty())
+    }
+
+    /// Whether its results are in this place, as locks take it.
+    pub fn shares_output(&self, output: &str) -> bool {
+        self.output.trim_end_matches('/') == output.trim_end_matches('/')
     }
 
     /// An entry of a run that is about to begin.

@@ -82,8 +82,6 @@ struct Launch {
     standing: Option<Counting>,
     /// vCPUs that work.
     vcpus: u32,
-    /// SHA-256 of the results' `run.json` before, where there were some.
-    before: Option<String>,
 }
 
 /// What is to be expected of a run.
@@ -221,7 +219,7 @@ impl ClusterRun<'_> {
         let work = step::work(self.request, &shipped, engine);
         let properties = choice.spark.unwrap_or_default();
         let step = step::spec(self.request, &shipped, &work, &properties, &self.aws.region, one_shot)?;
-        let entry = history::Entry {
+        let mut entry = history::Entry {
             id: self.request.id.clone(),
             state: history::State::Running,
             one_shot,
@@ -233,10 +231,10 @@ impl ClusterRun<'_> {
             fingerprint,
             ..history::Entry::of(work)
         };
-        history::put(&entry, &self.spec.bucket.name, self.aws).await?;
         // Where that may not be read from here, it is not compared.
-        let before = collect::published(&entry.output, self.aws).await.unwrap_or_default();
-        Ok(Launch { entry, step, standing, vcpus: choice.vcpus, before })
+        entry.before = collect::published(&entry.output, self.aws).await.unwrap_or_default();
+        history::put(&entry, &self.spec.bucket.name, self.aws).await?;
+        Ok(Launch { entry, step, standing, vcpus: choice.vcpus })
     }
 
     /// Puts the step on a cluster and watches it; on another, where that cluster ended before it began.
@@ -337,7 +335,7 @@ impl ClusterRun<'_> {
         prices: &Prices,
         summary: &mut Summary,
     ) -> Result<Outcome> {
-        let Launch { mut entry, step, standing, vcpus, before } = launch;
+        let Launch { mut entry, step, standing, vcpus } = launch;
         let was_interrupted = |error: &Error| matches!(error.kind, Kind::Interrupted(_));
         let lost = followed.as_ref().err().is_some_and(|error| error.kind == Kind::Locked);
         if lost || followed.as_ref().err().is_some_and(was_interrupted) {
@@ -360,11 +358,11 @@ impl ClusterRun<'_> {
             // Without the lock, what others may use is theirs to end.
             keep: self.request.keep || lost && !entry.one_shot,
             shared: !entry.one_shot,
-            hasty: result.as_ref().err().is_some_and(was_interrupted),
+            hasty: lost || result.as_ref().err().is_some_and(was_interrupted),
         };
         let left = ending.carry_out(self.aws, self.reporter).await;
         let results = match result {
-            Ok(()) => self.results(&entry.output, before.as_deref()).await,
+            Ok(()) => self.results(&entry.output, entry.before.as_deref()).await,
             Err(error) => Err(error),
         };
         let dollars = dollars(&entry, &self.counting(&entry, standing), prices, self.aws).await;

@@ -113,9 +113,7 @@ pub fn check_cost_limit(
 /// [`Kind::Locked`].
 pub async fn no_other_run(runs: &[Entry], names: &Names, output: &str, aws: &Aws) -> Result<()> {
     for entry in runs {
-        if entry.output.trim_end_matches('/') != output.trim_end_matches('/')
-            || !matches!(entry.state, State::Running | State::Unknown)
-        {
+        if !entry.shares_output(output) || !matches!(entry.state, State::Running | State::Unknown) {
             continue;
         }
         let step = settle::step_of(entry, names, aws).await?;

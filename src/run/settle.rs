@@ -27,7 +27,7 @@ pub async fn runs(names: &Names, bucket: &str, ours: Option<&str>, aws: &Arc<Aws
         if !is_ours && lock::holder(aws, bucket, &output).await?.is_some() {
             continue;
         }
-        let is_latest = later.iter().all(|run| run.output != entry.output);
+        let is_latest = later.iter().all(|run| !run.shares_output(&entry.output));
         if settle(entry, is_latest, names, aws).await? && is_ours {
             history::put(entry, bucket, aws).await?;
         }
@@ -41,7 +41,10 @@ async fn settle(entry: &mut Entry, is_latest: bool, names: &Names, aws: &Aws) ->
     let failed = |why: String| Error::new(Kind::Failed, format!("its command was killed, and {why}"));
     let result = match &step {
         Some(step) if !step.has_ended() => return Ok(false),
-        Some(step) if step.state == StepState::Completed => match collect::check(&entry.output, aws).await {
+        Some(step) if step.state == StepState::Completed => match collect::look(&entry.output, aws).await {
+            Ok(found) if Some(&found.sha256) == entry.before.as_ref() => {
+                Err(failed("its step wrote no results".into()))
+            }
             Ok(found) if is_latest => Ok(found),
             Ok(_) => Err(failed("a later run has replaced its results".into())),
             Err(error) if error.kind == Kind::Failed => Err(failed(error.message)),
@@ -62,8 +65,13 @@ pub async fn step_of(entry: &Entry, names: &Names, aws: &Aws) -> Result<Option<S
     if !entry.step.is_empty() {
         return Ok(aws.step(&entry.cluster, &entry.step).await?);
     }
-    for cluster in cluster::living(names, aws).await? {
-        if let Some(step) = step::find(&cluster.id, &step_name(&entry.id), aws).await? {
+    let mut clusters: Vec<String> =
+        Some(entry.cluster.clone()).filter(|id| !id.is_empty()).into_iter().collect();
+    clusters.extend(cluster::living(names, aws).await?.into_iter().map(|found| found.id));
+    // A cluster of its own has ended with its step.
+    clusters.extend(cluster::ended_of_run(names, &entry.id, clock::parse(&entry.started), aws).await?);
+    for id in clusters {
+        if let Some(step) = step::find(&id, &step_name(&entry.id), aws).await? {
             return Ok(Some(step));
         }
     }

@@ -52,6 +52,12 @@ impl Inventory {
         .concat()
     }
 
+    /// What `--purge-bucket` deletes of a bucket that was there before.
+    pub fn purged_of_adopted(&self) -> Option<String> {
+        let name = self.bucket.as_ref().filter(|_| self.is_adopted)?;
+        Some(format!("all below {} of bucket {name}, whoever put it there", bucket::CLEARED.join(", ")))
+    }
+
     /// All of it but the bucket.
     pub fn but_bucket(&self) -> Inventory {
         Inventory { bucket: None, contents: Contents::default(), ..self.clone() }

@@ -99,13 +99,16 @@ impl Claim<'_> {
         name: &Name,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let result = self.hold(name, self.cancel.until(work)).await;
-        result.map_err(|error| match error.kind {
-            Kind::Interrupted(_) | Kind::Locked => error
-                .leftover("what was made so far")
-                .help("the same command goes on from there; fruitctl down takes it away"),
-            _ => error,
-        })
+        // Who only waited for the lock has made nothing.
+        let work = async {
+            self.cancel.until(work).await.map_err(|error| match error.kind {
+                Kind::Interrupted(_) | Kind::Locked => error
+                    .leftover("what was made so far")
+                    .help("the same command goes on from there; fruitctl down takes it away"),
+                _ => error,
+            })
+        };
+        self.hold(name, work).await
     }
 
     /// Does `work` under a lock, which is given back however it ends. The work listens to the token itself.

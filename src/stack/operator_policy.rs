@@ -26,10 +26,11 @@ pub fn run(names: &Names, config: &Config) -> Value {
             arn.ends_with('*') || !arn.contains(&ours)
         });
     }
-    // Images go up to input, and results are looked at in output, wherever they are.
+    // Images go up to input, and are deleted there (upload --delete); results are looked at in output, and what no run asks
+    // for again is deleted there (prune); wherever they are.
     let places = [
-        (&config.job.input, "Input", &["s3:GetObject", "s3:PutObject"][..]),
-        (&config.job.output, "Output", &["s3:GetObject"]),
+        (&config.job.input, "Input", &["s3:GetObject", "s3:PutObject", "s3:DeleteObject"][..]),
+        (&config.job.output, "Output", &["s3:GetObject", "s3:DeleteObject"]),
     ];
     for (place, sid, actions) in places {
         if let Some(at) = place.as_deref().and_then(S3Uri::parse).filter(|at| at.bucket != own) {

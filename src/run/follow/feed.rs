@@ -29,14 +29,20 @@ pub struct Feed {
     pub offset: u64,
     /// The ETag of the log in the bucket that was read last.
     pub seen: Option<String>,
-    /// The beginning of a line that has not ended: at most [`LONGEST`] bytes.
+    /// The beginning of a line that has not ended: at most [`longest`] bytes.
     partial: Vec<u8>,
     /// Bytes of that line that were left out.
     left_out: u64,
 }
 
-/// Bytes of a line that are taken. The longest event, with the counts of hundreds of labels, is far shorter.
-const LONGEST: usize = 1 << 20;
+/// Bytes of a line that are taken. The last event names all parts of the results: half a megabyte for a million images
+/// (docs/explanation/scale.md). No line of words is so long.
+const fn longest(stream: Stream) -> usize {
+    match stream {
+        Stream::Out => 64 << 20,
+        Stream::Err => 1 << 20,
+    }
+}
 
 /// Passes on a line without its end.
 fn say(stream: Stream, line: &[u8], left_out: u64, sink: Sink<'_>) -> bool {
@@ -70,7 +76,7 @@ impl Feed {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
             bytes = rest;
-            let is_last = if self.partial.is_empty() && line.len() <= LONGEST {
+            let is_last = if self.partial.is_empty() && line.len() <= longest(self.stream) {
                 say(self.stream, line, 0, sink)
             } else {
                 self.keep(line);
@@ -85,7 +91,7 @@ impl Feed {
 
     /// Keeps the next bytes of a line, as many as are shown of one.
     fn keep(&mut self, bytes: &[u8]) {
-        let kept = bytes.len().min(LONGEST - self.partial.len());
+        let kept = bytes.len().min(longest(self.stream) - self.partial.len());
         self.partial.extend_from_slice(&bytes[..kept]);
         self.left_out += (bytes.len() - kept) as u64;
     }
@@ -129,6 +135,7 @@ mod tests {
             heard.lock().unwrap().push(line.to_owned());
             false
         };
+        const LONGEST: usize = longest(Stream::Err);
         let mut feed = Feed::new(Stream::Err);
         for _ in 0..30 {
             feed.take(&[b'x'; LONGEST], &sink);

@@ -10,6 +10,12 @@ use crate::clock;
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>, RequestTimeTooSkewed.
 const SKEW: i64 = 1800;
 
+/// What turns words around on a terminal.
+const BIDI: &[char] = &[
+    '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
+    '\u{2067}', '\u{2068}', '\u{2069}',
+];
+
 /// Whose a lock is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -67,7 +73,17 @@ impl Holder {
 
     /// What cannot be read was written by another version; it is waited for as long as a lock can live.
     pub(super) fn parse(body: &[u8]) -> Holder {
-        serde_json::from_slice(body).unwrap_or_else(|_| Holder {
+        let read = serde_json::from_slice(body).map(|mut holder: Holder| {
+            // Whoever may write to the bucket has a say here: it is printed, and an id is typed.
+            for words in [&mut holder.owner, &mut holder.doing] {
+                *words = words.chars().filter(|c| !c.is_control() && !BIDI.contains(c)).take(200).collect();
+            }
+            if !holder.id.chars().all(|c| c.is_ascii_hexdigit()) {
+                holder.id.clear();
+            }
+            holder
+        });
+        read.unwrap_or_else(|_| Holder {
             id: String::new(),
             owner: "another version of fruitctl".into(),
             doing: "something".into(),

@@ -30,6 +30,9 @@ pub const OWN: &str = ".fruitctl/";
 /// What can be made again: no reason to keep a bucket.
 pub const SCRATCH: [&str; 5] = [BOOTSTRAP, HOST_KEYS, JOBS, TMP, OWN];
 
+/// What is deleted of a bucket that was there before fruitctl: all but images, which people may have put there.
+pub const CLEARED: [&str; 8] = [LOGS, OUTPUT, RUNS, BOOTSTRAP, HOST_KEYS, JOBS, TMP, OWN];
+
 /// What the bucket should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
@@ -227,7 +230,7 @@ pub async fn apply(spec: &Spec, seen: Option<&BucketSettings>, aws: &Aws) -> Res
 /// Deletes what lies below our prefixes in a bucket that was there before fruitctl, but for the images: who put them
 /// there is not known. The lock goes last.
 pub async fn clear(name: &str, lock: &str, aws: &Aws, deleted: &(dyn Fn(u64) + Sync)) -> Result<()> {
-    for prefix in [LOGS, OUTPUT, RUNS, BOOTSTRAP, HOST_KEYS, JOBS, TMP, OWN] {
+    for prefix in CLEARED {
         aws.empty_bucket(name, prefix, Some(lock), deleted).await?;
     }
     Ok(())

@@ -445,6 +445,23 @@ pub async fn of_run(names: &Names, run: &str, aws: &Aws) -> Result<Option<String
     Ok(clusters.into_iter().find(|c| c.cluster.tags.get(RUN).is_some_and(|id| id == run)).map(|c| c.id))
 }
 
+/// Clusters that were made for a run alone since then, in seconds since 1970, and have ended.
+pub async fn ended_of_run(names: &Names, run: &str, since: Option<i64>, aws: &Aws) -> Result<Vec<String>> {
+    const ENDED: &[&str] = &["TERMINATED", "TERMINATED_WITH_ERRORS"];
+    let mut ended = Vec::new();
+    // This machine's clock and AWS's may differ.
+    for listed in aws.list_clusters(since.map(|since| since - 3600), ENDED).await? {
+        if !listed.name.starts_with(&names.prefix()) {
+            continue;
+        }
+        let Some(Existing { id, cluster, .. }) = aws.describe_cluster(&listed.id).await? else { continue };
+        if names.owns(&cluster.tags) && cluster.tags.get(RUN).is_some_and(|its| its == run) {
+            ended.push(id);
+        }
+    }
+    Ok(ended)
+}
+
 /// Starts a cluster: one that stays; or, for a run alone, one that ends with its step.
 pub async fn start(wanted: &Wanted<'_>, run: Option<(&str, StepSpec)>, aws: &Aws) -> Result<String> {
     let groups = network::observe(wanted.names, wanted.network, aws).await?;

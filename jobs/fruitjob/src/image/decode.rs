@@ -102,11 +102,16 @@ pub(super) fn check_size(width: u64, height: u64, max_pixels: u64) -> Result<(),
     }
 }
 
+/// Bytes that a decoder may ask for: eight a pixel, and at least what goes with any picture, such as a colour profile.
+pub(super) fn limit(options: &Options) -> u64 {
+    options.max_pixels.saturating_mul(8).max(64 << 20)
+}
+
 fn decode_png(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let bad = |e: png::DecodingError| format!("bad PNG: {}", one_line(e));
     let mut decoder = png::Decoder::new_with_limits(
         Cursor::new(bytes),
-        png::Limits { bytes: usize::try_from(options.max_pixels.saturating_mul(8)).unwrap_or(usize::MAX) },
+        png::Limits { bytes: usize::try_from(limit(options)).unwrap_or(usize::MAX) },
     );
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let header = decoder.read_header_info().map_err(bad)?;

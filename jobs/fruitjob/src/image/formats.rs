@@ -14,11 +14,11 @@ use zune_core::options::DecoderOptions;
 use super::decode::{
     Options, Refused, Rgb, check_size, from_grey, from_grey_alpha, from_rgba, one_line, rgb,
 };
-use super::{memory, orientation};
+use super::{decode, memory, orientation};
 
 /// Bytes that a decoder may ask for besides the picture, and for it.
 fn max_bytes(options: &Options) -> u64 {
-    options.max_pixels.saturating_mul(8)
+    decode::limit(options)
 }
 
 /// Waits for the memory of a picture: what the decoder gives, at most four channels of 16 bits, and RGB of it.
@@ -49,9 +49,10 @@ pub(super) fn gif(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let mut decoder = how.read_info(bytes).map_err(bad)?;
     let (width, height) = (usize::from(decoder.width()), usize::from(decoder.height()));
     check_size(width as u64, height as u64, options.max_pixels)?;
-    let _held = hold(width as u64, height as u64);
     let frame = decoder.next_frame_info().map_err(bad)?.ok_or("bad GIF: without a picture")?;
     check_size(frame.width.into(), frame.height.into(), options.max_pixels)?;
+    let _held =
+        hold(width as u64, height as u64 + u64::from(frame.width) * u64::from(frame.height) / width as u64);
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let row = usize::from(frame.width);
     let mut raw = vec![0; decoder.buffer_size()];
@@ -149,6 +150,9 @@ fn tiff_samples(bytes: &[u8], palette: bool, options: &Options) -> Result<Rgb, R
         );
     }
     let color = decoder.colortype().map_err(bad)?;
+    if matches!(color, ColorType::Multiband { .. }) || color.bit_depth() > 16 {
+        return Err(format!("a TIFF of a kind of colours that is not read: {}", kind(color)).into());
+    }
     let map = if palette { Some(decoder.get_tag_u16_vec(Tag::ColorMap).map_err(bad)?) } else { None };
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = decoder.read_image_to_buffer(&mut samples).map_err(bad)?;

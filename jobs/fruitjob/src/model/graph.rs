@@ -95,7 +95,11 @@ pub fn prune(proto: &mut ModelProto) {
     }
     let mut nodes: Vec<Option<NodeProto>> = std::mem::take(&mut graph.node).into_iter().map(Some).collect();
     graph.node = order.into_iter().filter_map(|at| nodes[at].take()).collect();
-    graph.initializer.retain(|tensor| used.contains(tensor.name()));
+    let gone: HashSet<String> =
+        graph.initializer.iter().map(|t| t.name().to_owned()).filter(|name| !used.contains(name)).collect();
+    graph.initializer.retain(|tensor| !gone.contains(tensor.name()));
+    // Before IR 4, weights are among the inputs too; without its tensor, one would be taken for an image.
+    graph.input.retain(|input| !gone.contains(input.name()));
 }
 
 fn inputs_within(graph: &GraphProto, found: &mut Vec<String>) {
@@ -265,6 +269,8 @@ mod tests {
         let graph = GraphProto {
             node: ops.map(|(op, input, output)| node(op, &[input], output, vec![])).to_vec(),
             output: vec![value("c", &[])],
+            // As before IR 4, when weights were inputs too.
+            input: vec![value("image", &[]), value("unused", &[])],
             initializer: vec![tensor("unused", &[1], &[0.0])],
             ..Default::default()
         };
@@ -273,5 +279,6 @@ mod tests {
         let graph = proto.graph.unwrap();
         assert_eq!(graph.node.iter().map(|n| n.op_type()).collect::<Vec<_>>(), ["Cast", "Sqrt", "Relu"]);
         assert!(graph.initializer.is_empty());
+        assert_eq!(graph.input.iter().map(|input| input.name()).collect::<Vec<_>>(), ["image"]);
     }
 }

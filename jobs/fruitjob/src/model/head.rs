@@ -68,7 +68,11 @@ impl Head {
                     self.affine(vec![1.0], known(2)?.data.iter().map(|x| x * beta).collect())?;
                 }
             }
-            "Conv" if is_vector(0) && known(1)?.dims[2..] == [1, 1] && number_of_groups(node) == 1 => {
+            "Conv"
+                if is_vector(0)
+                    && known(1)?.dims.get(2..) == Some(&[1, 1][..])
+                    && number_of_groups(node) == 1 =>
+            {
                 self.product(known(1)?, true, 1.0)?;
                 if node.input.len() == 3 {
                     self.affine(vec![1.0], known(2)?.data.clone())?;

@@ -46,14 +46,18 @@ fn element_type<'a>(proto: &'a mut ModelProto, name: &str) -> Option<&'a mut i32
 
 /// Whether whoever takes the value makes floats of it before anything else.
 fn is_cast_first(nodes: &[NodeProto], value: &str) -> bool {
-    let mut users = nodes.iter().filter(|node| node.input.iter().any(|input| input == value)).peekable();
+    // Nodes stand behind those that they take values of (`graph::prune`), so that each look is at fewer.
+    let mut users =
+        nodes.iter().enumerate().filter(|(_, node)| node.input.iter().any(|input| input == value)).peekable();
     let is_used = users.peek().is_some();
     is_used
-        && users.all(|node| match node.op_type() {
+        && users.all(|(at, node)| match node.op_type() {
             "Cast" => {
                 graph::attribute(node, "to").is_some_and(|a| a.i() == i64::from(DataType::Float as i32))
             }
-            "Transpose" | "Identity" => is_cast_first(nodes, &node.output[0]),
+            "Transpose" | "Identity" => {
+                node.output.first().is_some_and(|output| is_cast_first(&nodes[at + 1..], output))
+            }
             _ => false,
         })
 }

@@ -24,7 +24,7 @@ use onnx::ModelProto;
 
 use crate::error::{Error, Result};
 use crate::image::PIXELS_VERSION;
-use crate::util::hex_sha256;
+use crate::util::{caught, hex_sha256};
 
 /// A small MobileNetV2, trained on fruit; see `jobs/fruitjob/training/MODEL_CARD.md`.
 pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
@@ -106,7 +106,9 @@ impl Model {
                 "its input is of bytes (uint8), which it normalises by itself; leave out --mean and --std";
             return Err(explain(why.into()));
         }
-        let (backbone, why_general): (Arc<dyn Backbone>, _) = match fast(&proto, &preprocessing) {
+        // What somebody else wrote may be anything.
+        let recognised = caught(|| fast(&proto, &preprocessing)).and_then(|recognised| recognised);
+        let (backbone, why_general): (Arc<dyn Backbone>, _) = match recognised {
             Ok(fast) => (Arc::new(fast), None),
             Err(why) => (Arc::new(general::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
@@ -164,10 +166,14 @@ fn one_output(proto: &ModelProto, name: &str) -> Result<(), String> {
         [first, ..] => Err(format!(
             "it has {} outputs ({}), and a backbone has one; choose it: {}",
             names.len(),
-            names.join(", "),
+            shown_names(&names),
             outputs::cut_at(name, graph::input(proto)?.name(), first)
         )),
     }
+}
+
+fn shown_names(names: &[&str]) -> String {
+    names.iter().map(|name| crate::util::shown(name)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

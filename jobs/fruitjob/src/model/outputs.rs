@@ -30,11 +30,32 @@ pub fn before_scores(proto: &ModelProto) -> Option<String> {
     matches!(node.op_type(), "GlobalAveragePool" | "ReduceMean" | "AveragePool").then_some(features)
 }
 
-/// The command that leaves a model ending in another value.
+/// The command that leaves a model of this machine ending in another value; in words, where one of the names, which
+/// somebody else may have chosen, could be more than a name to a shell.
 /// Source: <https://onnx.ai/onnx/api/utils.html>.
 pub fn cut_at(model: &str, input: &str, value: &str) -> String {
-    let model = model.rsplit(['/', '\\']).next().unwrap_or_default();
+    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_./:-".contains(c));
+    if model.contains("://") || ![model, input, value].into_iter().all(is_plain) {
+        return "cut it there with onnx.utils.extract_model of Python's onnx".into();
+    }
     format!(
         "python -c \"import onnx; onnx.utils.extract_model('{model}', 'features.onnx', ['{input}'], ['{value}'])\""
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is pasted into a shell.
+    #[test]
+    fn a_command_is_made_of_plain_names_alone() {
+        let command = cut_at("models/m.onnx", "image", "features:0");
+        assert!(command.starts_with("python -c ") && command.contains("'models/m.onnx'"), "{command}");
+        for name in ["$(touch x)", "`x`", "a'b", "a\"b", "a b"] {
+            assert!(!cut_at("m.onnx", "image", name).contains(name), "{name}");
+            assert!(!cut_at(name, "image", "features").contains(name), "{name}");
+        }
+        assert!(!cut_at("s3://b/m.onnx", "image", "features").contains("python -c"));
+    }
 }

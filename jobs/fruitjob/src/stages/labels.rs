@@ -199,6 +199,9 @@ fn from_csv(bytes: &[u8]) -> Pairs {
         let (Some(name), Some(label)) = (record.get(of_file), record.get(of_label)) else {
             return Err(format!("record {} has {} columns", i + 2, record.len()));
         };
+        if label.is_empty() {
+            return Err(format!("record {} has no label", i + 2));
+        }
         pairs.push((file(name), label.clone()));
     }
     Ok(pairs)

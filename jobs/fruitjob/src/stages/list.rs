@@ -65,9 +65,6 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
         labels.iter_mut().for_each(Labels::again);
         listed = write_manifest(run, &input, Order::Sorted, labels.as_mut())?;
     }
-    if let Some(labels) = labels {
-        listed.warnings.extend(labels.finish()?);
-    }
     run.record.passed_over = listed.passed_over;
     listed.warnings.into_iter().for_each(|warning| run.warn(warning));
     let manifest = run.reload_manifest()?;
@@ -92,7 +89,12 @@ fn read_labels(run: &mut Run) -> Result<Option<Labels>> {
 }
 
 /// Writes the manifest, if the images come in order, and counts them.
-fn write_manifest(run: &mut Run, input: &Input, order: Order, labels: Option<&mut Labels>) -> Result<Listed> {
+fn write_manifest(
+    run: &mut Run,
+    input: &Input,
+    order: Order,
+    mut labels: Option<&mut Labels>,
+) -> Result<Listed> {
     let mut manifest = ManifestWriter::new(&run.output, &run.record.input)?;
     let mut different = BTreeSet::new();
     let (mut images, mut bytes) = (0, 0);
@@ -104,7 +106,14 @@ fn write_manifest(run: &mut Run, input: &Input, order: Order, labels: Option<&mu
         run.counters.at(images);
         manifest.add(entry)
     };
-    let listed = list(input, &run.job.output, &run.context, order, labels, add);
+    let listed = list(input, &run.job.output, &run.context, order, labels.as_deref_mut(), add);
+    // A table that labels nothing is a mistake, and no listing is to be left of it.
+    let listed = listed.and_then(|mut listed| {
+        if let Some(labels) = labels.filter(|_| listed.in_order) {
+            listed.warnings.extend(labels.finish()?);
+        }
+        Ok(listed)
+    });
     match &listed {
         Ok(listed) if listed.in_order => manifest.finish()?,
         // Cut short, it must not be taken for a listing.
@@ -144,12 +153,12 @@ fn list(
     let mut sorted = Vec::new();
     let mut images = 0u64;
     let mut in_order = true;
-    let mut found = |ListedObject { path, size, tag, problem, head }: ListedObject| {
+    let mut found = |ListedObject { path, size, tag, problem, head, is_unknown }: ListedObject| {
         context.check()?;
         if skip.as_deref().is_some_and(|skip| is_below(&path, skip)) {
             return Ok(());
         }
-        if let Some(kind) = passed_over(&path, head.as_deref()) {
+        if let Some(kind) = passed_over(&path, head.as_deref()).filter(|_| !is_unknown) {
             if !kind.is_empty() {
                 *ignored.entry(kind).or_default() += 1;
             }

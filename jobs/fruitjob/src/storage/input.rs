@@ -125,8 +125,11 @@ impl Input {
                 let mut found = found?;
                 if found.problem.is_none() && found.size > 0 && asks(&found.path) {
                     let key = Key::parse(format!("{prefix}/{}", found.path)).unwrap_or_default();
-                    // What cannot be read is listed: reading it says why.
-                    found.head = store.get_range(&key, 0..found.size.min(HEAD)).await.ok();
+                    match store.get_range(&key, 0..found.size.min(HEAD)).await {
+                        Ok(head) => found.head = Some(head),
+                        // Whether it is an image is not known: it is listed, and reading it again says why.
+                        Err(_) => found.is_unknown = true,
+                    }
                 }
                 Ok(found)
             });
@@ -215,7 +218,14 @@ fn below(prefix: &Key, object: ObjectMeta) -> Option<ListedObject> {
         return None;
     }
     let tag = object.e_tag.unwrap_or_else(|| object.last_modified.timestamp_micros().to_string());
-    Some(ListedObject { path, size: object.size, tag, problem: names::problem(&key), head: None })
+    Some(ListedObject {
+        path,
+        size: object.size,
+        tag,
+        problem: names::problem(&key),
+        head: None,
+        is_unknown: false,
+    })
 }
 
 /// Objects whose first bytes are read at once.

@@ -24,6 +24,8 @@ pub(crate) struct ListedObject {
     pub problem: Option<String>,
     /// Its first bytes, where they were asked for and could be read.
     pub head: Option<Bytes>,
+    /// Whether it is an image would be said by its first bytes, which could not be read.
+    pub is_unknown: bool,
 }
 
 /// Bytes at the beginning of a file that tell what it is.
@@ -73,8 +75,10 @@ pub(super) fn walk(
             Ok(meta) if meta.is_dir() => {}
             Ok(meta) if meta.is_file() => {
                 let tag = format!("{}-{}.{:09}", meta.size(), meta.mtime(), meta.mtime_nsec());
-                let head = asks(&path).then(|| head(&file)).and_then(std::io::Result::ok);
-                found(ListedObject { path, size: meta.size(), tag, problem: unspeakable, head })?;
+                let head = asks(&path).then(|| head(&file)).transpose();
+                let is_unknown = head.is_err();
+                let head = head.unwrap_or_default();
+                found(ListedObject { path, size: meta.size(), tag, problem: unspeakable, head, is_unknown })?;
             }
             Ok(_) => found(odd(path, "special", "not a regular file"))?,
             Err(_) => found(odd(path, "dangling", "symlink to nothing"))?,
@@ -94,7 +98,14 @@ fn readable(path: &Path) -> String {
 }
 
 fn odd(path: String, tag: &str, problem: &str) -> ListedObject {
-    ListedObject { path, size: 0, tag: tag.into(), problem: Some(problem.into()), head: None }
+    ListedObject {
+        path,
+        size: 0,
+        tag: tag.into(),
+        problem: Some(problem.into()),
+        head: None,
+        is_unknown: false,
+    }
 }
 
 fn head(file: &Path) -> std::io::Result<Bytes> {
