@@ -89,9 +89,10 @@ def test_each_picture_is_a_result_or_a_reject_with_its_reason(zoo, tmp_path):
     [(name, reason)] = reasons.items()
     assert "not utf8" in name and "UTF-8" in reason
     assert "loop" in done.stderr and "1 .txt" in done.stderr
-    # Twice: rejects are remembered, and the page survives such names.
+    # Twice: rejects are remembered, but for the one that is too large, for the limit may be another; and the page survives
+    # such names.
     fruitctl("run", "-i", folder, "-o", output, "--max-rejects", "50%", "-k", 5)
-    assert check_complete(output)["images"]["featurized"] == 0 or os.geteuid() != 0
+    assert check_complete(output)["images"]["featurized"] == 1 or os.geteuid() != 0
 
 
 def test_too_many_rejects_fail_and_say_which(zoo, tmp_path):
@@ -101,7 +102,8 @@ def test_too_many_rejects_fail_and_say_which(zoo, tmp_path):
     assert "10 of 67 images were rejected" in message and "--max-rejects" in message and "rejects.parquet" in message
     assert not (output / "results").exists()
     fruitctl("run", "-i", folder, "-o", output, "--max-rejects", "10", "-k", 3)
-    assert check_complete(output)["images"]["featurized"] == 0
+    # The one that is too large is tried again.
+    assert check_complete(output)["images"]["featurized"] == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

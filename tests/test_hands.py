@@ -223,6 +223,10 @@ def test_an_upload_takes_images_alone_and_compares_content(aws, tmp_path):
     (fruits / "a.jpg").write_bytes(b"other")
     assert json.loads(ana.run("upload", "--json", fruits.parent).stdout) | {"to": ""} == {"uploaded": 0, "unchanged": 2, "bytes": 0, "deleted": 0, "to": ""}
     (fruits / "b.WEBP").unlink()
+    # What lies behind links that were not followed is not gone.
+    assert "2 links that were not followed" in ana.run("upload", "--delete", fruits.parent, code=2).stderr
+    (fruits / "link.jpg").unlink()
+    (fruits.parent / "home").unlink()
     s3.put_object(Bucket=bucket, Key="input/notes.txt", Body=b"somebody's")
     assert f"would delete s3://{bucket}/input/Fig/b.WEBP" in ana.run("upload", "--dry-run", "--delete", fruits.parent).stdout
     assert json.loads(ana.run("upload", "--json", "--delete", fruits.parent).stdout)["deleted"] == 1

@@ -148,7 +148,7 @@ def test_a_published_model_runs_on_our_kernels(done, fruits, tmp_path):
 def test_scores_of_classes_are_told(fruits, tmp_path):
     model = ROOT / "jobs/fruitjob/tests/exporters/torch_classes.onnx"
     run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", model, "--mean=127.5", "--std=127.5", "-k", 2)
-    assert "looks like the scores of classes" in run.stderr and "extract_model('torch_classes.onnx'" in run.stderr
+    assert "looks like the scores of classes" in run.stderr and "torch_classes.onnx', 'features.onnx'" in run.stderr
 
 
 def test_stage_by_stage_equals_run(fruits, done, tmp_path):

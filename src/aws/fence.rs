@@ -19,6 +19,9 @@ pub trait Fence: Send + Sync {
     /// # Errors
     /// [`Kind::Locked`](crate::error::Kind::Locked), where the lock is another's by now; the store's.
     fn prove(&self) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>>;
+
+    /// The lock goes away with the place where it lies: nobody misses it from here on.
+    fn retire(&self) {}
 }
 
 /// Does work whose changes need this proof, and that of the work around it.
@@ -44,7 +47,14 @@ pub async fn prove() -> Result<()> {
     }
 }
 
-/// The same, before a call; what reads needs no proof.
+/// Before the place is deleted where the locks lie that are held.
+pub fn retire() {
+    if let Some(fence) = FENCE.try_with(Clone::clone).ok().flatten() {
+        fence.retire();
+    }
+}
+
+/// The same as [`prove`], before a call; what reads needs no proof.
 pub(super) async fn before(action: &'static str, on: &str) -> Result<(), ApiError> {
     if reads(action) { Ok(()) } else { prove().await.map_err(|error| ApiError::fenced(action, on, error)) }
 }
@@ -63,6 +73,11 @@ impl Fence for Both {
             self.0.prove().await?;
             self.1.prove().await
         })
+    }
+
+    fn retire(&self) {
+        self.0.retire();
+        self.1.retire();
     }
 }
 

@@ -130,8 +130,8 @@ Examples:
     /// Say who holds the project's locks, or take one away
     #[command(after_help = "\
 A lock whose command was killed is free by itself: at once on the same machine,
-elsewhere for whoever has waited for it for two minutes. Its holder, should he be there after all, finds out
-before his next change, and stops.
+elsewhere for whoever has waited for it for two minutes. Its holder, should he
+be there after all, finds out before his next change, and stops.
 
 Example:
   fruitctl unlock

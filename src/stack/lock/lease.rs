@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -30,6 +31,8 @@ pub(super) struct Lease<S> {
     /// How we know our own.
     id: String,
     state: Mutex<State>,
+    /// It goes away with its bucket, and is not renewed any more.
+    is_retired: AtomicBool,
 }
 
 struct State {
@@ -53,15 +56,25 @@ impl<S: Store> Lease<S> {
     ) -> Arc<Lease<S>> {
         let state = State { holder, etag, renewed: begun, seen: begun, lost: None };
         let id = state.holder.id.clone();
-        Arc::new(Lease { store: store.clone(), name: name.clone(), id, state: Mutex::new(state) })
+        Arc::new(Lease {
+            store: store.clone(),
+            name: name.clone(),
+            id,
+            state: Mutex::new(state),
+            is_retired: false.into(),
+        })
     }
 
     /// Renews it for ever, or until it is found to be lost: then `cancel` stops the work.
     pub(super) async fn keep(&self, cancel: &Cancel) {
         loop {
             self.store.sleep(lease() / 4).await;
+            if self.is_retired.load(Ordering::SeqCst) {
+                return;
+            }
             match self.renew(&mut *self.state.lock().await).await {
                 Ok(()) => {}
+                Err(_) if self.is_retired.load(Ordering::SeqCst) => return,
                 Err(error) if error.kind == Kind::Locked => return cancel.stop(error),
                 Err(error) => {
                     info!(bucket = self.store.name(), lock = self.name.0, %error, "lock not renewed; it is tried again");
@@ -113,6 +126,9 @@ impl<S: Store> Lease<S> {
 
     /// Gives it back; where that fails, it expires.
     pub(super) async fn release(&self) {
+        if self.is_retired.load(Ordering::SeqCst) {
+            return;
+        }
         let mut state = self.state.lock().await;
         // Not where another may take it while we delete it.
         if self.is_due(&state) && self.renew(&mut state).await.is_err()
@@ -150,5 +166,9 @@ impl<S: Store> Fence for Lease<S> {
     fn prove(&self) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>> {
         // Its own writes need no proof.
         Box::pin(fence::lifted(self.check()))
+    }
+
+    fn retire(&self) {
+        self.is_retired.store(true, Ordering::SeqCst);
     }
 }

@@ -327,6 +327,18 @@ async fn what_is_taken_away_is_found_within_a_second() {
 }
 
 #[tokio::test]
+async fn a_lock_that_goes_with_its_bucket_is_missed_by_nobody() {
+    let store = Memory::new();
+    let lock = try_take(&store, 0.0).await.unwrap();
+    lock.lease.retire();
+    store.delete(&Name::stack().0).await.unwrap();
+    tokio::select! {
+        why = lock.cancel.cancelled() => panic!("{why}"),
+        () = store.sleep_seconds(10 * LEASE) => {}
+    }
+}
+
+#[tokio::test]
 async fn without_the_store_nothing_is_proven_for_long() {
     let store = Memory::new();
     let lock = try_take(&store, 0.0).await.unwrap();

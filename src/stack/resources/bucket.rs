@@ -244,6 +244,7 @@ pub async fn destroy(name: &str, lock: &str, aws: &Aws, deleted: &(dyn Fn(u64) +
         other => other?,
     }
     fence::prove().await?;
+    fence::retire();
     fence::lifted(async {
         // Somebody may still be writing: a cluster's last logs come late.
         for _ in 0..5 {

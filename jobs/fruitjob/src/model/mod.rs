@@ -311,7 +311,7 @@ mod tests {
         let mut two = builtin();
         two.graph.as_mut().unwrap().output.push(graph::value("other", &[Err("N"), Ok(2)]));
         let why = one_output(&two, "a/m.onnx").unwrap_err();
-        assert!(why.contains("2 outputs") && why.contains("extract_model('m.onnx'"), "{why}");
+        assert!(why.contains("2 outputs") && why.contains("extract_model('a/m.onnx'"), "{why}");
     }
 
     #[test]
