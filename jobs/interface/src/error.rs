@@ -157,6 +157,6 @@ mod tests {
             assert_eq!(Kind::of_exit_code(kind.exit_code()), Some(kind));
         }
         assert_eq!(Kind::of_exit_code(137), Some(Kind::Interrupted(9)));
-        assert_eq!([0, 10, 101, 124, 128, 255, -1].map(Kind::of_exit_code), [None; 7]);
+        assert_eq!([0, 11, 101, 124, 128, 255, -1].map(Kind::of_exit_code), [None; 7]);
     }
 }
