@@ -6,6 +6,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     match fruitjob::image::decode::decode(bytes, &Default::default()) {
         Ok(rgb) => assert_eq!(rgb.pixels.len(), 3 * rgb.width as usize * rgb.height as usize),
-        Err(reason) => assert!(!reason.is_empty() && !reason.contains('\n'), "{reason:?}"),
+        Err(refused) => {
+            assert!(!refused.reason.is_empty() && !refused.reason.contains('\n'), "{refused:?}");
+        }
     }
 });
