@@ -39,6 +39,7 @@ pub(super) trait Store: Clone + Send + Sync + 'static {
 }
 
 /// A clock that nobody sets, and that runs while the machine sleeps.
+/// Source: clock_gettime(2), CLOCK_BOOTTIME.
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::Boottime;
 /// macOS's runs while it sleeps: see clock_gettime(3) there.
