@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 ACCOUNT = "123456789012"
 # Access keys that STS knows, and whose they are. A region that is off knows none.
-KEYS = {name: f"arn:aws:iam::{ACCOUNT}:user/{name}" for name in ("ENVIRONMENT", "PROFILE", "PROCESS", "LOGIN", "SSO", "BASE", "CONTAINER")}
+KEYS = {name: f"arn:aws:iam::{ACCOUNT}:user/{name}" for name in ("ENVIRONMENT", "PROFILE", "PROCESS", "LOGIN", "SSO", "BASE", "CONTAINER", "INSTANCE")}
 KEYS |= {name: f"arn:aws:sts::{ACCOUNT}:assumed-role/{name.lower()}/s" for name in ("ROLE", "WEB")}
 OFF = "me-central-1"
 
@@ -52,7 +52,21 @@ class Aws(http.server.BaseHTTPRequestHandler):
             return self.reply(200, json.dumps({"roleCredentials": keys}), "application/json")
         if self.path == "/container":
             return self.reply(200, json.dumps({"AccessKeyId": "CONTAINER", "SecretAccessKey": "x", "Token": "x", "Expiration": "2099-01-01T00:00:00Z"}), "application/json")
+        # An instance's role, by IMDSv2.
+        if self.path == "/latest/meta-data/iam/security-credentials/":
+            return self.reply(200, "nodes", "text/plain")
+        if self.path.startswith("/latest/meta-data/iam/security-credentials"):
+            keys = {"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "INSTANCE", "SecretAccessKey": "x", "Token": "x",
+                    "LastUpdated": "2026-01-01T00:00:00Z", "Expiration": "2099-01-01T00:00:00Z"}
+            return self.reply(200, json.dumps(keys), "text/plain")
         self.reply(404, "")
+
+    def do_PUT(self):
+        self.send_response(200)
+        self.send_header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
+        self.send_header("Content-Length", "1")
+        self.end_headers()
+        self.wfile.write(b"t")
 
     def do_CONNECT(self):
         self.send_response(407 if self.path.startswith("sts.eu-west-3") else 403)
@@ -168,6 +182,9 @@ CASES = {
     "profile": Case(P, "[profile p]\naws_access_key_id = PROFILE\naws_secret_access_key = x\n", key="PROFILE"),
     "profile, none of the name": Case(P, BASE, says=("there is no profile 'p' (AWS_PROFILE)",), remedy="aws configure list-profiles"),
     "profile, empty": Case(P, "[profile p]\nregion = eu-west-3\n", says=("profile 'p' (AWS_PROFILE) has no credentials in it",), remedy="aws login --profile p"),
+    "profile of settings alone, on an instance": Case(P | {"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "{endpoint}"},
+                                                      "[profile p]\nregion = eu-west-3\n", key="INSTANCE"),
+    "instance": Case({"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "{endpoint}"}, key="INSTANCE"),
     "profile, unreadable": Case(P, "[profile p\n", says=("profile 'p' (AWS_PROFILE) cannot be read", "aws-config"), remedy="correct ~/.aws/config"),
     "role": Case(P, BASE + f"[profile p]\nrole_arn = arn:aws:iam::{ACCOUNT}:role/role\nsource_profile = base\n", key="ROLE"),
     "role, denied": Case(P, BASE + f"[profile p]\nrole_arn = arn:aws:iam::{ACCOUNT}:role/denied\nsource_profile = base\n",
@@ -306,6 +323,15 @@ def test_an_endpoint_of_the_environment_is_named(place):
     assert warning in place.run("sweep").stderr and warning not in place.run("sweep", "--dry-run").stderr
 
 
+def test_an_endpoint_of_the_profile_is_named(place, stub):
+    place.env |= keys("ENVIRONMENT")
+    del place.env["AWS_ENDPOINT_URL"]
+    place.config.write_text(f"[default]\nendpoint_url = {stub}\nservices = here\n[services here]\ns3 =\n  endpoint_url = {stub}/s3\n")
+    said = place.run("sweep").stderr
+    assert f"warning: endpoint_url in the AWS profile is set: calls go to {stub} " in said, said
+    assert f"warning: endpoint_url of s3 in the AWS profile is set: calls go to {stub}/s3 " in said, said
+
+
 def test_a_region_that_is_off_is_told_from_a_wrong_key(place):
     place.env |= keys("ENVIRONMENT")
     said = place.run("policy", "--region", OFF, code=4).stderr
@@ -348,6 +374,12 @@ def test_certificates(place, days, what, remedy):
     if days > 0:
         place.env["AWS_CA_BUNDLE"] = "ca.pem"
         assert json.loads(place.run("policy").stdout)
+        # Or by the profile, as AWS's other tools take it.
+        del place.env["AWS_CA_BUNDLE"]
+        place.config.write_text("[default]\nca_bundle = ca.pem\n[profile p]\nca_bundle = gone.pem\n")
+        assert json.loads(place.run("policy").stdout)
+        said = place.run("policy", "--profile", "p", code=2).stderr
+        assert "ca_bundle of the AWS profile names gone.pem" in said, said
     server.shutdown()
     server.server_close()
 

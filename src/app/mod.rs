@@ -17,7 +17,7 @@ pub use settings::settings;
 pub use signals::{block_on, runtime};
 pub use write::write;
 
-use crate::aws::{self, Aws};
+use crate::aws::Aws;
 use crate::cancel::Cancel;
 use crate::cli::LockArgs;
 use crate::config::Config;
@@ -64,7 +64,7 @@ pub async fn account(config: &Config, access: Access) -> Result<Aws> {
     }
     if access == Access::Changes {
         let Aws { caller, account, region, source, .. } = &aws;
-        for (name, url) in aws::endpoints() {
+        for (name, url) in &aws.endpoints {
             ui::note(&format!("warning: {name} is set: calls go to {url} in place of AWS"));
         }
         ui::note(&format!("as {caller} in account {account}, region {region}; credentials: {source}"));

@@ -21,8 +21,8 @@ use aws_types::os_shim_internal::{Env, Fs};
 use super::transport::{Transport, causes, find};
 use crate::config::{AwsConfig, CredentialsFrom};
 
-/// The longest that credentials may take: a process may ask a person.
-pub const LONGEST: Duration = Duration::from_secs(60);
+/// The longest that credentials may take: a process may ask a person. Longer than one call: who does not answer is told by it.
+pub const LONGEST: Duration = Duration::from_secs(90);
 
 /// Who named a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub enum Source {
     Container,
     /// An instance's role, if this is one.
     Instance,
+    /// The same, after a profile of `AWS_PROFILE` that says nothing of credentials.
+    InstanceAfter(String),
 }
 
 impl fmt::Display for Source {
@@ -63,6 +65,9 @@ impl fmt::Display for Source {
             Source::WebIdentity => f.write_str("the environment (AWS_WEB_IDENTITY_TOKEN_FILE)"),
             Source::Container => f.write_str("the environment (this container's role)"),
             Source::Instance => f.write_str("this instance's role"),
+            Source::InstanceAfter(name) => {
+                write!(f, "this instance's role (profile '{name}' of AWS_PROFILE has no credentials in it)")
+            }
         }
     }
 }
@@ -94,7 +99,7 @@ pub enum Cause {
     Refused { action: &'static str, code: String, message: String },
     /// Whoever gives them cannot be reached.
     Unreachable(Transport),
-    /// They took longer than a minute.
+    /// They took longer than [`LONGEST`].
     Slow,
     /// Something else.
     Other(String),
@@ -147,6 +152,16 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// Where an instance has no role, what lacks credentials is the profile before it.
+    fn of(source: Source, cause: Cause) -> Failure {
+        match (source, cause) {
+            (Source::InstanceAfter(name), Cause::Nothing) => {
+                Failure { source: Source::Profile(name, NamedBy::Environment), cause: Cause::Empty }
+            }
+            (source, cause) => Failure { source, cause },
+        }
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> String {
         let profile = match &self.source {
@@ -225,8 +240,7 @@ pub fn profile(config: &AwsConfig) -> Option<&str> {
 }
 
 /// Chooses. Nothing is asked yet.
-pub async fn choose(config: &AwsConfig, base: &ProviderConfig) -> Choice {
-    let profiles = Profiles::load().await;
+pub async fn choose(config: &AwsConfig, profiles: &Profiles, base: &ProviderConfig) -> Choice {
     let environment = profiles.environment();
     let alone = |used| Choice { used, other: None };
     match (&config.credentials_from, &config.profile) {
@@ -269,13 +283,20 @@ const TOKEN: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 const CONTAINER: [&str; 2] = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
 
 /// The profiles of this machine, or why they cannot be read.
-struct Profiles(Result<ProfileSet, String>);
+pub struct Profiles(Result<ProfileSet, String>);
 
 impl Profiles {
-    async fn load() -> Profiles {
+    /// Reads them.
+    pub async fn load() -> Profiles {
         let files = EnvConfigFiles::default();
         let read = aws_config::profile::load(&Fs::real(), &Env::real(), &files, None).await;
         Profiles(read.map_err(|e| words(&e)))
+    }
+
+    /// A setting of the profile that settings are taken from.
+    pub fn setting(&self, config: &AwsConfig, key: &str) -> Option<&str> {
+        let named = profile(config).map(str::to_owned).or_else(|| env("AWS_PROFILE"));
+        self.0.as_ref().ok()?.get_profile(named.as_deref().unwrap_or("default"))?.get(key)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -299,7 +320,7 @@ impl Profiles {
         } else if CONTAINER.iter().any(|name| env(name).is_some()) {
             Source::Container
         } else if named.is_some() {
-            Source::Profile(profile, NamedBy::Environment)
+            Source::InstanceAfter(profile)
         } else {
             Source::Instance
         }
@@ -311,7 +332,7 @@ impl Profiles {
             Source::Profile(name, by) => return self.found(name, *by, base),
             Source::Keys => half(&[KEYS]),
             Source::WebIdentity => half(&[(TOKEN, "AWS_ROLE_ARN")]),
-            Source::Container | Source::Instance => None,
+            Source::Container | Source::Instance | Source::InstanceAfter(_) => None,
         };
         let origin = if source == Source::WebIdentity { Origin::WebIdentity } else { Origin::Else };
         let chain = DefaultCredentialsChain::builder().configure(base.clone());
@@ -400,8 +421,7 @@ impl ProvideCredentials for Told {
         Self: 'a,
     {
         future::ProvideCredentials::new(async {
-            let failed =
-                |cause| CredentialsError::provider_error(Failure { source: self.source.clone(), cause });
+            let failed = |cause| CredentialsError::provider_error(Failure::of(self.source.clone(), cause));
             let origin = self.origin.as_ref().map_err(|cause| failed(cause.clone()))?;
             match tokio::time::timeout(LONGEST, self.inner.provide_credentials()).await {
                 Ok(answer) => answer.map_err(|error| failed(cause(*origin, &error))),

@@ -31,17 +31,17 @@ use aws_sdk_s3::config::IdentityCache;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_types::service_config::ServiceConfigKey;
 use tracing::{debug, info};
 
 use crate::clock;
 use crate::config::AwsConfig;
 use crate::error::{Error, Kind, Result};
 use crate::facts::FACTS;
-use credentials::Choice;
+use credentials::{Choice, Profiles};
 pub use credentials::Source;
 pub use error::{ApiError, Reason};
 use error::{describe, told};
-pub use transport::ca_bundle;
 
 /// Tags, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -59,6 +59,10 @@ pub struct Aws {
     pub source: Source,
     /// Other credentials that are there and that nobody ruled out, where they are not the same identity's.
     pub other: Option<Other>,
+    /// What leads calls elsewhere than to AWS, and where.
+    pub endpoints: Vec<(String, String)>,
+    /// Certificates that are trusted beside the system's, as PEM.
+    pub ca_bundle: Vec<u8>,
     s3: aws_sdk_s3::Client,
     iam: aws_sdk_iam::Client,
     ec2: aws_sdk_ec2::Client,
@@ -87,19 +91,33 @@ impl Other {
     }
 }
 
-/// The variables that lead calls elsewhere than to AWS, and where.
+/// The services that are called, by the names that settings have for them.
+/// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/ss-endpoints-table.html>.
+const SERVICES: [&str; 5] = ["EC2", "EMR", "IAM", S3, "STS"];
+const S3: &str = "S3";
+
+/// Where a service's calls go, if something leads them elsewhere than to AWS.
+fn endpoint(shared: &SdkConfig, service: &str) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url");
+    let key = key.build().expect("all three are there");
+    let own = shared.service_config().and_then(|settings| settings.load_config(key));
+    own.or_else(|| shared.endpoint_url().map(str::to_owned))
+}
+
+/// The variables and settings that lead calls elsewhere than to AWS, and where.
 /// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>.
-pub fn endpoints() -> Vec<(String, String)> {
-    let ignored =
-        std::env::var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
-    let set = std::env::vars_os()
-        .filter_map(|(name, url)| Some((name.into_string().ok()?, url.into_string().ok()?)));
-    let mut found: Vec<_> = set
-        .filter(|(name, url)| !ignored && !url.is_empty() && name.starts_with("AWS_ENDPOINT_URL"))
-        .map(|(name, url)| (name, without_login(&url)))
-        .collect();
-    found.sort();
-    found
+fn endpoints(shared: &SdkConfig) -> Vec<(String, String)> {
+    let all = shared.endpoint_url().map(|url| ("AWS_ENDPOINT_URL".to_owned(), String::new(), url.to_owned()));
+    let each = SERVICES.into_iter().filter_map(|service| {
+        let url = endpoint(shared, service).filter(|url| Some(url.as_str()) != shared.endpoint_url())?;
+        Some((format!("AWS_ENDPOINT_URL_{service}"), format!(" of {}", service.to_lowercase()), url))
+    });
+    let told = |(variable, of, url): (String, String, String)| {
+        let is_set = std::env::var_os(&variable).is_some_and(|url| !url.is_empty());
+        let name = if is_set { variable } else { format!("endpoint_url{of} in the AWS profile") };
+        (name, without_login(&url))
+    };
+    all.into_iter().chain(each).map(told).collect()
 }
 
 /// A URL without the name and password that it may hold: it is printed.
@@ -186,10 +204,9 @@ impl Aws {
     /// Finds region and credentials, and who they belong to.
     pub async fn connect(config: &AwsConfig) -> Result<Aws> {
         let (region, region_source) = region(config).await?;
-        let (shared, choice) = load(config, &region).await?;
+        let Loaded { shared, choice, ca_bundle } = load(config, &region).await?;
         // An emulator or a private endpoint has no host name per bucket.
-        let elsewhere =
-            ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
+        let elsewhere = endpoint(&shared, S3).is_some();
         let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere).build();
         let Identity { account, arn } = identify(&shared, &region, region_source).await?;
         let other = match choice.other {
@@ -209,6 +226,8 @@ impl Aws {
             caller: arn,
             source: choice.used.source,
             other,
+            endpoints: endpoints(&shared),
+            ca_bundle,
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&shared),
             ec2: aws_sdk_ec2::Client::new(&shared),
@@ -217,9 +236,19 @@ impl Aws {
     }
 }
 
-/// The SDK's settings, and the credentials in them.
-async fn load(config: &AwsConfig, region: &str) -> Result<(SdkConfig, Choice)> {
-    let http = transport::http_client()?;
+/// What calls are made with.
+struct Loaded {
+    /// The SDK's settings, and the credentials in them.
+    shared: SdkConfig,
+    choice: Choice,
+    ca_bundle: Vec<u8>,
+}
+
+/// Reads the SDK's settings, and chooses credentials.
+async fn load(config: &AwsConfig, region: &str) -> Result<Loaded> {
+    let profiles = Profiles::load().await;
+    let ca_bundle = transport::ca_bundle(profiles.setting(config, "ca_bundle"))?;
+    let http = transport::http_client(&ca_bundle);
     let region = aws_config::Region::new(region.to_owned());
     // We try again ourselves, in one place, by one table.
     let retries = RetryConfig::disabled();
@@ -232,7 +261,7 @@ async fn load(config: &AwsConfig, region: &str) -> Result<(SdkConfig, Choice)> {
         .with_http_client(http.clone())
         .with_retry_config(retries.clone())
         .with_timeout_config(timeouts.clone());
-    let choice = credentials::choose(config, &base).await;
+    let choice = credentials::choose(config, &profiles, &base).await;
     let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest())
         .region(region)
         .http_client(http)
@@ -244,7 +273,7 @@ async fn load(config: &AwsConfig, region: &str) -> Result<(SdkConfig, Choice)> {
     if let Source::Profile(profile, _) = &choice.used.source {
         loader = loader.profile_name(profile);
     }
-    Ok((loader.load().await, choice))
+    Ok(Loaded { shared: loader.load().await, choice, ca_bundle })
 }
 
 /// Whose credentials these are.

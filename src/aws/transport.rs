@@ -262,16 +262,20 @@ impl ResolveDns for Resolver {
     }
 }
 
-/// The certificates that `AWS_CA_BUNDLE` names, as PEM.
+/// The certificates that `AWS_CA_BUNDLE` names, or `ca_bundle` of the profile, as PEM.
+/// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html>.
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage), where there are none.
-pub fn ca_bundle() -> Result<Option<Vec<u8>>> {
-    let Some(file) = std::env::var_os(CA_BUNDLE).filter(|file| !file.is_empty()) else { return Ok(None) };
+pub fn ca_bundle(profile: Option<&str>) -> Result<Vec<u8>> {
+    let named = std::env::var_os(CA_BUNDLE).filter(|file| !file.is_empty()).map(|file| (CA_BUNDLE, file));
+    let Some((by, file)) = named.or(profile.map(|file| ("ca_bundle of the AWS profile", file.into()))) else {
+        return Ok(Vec::new());
+    };
     let file = std::path::Path::new(&file);
     let bad = |why: String| {
-        Error::usage(format!("{CA_BUNDLE} names {}: {why}", file.display()))
-            .help(format!("name a file of certificates in PEM, or unset {CA_BUNDLE}"))
+        Error::usage(format!("{by} names {}: {why}", file.display()))
+            .help(format!("name a file of certificates in PEM, or take {by} away"))
     };
     let pem = std::fs::read(file).map_err(|e| bad(format!("it cannot be read: {e}")))?;
     let mut store = RootCertStore::empty();
@@ -279,21 +283,19 @@ pub fn ca_bundle() -> Result<Option<Vec<u8>>> {
         let certificate = certificate.map_err(|e| bad(format!("it is no PEM: {e}")))?;
         store.add(certificate).map_err(|e| bad(format!("a certificate in it is none: {e}")))?;
     }
-    if store.is_empty() { Err(bad("no certificate is in it".into())) } else { Ok(Some(pem)) }
+    if store.is_empty() { Err(bad("no certificate is in it".into())) } else { Ok(pem) }
 }
 
 /// The SDK's own default, on ring in place of AWS-LC: that is the library which everything else here encrypts with.
-///
-/// # Errors
-/// Where `AWS_CA_BUNDLE` names no certificates.
-pub fn http_client() -> Result<SharedHttpClient> {
+/// `ca_bundle`: certificates that are trusted beside the system's, as PEM.
+pub fn http_client(ca_bundle: &[u8]) -> SharedHttpClient {
     let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     let mut trusted = TrustStore::default();
-    if let Some(bundle) = ca_bundle()? {
-        trusted.add_pem_certificate(bundle);
+    if !ca_bundle.is_empty() {
+        trusted.add_pem_certificate(ca_bundle);
     }
     let context = TlsContext::builder().with_trust_store(trusted).build().expect("it has no server names");
-    Ok(aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector =
             ConnectorBuilder::default().tls_provider(tls.clone()).tls_context(context.clone());
         connector.set_connector_settings(settings.cloned());
@@ -302,7 +304,7 @@ pub fn http_client() -> Result<SharedHttpClient> {
         }
         connector.set_proxy_config(Some(ProxyConfig::from_env()));
         connector.build_with_resolver(Resolver)
-    }))
+    })
 }
 
 #[cfg(test)]

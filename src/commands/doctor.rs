@@ -8,7 +8,7 @@ use crate::app;
 use crate::aws::ec2::Subnet;
 use crate::aws::emr::Workforce;
 use crate::aws::vpc::WayOut;
-use crate::aws::{ApiError, Aws, endpoints};
+use crate::aws::{ApiError, Aws};
 use crate::cli::{Cli, CloudArgs};
 use crate::config::{Config, SshCidr};
 use crate::cost::Prices;
@@ -102,7 +102,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
         let remedy = "choose: --profile NAME, or --profile environment".into();
         note("one identity", Verdict::Bad { what: other.told(&aws), remedy });
     }
-    for (name, url) in endpoints() {
+    for (name, url) in &aws.endpoints {
         note(
             "endpoint",
             Verdict::Unknown { what: format!("{name} is set: calls go to {url} in place of AWS") },
@@ -228,7 +228,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
         },
     );
     let ssh = match &config.network.ssh_cidr {
-        SshCidr::Auto => network::own_address().await.map(|address| format!("port 22 from {address} only")),
+        SshCidr::Auto => network::own_address(aws).await.map(|address| format!("port 22 from {address} only")),
         SshCidr::Closed => Ok("port 22 is closed: no live logs".into()),
         SshCidr::Cidr(cidr) => Ok(format!("port 22 from {cidr} only")),
     };

@@ -8,7 +8,7 @@ use super::door::Door;
 use crate::aws::ec2::{Direction, Group, Link, Subnet};
 use crate::aws::emr::{Existing, Setting};
 use crate::aws::vpc::routes_of;
-use crate::aws::{ApiError, Aws, ca_bundle};
+use crate::aws::{ApiError, Aws};
 use crate::clock;
 use crate::config::{NetworkConfig, SshCidr};
 use crate::error::{Error, Kind, Result};
@@ -45,7 +45,7 @@ impl Spec {
         let subnets = async { subnets(config, aws).await };
         let ssh_from = async {
             match &config.ssh_cidr {
-                SshCidr::Auto => own_address().await.map(|address| {
+                SshCidr::Auto => own_address(aws).await.map(|address| {
                     Some(format!("{address}/{}", if address.contains(':') { 128 } else { 32 }))
                 }),
                 SshCidr::Closed => Ok(None),
@@ -159,7 +159,7 @@ fn guess_private(subnets: &[Subnet]) -> bool {
 }
 
 /// The address from which the internet sees this machine.
-pub async fn own_address() -> Result<String> {
+pub async fn own_address(aws: &Aws) -> Result<String> {
     // Elsewhere for tests, and where that service cannot be reached.
     let url =
         std::env::var("FRUITCTL_CHECKIP_URL").unwrap_or_else(|_| "https://checkip.amazonaws.com/".into());
@@ -167,7 +167,6 @@ pub async fn own_address() -> Result<String> {
         Error::new(Kind::Usage, format!("cannot find out from which address port 22 should be reached: {url}: {why}"))
             .help("name it (--ssh-cidr 203.0.113.7/32, or ssh_cidr under [network]), or go without live logs: ssh_cidr = \"none\"")
     };
-    let bundle = ca_bundle()?.unwrap_or_default();
     let mut why = String::new();
     for attempt in 0..3 {
         if attempt > 0 {
@@ -175,7 +174,7 @@ pub async fn own_address() -> Result<String> {
         }
         let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(10));
         let answer = async {
-            let more = reqwest::Certificate::from_pem_bundle(&bundle)?;
+            let more = reqwest::Certificate::from_pem_bundle(&aws.ca_bundle)?;
             let client = client.tls_certs_merge(more).build();
             client?.get(&url).send().await?.error_for_status()?.text().await
         };
