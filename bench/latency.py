@@ -2,8 +2,8 @@
 
     python bench/latency.py FRUITJOB FOLDER [MILLISECONDS...]
 
-FOLDER holds the images (fruitctl samples draws some). A row a latency: images a second of the featurize stage, and the most
-requests that the store had before it at once.
+FOLDER holds the images (fruitctl samples draws some). A row a latency: images a second of the featurize stage, how much of the
+first latency's that is, and the most requests that the store had before it at once; medians of five rounds.
 """
 
 import asyncio
@@ -15,10 +15,12 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from statistics import median
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 PAGE = 1000
+ROUNDS = 5
 
 
 class Store(asyncio.Protocol):
@@ -74,18 +76,27 @@ def serve(folder):
     return server.sockets[0].getsockname()[1]
 
 
+def measure(job, env, latency):
+    """Images a second of the featurize stage, and the most requests at once."""
+    Store.late, Store.most = latency / 1000, 0
+    with tempfile.TemporaryDirectory() as output:
+        done = subprocess.run([job, "run", "-i", "s3://images/in", "-o", output], env=env, capture_output=True, text=True)
+        run = json.loads(done.stdout.splitlines()[-1]).get("run") or sys.exit(done.stdout[-500:])
+    seconds = next(stage["seconds"] for stage in run["stages"] if stage["stage"] == "featurize")
+    return run["images"]["featurized"] / seconds, Store.most
+
+
 def main():
     job, folder, *latencies = sys.argv[1:]
+    latencies = [float(latency) for latency in latencies or ["0", "30", "60", "100"]]
     env = os.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{serve(Path(folder))}", "AWS_REGION": "us-east-1"}
     env |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
-    print("| latency (ms) | images/s | requests at once |\n|---|---|---|")
-    for latency in map(float, latencies or ["0", "30", "60", "100"]):
-        Store.late, Store.most = latency / 1000, 0
-        with tempfile.TemporaryDirectory() as output:
-            done = subprocess.run([job, "run", "-i", "s3://images/in", "-o", output], env=env, capture_output=True, text=True)
-            run = json.loads(done.stdout.splitlines()[-1]).get("run") or sys.exit(done.stdout[-500:])
-        seconds = next(stage["seconds"] for stage in run["stages"] if stage["stage"] == "featurize")
-        print(f"| {latency:.0f} | {run['images']['featurized'] / seconds:,.0f} | {Store.most} |", flush=True)
+    rounds = [[measure(job, env, latency) for latency in latencies] for _ in range(ROUNDS)]
+    print(f"| latency (ms) | images/s | to {latencies[0]:.0f} ms | requests at once |\n|---|---|---|---|")
+    for i, latency in enumerate(latencies):
+        rate, most = (median(values) for values in zip(*(row[i] for row in rounds)))
+        share = median(row[i][0] / row[0][0] for row in rounds)
+        print(f"| {latency:.0f} | {rate:,.0f} | {share:.2f} | {most:.0f} |")
 
 
 if __name__ == "__main__":

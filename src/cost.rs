@@ -97,7 +97,7 @@ pub struct Counting {
 
 /// What a cluster costs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Estimate {
+pub struct Hourly {
     /// Dollars an hour in all, with as many instances as are asked for.
     pub total: f64,
     /// Of it, instances.
@@ -237,8 +237,8 @@ impl Prices {
 
     /// A cluster of these nodes. Of several types, the dearest counts; of Spot instances, the present price, or the one
     /// on demand where that is not known.
-    pub fn cluster(&self, region: &str, nodes: &PricedNodes<'_>) -> Estimate {
-        let mut estimate = Estimate { as_of: self.table.as_of.clone(), ..Estimate::default() };
+    pub fn cluster(&self, region: &str, nodes: &PricedNodes<'_>) -> Hourly {
+        let mut estimate = Hourly { as_of: self.table.as_of.clone(), ..Hourly::default() };
         let (mut fixed, mut workers) = (0.0, Vec::new());
         for w in nodes.workforce {
             let gb = w.ebs_gb.unwrap_or(0) + nodes.root_gb;
@@ -263,6 +263,25 @@ impl Prices {
             (fixed + f64::from(least) * cheapest, fixed + f64::from(most) * dearest)
         });
         estimate
+    }
+
+    /// What the instances of some clusters have cost.
+    ///
+    /// # Errors
+    /// Those of asking for them.
+    pub async fn of_clusters(
+        &self,
+        ids: &[&str],
+        counting: &Counting,
+        aws: &Aws,
+    ) -> crate::error::Result<Spent> {
+        let mut sum = Spent::default();
+        for id in ids {
+            let spent = self.so_far(&aws.region, &aws.instances(id).await?, counting);
+            sum.dollars += spent.dollars;
+            sum.unknown.extend(spent.unknown);
+        }
+        Ok(sum)
     }
 
     /// What instances have cost while they ran, until their end or until now.
@@ -306,7 +325,7 @@ fn name_of(i: &Instance) -> &str {
     if i.id.is_empty() { "an instance" } else { &i.id }
 }
 
-impl Estimate {
+impl Hourly {
     /// `$0.49`, `$0.49 to $1.64`, or `at least $0.49`.
     pub fn short(&self) -> String {
         let least = if self.unknown.is_empty() { "" } else { "at least " };
@@ -341,7 +360,7 @@ mod tests {
         Workforce { role, types: vec![kind.into()], count, spot, ebs_gb: Some(70) }
     }
 
-    fn estimate(prices: &Prices, w: &[Workforce], scaling: Option<(i32, i32)>, public: bool) -> Estimate {
+    fn estimate(prices: &Prices, w: &[Workforce], scaling: Option<(i32, i32)>, public: bool) -> Hourly {
         prices.cluster("eu-west-3", &PricedNodes { workforce: w, root_gb: 30, scaling, public })
     }
 

@@ -38,8 +38,8 @@ use crate::clock;
 use crate::config::AwsConfig;
 use crate::error::{Error, Kind, Result};
 use crate::facts::FACTS;
-use credentials::{Choice, Profiles};
 pub use credentials::Source;
+use credentials::{Choice, Profiles};
 pub use error::{ApiError, Reason};
 use error::{describe, told};
 

@@ -125,6 +125,9 @@ async fn examine(config: &Config) -> Vec<Finding> {
             Err(error) => error.into(),
         },
     );
+    if let Some(key) = &config.bucket.kms_key {
+        note("KMS key", grants(key, &names, config));
+    }
     for (check, spec) in [
         ("service role", roles::Spec::service(&names, config)),
         ("node role", roles::Spec::node(&names, config, &bucket)),
@@ -160,6 +163,18 @@ async fn examine(config: &Config) -> Vec<Finding> {
         },
     );
     findings
+}
+
+/// What a key's policy has to allow. That nobody can be asked who may not administer the key.
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html>.
+fn grants(key: &str, names: &Names, config: &Config) -> Verdict {
+    let node = config.roles.node.clone().unwrap_or_else(|| names.node_role());
+    Verdict::Unknown {
+        what: format!(
+            "{key} encrypts the bucket; whether its policy, or a grant, lets {node} and whoever runs fruitctl use              kms:Decrypt and kms:GenerateDataKey is not looked at: aws kms get-key-policy --region {} --policy-name              default --output text --key-id {key}",
+            names.region
+        ),
+    }
 }
 
 /// The policy that the roles may not exceed.
@@ -228,7 +243,9 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
         },
     );
     let ssh = match &config.network.ssh_cidr {
-        SshCidr::Auto => network::own_address(aws).await.map(|address| format!("port 22 from {address} only")),
+        SshCidr::Auto => {
+            network::own_address(aws).await.map(|address| format!("port 22 from {address} only"))
+        }
         SshCidr::Closed => Ok("port 22 is closed: no live logs".into()),
         SshCidr::Cidr(cidr) => Ok(format!("port 22 from {cidr} only")),
     };

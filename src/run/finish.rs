@@ -97,10 +97,6 @@ impl Ending<'_> {
 
 /// What the instances of a run's clusters have cost since it began, where all of it is known.
 pub async fn dollars(entry: &history::Entry, counting: &Counting, prices: &Prices, aws: &Aws) -> Option<f64> {
-    let mut sum = 0.0;
-    for id in entry.clusters() {
-        let instances = aws.instances(id).await.ok()?;
-        sum += prices.so_far(&aws.region, &instances, counting).known()?;
-    }
-    Some(sum)
+    let clusters: Vec<&str> = entry.clusters().collect();
+    prices.of_clusters(&clusters, counting, aws).await.ok()?.known()
 }

@@ -8,7 +8,7 @@ use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, sec
 use super::spec::Spec;
 use crate::aws::Aws;
 use crate::config::Config;
-use crate::cost::{self, Estimate, Prices};
+use crate::cost::{self, Hourly, Prices};
 use crate::error::Result;
 
 /// What there is to do, and what it will cost.
@@ -22,7 +22,7 @@ pub struct Plan {
     /// Line by line.
     pub changes: Vec<Change>,
     /// Dollars an hour of the cluster as planned.
-    pub cost: Estimate,
+    pub cost: Hourly,
     /// What is worth knowing and changes nothing.
     pub notes: Vec<String>,
 }

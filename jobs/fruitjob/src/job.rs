@@ -37,6 +37,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether images or results are in a store, and so to be waited for.
+    pub fn is_far(&self) -> bool {
+        self.input.iter().chain([&self.output]).any(|place| matches!(place, Location::Remote(_)))
+    }
+
     /// Fills in the defaults.
     ///
     /// # Errors

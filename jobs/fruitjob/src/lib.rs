@@ -17,13 +17,14 @@
 //! The folders are layers: a file imports from its own folder, or from one to the left.
 //!
 //! ```text
-//! error < util < storage, image < pca < model < job, exec, artifacts < stages < pipeline, prune, samples < main
+//! error < util, cores < storage, image < pca < model < job, exec, artifacts < stages < pipeline, prune, samples < main
 //! ```
 //!
 //! `exec` runs tasks and knows no stage; `artifacts` knows what lies below an output, and who wrote it is no matter. Neither
 //! knows the other. `tests/layers.rs` reads the imports and holds the order.
 
 pub mod artifacts;
+mod cores;
 mod error;
 pub mod exec;
 pub mod image;

@@ -22,7 +22,7 @@ use crate::storage::{Location, Output};
 /// # Errors
 /// [`Error::Locked`](crate::error::Error::Locked) when another run is writing there; whatever a stage fails with.
 pub fn run(job: Job, context: Context) -> Result<RunRecord> {
-    let engine = Box::new(Threads(job.threads));
+    let engine = Box::new(Threads::new(job.threads, job.is_far()));
     run_on(engine, job, context)
 }
 
@@ -46,7 +46,7 @@ pub fn run_on(engine: Box<dyn Engine>, job: Job, context: Context) -> Result<Run
 /// # Errors
 /// As [`run`]; [`Error::Usage`](crate::error::Error::Usage) when an earlier stage has to be run first.
 pub fn run_one(stage: Stage, job: Job, context: Context) -> Result<RunRecord> {
-    let engine = Box::new(Threads(job.threads));
+    let engine = Box::new(Threads::new(job.threads, job.is_far()));
     locked(engine, job, context, |run| {
         if stage != Stage::List {
             run.record = record::load(&run.output)?;

@@ -10,7 +10,7 @@ type Layers<'a> = &'a [&'a [&'a str]];
 
 const FRUITJOB: Layers = &[
     &["error"],
-    &["util"],
+    &["util", "cores"],
     &["storage", "image"],
     &["pca"],
     &["model"],

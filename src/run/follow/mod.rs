@@ -194,13 +194,9 @@ impl Watch<'_> {
     /// # Errors
     /// Those of asking for instances; [`Kind::TimedOut`] where something has no price: unknown is not within a limit.
     async fn spent(&self, limit: &CostLimit<'_>) -> Result<Spent> {
-        let mut sum = Spent::default();
-        for id in limit.earlier.iter().map(|launch| launch.cluster.as_str()).chain([self.cluster]) {
-            let instances = self.aws.instances(id).await?;
-            let spent = limit.prices.so_far(&self.aws.region, &instances, &limit.counting);
-            sum.dollars += spent.dollars;
-            sum.unknown.extend(spent.unknown);
-        }
+        let earlier = limit.earlier.iter().map(|launch| launch.cluster.as_str());
+        let clusters: Vec<&str> = earlier.chain([self.cluster]).collect();
+        let sum = limit.prices.of_clusters(&clusters, &limit.counting, self.aws).await?;
         if sum.unknown.is_empty() {
             return Ok(sum);
         }

@@ -5,24 +5,33 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::context::Context;
 use super::progress::Counters;
-use super::{Batch, Done, Engine, Execute};
+use super::{Batch, Done, Engine, Execute, Task};
+use crate::cores::Cores;
 use crate::error::{Error, Result};
 
-/// Runs tasks on so many threads of this process.
-pub struct Threads(pub usize);
+/// Runs tasks on threads of this process.
+pub struct Threads {
+    /// How many compute at once.
+    slots: usize,
+    /// How many there are.
+    threads: usize,
+}
 
-impl Engine for Threads {
-    fn slots(&self) -> usize {
-        self.0
+impl Threads {
+    /// So many threads that compute; where they wait for a store, as many again, which do what comes next meanwhile.
+    pub fn new(slots: usize, waits: bool) -> Self {
+        Threads { slots, threads: if waits { 2 * slots } else { slots } }
     }
 
-    fn map(&mut self, execute: Execute, _: &Context, _: &Counters, batch: Batch) -> Result<Vec<Done>> {
-        let tasks = batch.tasks;
+    /// Runs all tasks and returns their results in order, or the first error.
+    pub fn run(&self, execute: Execute, tasks: &[Task]) -> Result<Vec<Done>> {
+        let cores = Cores::new(self.slots);
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let error = Mutex::new(None);
         let results = Mutex::new(vec![None; tasks.len()]);
         let work = || {
+            let _core = cores.hold();
             while !stop.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(task) = tasks.get(index) else { break };
@@ -36,7 +45,7 @@ impl Engine for Threads {
             }
         };
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.0.min(tasks.len())).map(|_| scope.spawn(work)).collect();
+            let threads: Vec<_> = (0..self.threads.min(tasks.len())).map(|_| scope.spawn(work)).collect();
             for thread in threads {
                 if thread.join().is_err() {
                     stop.store(true, Ordering::Relaxed);
@@ -52,33 +61,28 @@ impl Engine for Threads {
     }
 }
 
+impl Engine for Threads {
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn map(&mut self, execute: Execute, _: &Context, _: &Counters, batch: Batch) -> Result<Vec<Done>> {
+        self.run(execute, &batch.tasks)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::Barrier;
     use std::time::Duration;
 
-    use fruitjob_interface::{Event, Observer, Stage};
-
     use super::*;
-    use crate::exec::Task;
-
-    struct Deaf;
-
-    impl Observer for Deaf {
-        fn event(&self, _: &Event) {}
-    }
+    use crate::cores;
 
     /// Runs so many tasks on so many threads.
     fn map(threads: usize, tasks: usize, execute: Execute) -> Result<Vec<Done>> {
-        let runtime = crate::util::runtime().unwrap();
-        let context = Context::new(runtime.handle().clone(), Arc::new(Deaf));
-        let batch = Batch {
-            stage: Stage::Project,
-            units: tasks as u64,
-            tasks: (0..tasks).map(|partition| Task::Project { partition }).collect(),
-            seconds: vec![0.0; tasks],
-        };
-        Threads(threads).map(execute, &context, &Counters::default(), batch)
+        let tasks: Vec<_> = (0..tasks).map(|partition| Task::Project { partition }).collect();
+        Threads { slots: threads, threads }.run(execute, &tasks)
     }
 
     fn index(task: &Task) -> usize {
@@ -101,6 +105,17 @@ mod tests {
             assert_eq!(rows, (0..12).collect::<Vec<_>>());
         }
         assert!(map(4, 0, &execute).unwrap().is_empty());
+    }
+
+    #[test]
+    fn who_waits_lets_others_begin() {
+        let all = Barrier::new(3);
+        let execute = |_: &Task| {
+            cores::lend(|| all.wait());
+            Ok(Done::default())
+        };
+        let tasks: Vec<_> = (0..3).map(|partition| Task::Project { partition }).collect();
+        assert_eq!(Threads { slots: 1, threads: 3 }.run(&execute, &tasks).unwrap().len(), 3);
     }
 
     #[test]

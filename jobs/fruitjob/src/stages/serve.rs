@@ -5,6 +5,7 @@ use super::worker::Worker;
 use crate::error::Result;
 use crate::exec::context::Context;
 use crate::exec::spark;
+use crate::exec::threads::Threads;
 use crate::job::Job;
 
 /// Does the tasks that stdin holds, on what the job's list stage left, and prints their results.
@@ -14,6 +15,6 @@ use crate::job::Job;
 pub fn serve_task(job: &Job, context: Context) -> Result<()> {
     spark::serve(|tasks| {
         let worker = Worker::open(job, context)?;
-        tasks.iter().map(|task| execute(&worker, task)).collect()
+        Threads::new(1, job.is_far()).run(&|task| execute(&worker, task), tasks)
     })
 }

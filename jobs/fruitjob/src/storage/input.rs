@@ -16,6 +16,7 @@ use super::client::Throttled;
 use super::flight::Flight;
 use super::walk::{self, HEAD, ListedObject};
 use super::{names, store};
+use crate::cores;
 use crate::error::{self, Error, Result};
 
 /// Images that are read ahead of the one at work, per thread: so many always, and of a store as many as it answers well
@@ -286,7 +287,9 @@ impl Iterator for ReadAhead {
                 return Some(image);
             }
             let asked = Instant::now();
-            self.batch = self.batches.blocking_recv()?.into_iter();
+            let ready = self.batches.try_recv().ok();
+            let batch = ready.or_else(|| cores::lend(|| self.batches.blocking_recv()));
+            self.batch = batch?.into_iter();
             if let Some(reader) = &self.reader {
                 reader.taken(asked.elapsed());
             }

@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
 use super::{names, store};
+use crate::cores;
 use crate::error::{self, Error, Result};
 
 /// Where results go, and where features are kept between runs.
@@ -49,6 +50,11 @@ impl Output {
         Ok(Output { location: location.clone(), store, runtime })
     }
 
+    /// What the store answers.
+    fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
+        cores::lend(|| self.runtime.block_on(answer))
+    }
+
     /// The place that was opened.
     pub fn location(&self) -> &Location {
         &self.location
@@ -66,8 +72,7 @@ impl Output {
 
     /// Puts a whole object: either all of it is there afterwards, or what was there before.
     pub fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
-        self.runtime
-            .block_on(self.store.put(&Key::from(name), bytes.into().into()))
+        self.wait(self.store.put(&Key::from(name), bytes.into().into()))
             .map_err(|e| error::store(&format!("cannot write {}", self.path(name)), e))?;
         Ok(())
     }
@@ -75,7 +80,7 @@ impl Output {
     /// Reads a whole object; `None` when there is none.
     pub fn get(&self, name: &str) -> Result<Option<Bytes>> {
         let get = async { self.store.get(&Key::from(name)).await?.bytes().await };
-        match self.runtime.block_on(get) {
+        match self.wait(get) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(error::store(&format!("cannot read {}", self.path(name)), e)),
@@ -92,7 +97,7 @@ impl Output {
     /// Opens an object to read parts of it; `None` when there is none.
     pub fn open_object(&self, name: &str) -> Result<Option<Object>> {
         let key = Key::from(name);
-        match self.runtime.block_on(self.store.head(&key)) {
+        match self.wait(self.store.head(&key)) {
             Ok(meta) => Ok(Some(Object { output: self.clone(), key, len: meta.size, path: self.path(name) })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(error::store(&format!("cannot read {}", self.path(name)), e)),
@@ -106,7 +111,7 @@ impl Output {
 
     /// The objects below `prefix`, in the order of their names.
     pub fn stored(&self, prefix: &str) -> Result<Vec<Stored>> {
-        let stored = self.runtime.block_on(async {
+        let stored = self.wait(async {
             let mut stored = Vec::new();
             let mut stream = self.store.list(Some(&Key::from(prefix)));
             while let Some(meta) = stream.next().await {
@@ -130,7 +135,7 @@ impl Output {
 
     /// Deletes an object; one that is not there is fine.
     pub fn delete(&self, name: &str) -> Result<()> {
-        match self.runtime.block_on(self.store.delete(&Key::from(name))) {
+        match self.wait(self.store.delete(&Key::from(name))) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(error::store(&format!("cannot delete {}", self.path(name)), e)),
         }
@@ -138,15 +143,13 @@ impl Output {
 
     /// Copies an object over another one.
     pub fn copy(&self, from: &str, to: &str) -> Result<()> {
-        self.runtime
-            .block_on(self.store.copy(&Key::from(from), &Key::from(to)))
+        self.wait(self.store.copy(&Key::from(from), &Key::from(to)))
             .map_err(|e| error::store(&format!("cannot copy {from} to {}", self.path(to)), e))
     }
 
     /// Moves an object over another one.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.runtime
-            .block_on(self.store.rename(&Key::from(from), &Key::from(to)))
+        self.wait(self.store.rename(&Key::from(from), &Key::from(to)))
             .map_err(|e| error::store(&format!("cannot move {from} to {}", self.path(to)), e))
     }
 }
@@ -164,15 +167,13 @@ pub struct Upload {
 impl Upload {
     /// Appends bytes.
     pub fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.runtime
-            .block_on(self.upload.put(bytes))
+        cores::lend(|| self.runtime.block_on(self.upload.put(bytes)))
             .map_err(|e| error::store(&format!("cannot write {}", self.path), e))
     }
 
     /// Makes the object appear.
     pub fn finish(mut self) -> Result<()> {
-        self.runtime
-            .block_on(self.upload.shutdown())
+        cores::lend(|| self.runtime.block_on(self.upload.shutdown()))
             .map_err(|e| Error::io(&format!("cannot write {}", self.path), e))
     }
 
@@ -202,8 +203,7 @@ impl Object {
     /// The bytes at these offsets; an error where the object ends before.
     pub fn range(&self, range: Range<u64>) -> Result<Bytes> {
         self.output
-            .runtime
-            .block_on(self.output.store.get_range(&self.key, range))
+            .wait(self.output.store.get_range(&self.key, range))
             .map_err(|e| error::store(&format!("cannot read {}", self.path), e))
     }
 }
