@@ -128,23 +128,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     if let Some(key) = &config.bucket.kms_key {
         note("KMS key", grants(key, &names, config));
     }
-    for (check, spec) in [
-        ("service role", roles::Spec::service(&names, config)),
-        ("node role", roles::Spec::node(&names, config, &bucket)),
-    ] {
-        let verdict = match roles::observe(&names, &spec, &aws).await {
-            Ok(seen) if seen.role.is_some() => good(format!("{} is there", spec.name)),
-            Ok(_) => good(format!("{} can be made", spec.name)),
-            Err(error) => error.into(),
-        };
-        note(check, verdict);
-    }
-    if config.roles.service.is_none() || config.roles.node.is_none() {
-        note("permissions boundary", boundary(&names, config, &aws).await);
-    }
-    for (service, verdict) in service_linked(config, &aws).await {
-        note(service, verdict);
-    }
+    examine_roles(&names, config, &bucket, &aws, &mut note).await;
     note(
         "SSH key",
         match key_pair::Spec::resolve(&names, &config.key) {
@@ -163,6 +147,27 @@ async fn examine(config: &Config) -> Vec<Finding> {
         },
     );
     findings
+}
+
+/// Roles: ours, and those that AWS's services have.
+async fn examine_roles(names: &Names, config: &Config, bucket: &bucket::Spec, aws: &Aws, note: Note<'_>) {
+    for (check, spec) in [
+        ("service role", roles::Spec::service(names, config)),
+        ("node role", roles::Spec::node(names, config, bucket)),
+    ] {
+        let verdict = match roles::observe(names, &spec, aws).await {
+            Ok(seen) if seen.role.is_some() => good(format!("{} is there", spec.name)),
+            Ok(_) => good(format!("{} can be made", spec.name)),
+            Err(error) => error.into(),
+        };
+        note(check, verdict);
+    }
+    if config.roles.service.is_none() || config.roles.node.is_none() {
+        note("permissions boundary", boundary(names, config, aws).await);
+    }
+    for (service, verdict) in service_linked(config, aws).await {
+        note(service, verdict);
+    }
 }
 
 /// What a key's policy has to allow. That nobody can be asked who may not administer the key.

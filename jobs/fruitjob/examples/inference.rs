@@ -1,7 +1,7 @@
 //! Times a model's bare inference on one thread: `inference MODEL.onnx [ROUNDS] [--general|--int8] [--features]`. Prints milliseconds of
 //! CPU an image, a line a round; the input is noise. With `--features` the features of it instead, a line each.
 
-use fruitjob::model::Model;
+use fruitjob::model::{Model, Wanted};
 use fruitjob_interface::model::{Layout, Precision};
 
 fn main() {
@@ -16,10 +16,11 @@ fn main() {
         std: Some(vec![127.5]),
         ..Default::default()
     };
+    let precision = if engine == Some("--int8") { Precision::Int8 } else { Precision::F32 };
+    let wanted = Wanted { name, output_node: None, preprocessing: &options, precision };
     let model = match engine {
-        Some("--general") => Model::load_general(name, &options, runtime.handle()),
-        Some("--int8") => Model::load(name, &options, Precision::Int8, runtime.handle()),
-        _ => Model::load(name, &options, Precision::F32, runtime.handle()),
+        Some("--general") => Model::load_general(&wanted, runtime.handle()),
+        _ => Model::load(&wanted, runtime.handle()),
     };
     let model = model.expect("a model");
     eprintln!("{} {:?}", model.backbone.engine(), model.why_general);

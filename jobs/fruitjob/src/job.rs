@@ -7,6 +7,7 @@ use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{self, Precision, PreprocessingOptions};
 
 use crate::error::{Error, Result};
+use crate::model::Wanted;
 use crate::pca::Components;
 
 /// A job, with every default filled in.
@@ -20,6 +21,8 @@ pub struct Job {
     pub labels: Option<Location>,
     /// The backbone: `builtin`, a path or a URI.
     pub model: String,
+    /// The value of the backbone that the features are; `None` for its output.
+    pub output_node: Option<String>,
     /// What the backbone computes with.
     pub precision: Precision,
     /// What the model's file does not say.
@@ -37,6 +40,16 @@ pub struct Job {
 }
 
 impl Job {
+    /// The backbone that it wants.
+    pub fn backbone(&self) -> Wanted<'_> {
+        Wanted {
+            name: &self.model,
+            output_node: self.output_node.as_deref(),
+            preprocessing: &self.preprocessing,
+            precision: self.precision,
+        }
+    }
+
     /// Whether images or results are in a store, and so to be waited for.
     pub fn is_far(&self) -> bool {
         self.input.iter().chain([&self.output]).any(|place| matches!(place, Location::Remote(_)))
@@ -66,6 +79,7 @@ impl Job {
             output: Location::parse(&output)?,
             labels: options.labels.as_deref().map(Location::parse).transpose()?,
             model: options.model.unwrap_or_else(|| model::DEFAULT.into()),
+            output_node: options.output_node,
             precision: options.precision.unwrap_or_default(),
             preprocessing,
             components,

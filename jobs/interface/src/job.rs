@@ -29,6 +29,9 @@ pub struct JobOptions {
     /// The backbone: an ONNX file or URI, or 'builtin', which knows fruit [default: builtin]
     #[arg(short, long, value_name = "URI")]
     pub model: Option<String>,
+    /// Where the features leave the model: an output of several, or a value inside it, what is behind which is left out
+    #[arg(long, value_name = "NAME")]
+    pub output_node: Option<String>,
     /// What the model computes with [default: f32]
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
@@ -70,6 +73,12 @@ impl JobOptions {
             input: self.input.or(other.input),
             output: self.output.or(other.output),
             labels: self.labels.or(other.labels),
+            // A value of one model is none of another.
+            output_node: if self.model.is_some() {
+                self.output_node
+            } else {
+                self.output_node.or(other.output_node)
+            },
             model: self.model.or(other.model),
             precision: self.precision.or(other.precision),
             engine: self.engine.or(other.engine),
@@ -92,6 +101,7 @@ impl JobOptions {
         flag("output", self.output.clone());
         flag("labels", self.labels.clone());
         flag("model", self.model.clone());
+        flag("output-node", self.output_node.clone());
         flag("precision", self.precision.map(|p| format!("{p:?}").to_lowercase()));
         flag("engine", self.engine.map(|e| e.name().to_owned()));
         flag("components", self.components.map(|k| k.to_string()));
@@ -249,6 +259,7 @@ mod tests {
                 input: Some("s3://b/with space".into()),
                 output: Some("-odd".into()),
                 labels: Some("labels.csv".into()),
+                output_node: Some("features".into()),
                 model: Some("m.onnx".into()),
                 precision: Some(Precision::Int8),
                 engine: Some(EngineKind::Spark),

@@ -89,6 +89,9 @@ pub struct ModelRecord {
     pub name: String,
     /// SHA-256 of the ONNX file.
     pub sha256: String,
+    /// The value that the features are, where it is not the output of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_node: Option<String>,
     /// Number of features.
     pub features: usize,
     /// The engine that ran it.
@@ -105,8 +108,8 @@ pub struct ModelRecord {
 impl ModelRecord {
     /// Whether it gives the same features as another, but for the last bits: an engine adds up in its own order.
     pub fn same_features_as(&self, other: &ModelRecord) -> bool {
-        (&self.sha256, self.features, &self.preprocessing, self.pixels_version)
-            == (&other.sha256, other.features, &other.preprocessing, other.pixels_version)
+        (&self.sha256, &self.output_node, self.features, &self.preprocessing, self.pixels_version)
+            == (&other.sha256, &other.output_node, other.features, &other.preprocessing, other.pixels_version)
     }
 }
 

@@ -155,7 +155,8 @@ impl Taps {
 }
 
 impl Network {
-    /// Groups layers into blocks and packs their weights.
+    /// Groups layers into blocks and packs their weights. In one piece: what a layer is follows from those before it in the
+    /// block, all of which each part would have to be told.
     ///
     /// # Errors
     /// What is not in MobileNet's manner, in a few words.
@@ -411,6 +412,8 @@ impl Middle {
         (first * self.taps.stride).saturating_sub(top)..(last - top).min(self.from[0])
     }
 
+    /// The block's output from its input, a strip of rows at a time. In one piece: its three products share the ring of
+    /// hidden rows and the places in it, and the compiler keeps those in registers.
     fn run<K: Kernels>(&self, block: &Block, channels: usize, s: &mut Scratch) {
         let (columns, width, ring) = (self.from[1], padded(self.channels), self.ring());
         let [rows_out, columns_out] = block.to;

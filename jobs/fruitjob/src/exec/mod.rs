@@ -4,6 +4,8 @@
 //! feature data goes through the store. What a task does is not known here: the function that does it is handed in.
 
 pub mod context;
+#[cfg(test)]
+mod contract;
 pub mod launch;
 pub(crate) mod progress;
 pub mod spark;

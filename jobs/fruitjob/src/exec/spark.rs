@@ -29,15 +29,16 @@ const ORPHANED: i32 = 111;
 
 /// What the coordinator asks of the driver.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(Deserialize))]
 #[serde(rename_all = "snake_case")]
-enum Request<'a> {
-    Map { stage: &'a str, description: String, tasks: Vec<String> },
+enum Request {
+    Map { stage: String, description: String, tasks: Vec<String> },
 }
 
 /// What the driver answers.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+pub(super) enum Answer {
     /// Tasks that can run at once.
     Slots(usize),
     /// Tasks done, and attempts that failed.
@@ -73,6 +74,7 @@ impl Outcome {
 
 /// The engine, in the coordinator.
 pub struct Spark {
+    requests: Box<dyn Write + Send>,
     answers: Receiver<Answer>,
     task_seconds: f64,
     /// How the job is spread, so far.
@@ -101,12 +103,21 @@ impl Spark {
         let launched =
             std::env::var(LAUNCHED).ok().and_then(|text| text.parse().ok()).map(Duration::from_millis);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let record = SparkRecord {
-            start_seconds: launched.map_or(0.0, |launched| now.saturating_sub(launched).as_secs_f64()),
-            slots,
-            ..Default::default()
-        };
-        Ok(Spark { answers, task_seconds: options.task_seconds, record })
+        let mut spark = Spark::new(Box::new(std::io::stdout()), answers, options, slots);
+        spark.record.start_seconds =
+            launched.map_or(0.0, |launched| now.saturating_sub(launched).as_secs_f64());
+        Ok(spark)
+    }
+
+    /// An engine whose driver hears `requests`, a line each, and runs so many tasks at once.
+    pub(super) fn new(
+        requests: Box<dyn Write + Send>,
+        answers: Receiver<Answer>,
+        options: &SparkOptions,
+        slots: usize,
+    ) -> Self {
+        let record = SparkRecord { slots, ..Default::default() };
+        Spark { requests, answers, task_seconds: options.task_seconds, record }
     }
 }
 
@@ -139,9 +150,11 @@ impl Engine for Spark {
         }
         self.record.tasks += n;
         let description = format!("{}: {}", stage.name(), count(n, "task"));
-        let request = Request::Map { stage: stage.name(), description, tasks: lines };
-        let line = serde_json::to_string(&request).expect("plain data");
-        writeln!(std::io::stdout().lock(), "{line}")
+        let request = Request::Map { stage: stage.name().into(), description, tasks: lines };
+        let line = serde_json::to_string(&request).expect("plain data") + "\n";
+        self.requests
+            .write_all(line.as_bytes())
+            .and_then(|()| self.requests.flush())
             .map_err(|e| Error::io("cannot ask Spark's driver", e))?;
         let (mut failures, at_first) = (0, counters.so_far());
         loop {
@@ -248,6 +261,21 @@ fn orphaned(why: &str) {
     std::process::exit(ORPHANED);
 }
 
+/// What a driver answers that has each chunk of tasks done once, by `execute`.
+#[cfg(test)]
+pub(super) fn answered(request: &[u8], execute: Execute) -> Answer {
+    let Request::Map { tasks, .. } = serde_json::from_slice(request).expect("a request");
+    let chunk = |line: &String| {
+        let tasks: Vec<Task> = serde_json::from_str(line).expect("tasks");
+        Outcome::of(tasks.iter().map(execute).collect())
+            .map(|done| serde_json::to_string(&done).expect("plain data"))
+    };
+    match tasks.iter().map(chunk).collect::<Result<_>>() {
+        Ok(lines) => Answer::Results(lines),
+        Err(error) => Answer::Error(error.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +314,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&tasks).unwrap(), text);
         assert_eq!(serde_json::from_str::<Vec<Task>>(&text).unwrap().len(), 4);
         let request =
-            Request::Map { stage: "fit", description: "fit: 1 task".into(), tasks: vec!["[]".into()] };
+            Request::Map { stage: "fit".into(), description: "fit: 1 task".into(), tasks: vec!["[]".into()] };
         assert_eq!(
             serde_json::to_string(&request).unwrap(),
             r#"{"map":{"stage":"fit","description":"fit: 1 task","tasks":["[]"]}}"#

@@ -6,7 +6,8 @@ use std::io::Cursor;
 
 use fruitjob_interface::job::DEFAULT_MAX_PIXELS;
 
-use super::{formats, jpeg, memory};
+use super::memory::{self, Held};
+use super::{formats, jpeg};
 use crate::util::caught;
 
 /// What is wanted of an image.
@@ -39,7 +40,7 @@ impl Options {
 }
 
 /// An image: 8-bit RGB, rows from the top, no padding. `pixels.len() == width * height * 3`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Rgb {
     /// In pixels; at least 1.
     pub width: u32,
@@ -47,6 +48,8 @@ pub struct Rgb {
     pub height: u32,
     /// `R G B R G B …`
     pub pixels: Vec<u8>,
+    /// The share of the memory for pictures that decoding took. It is enough for a turned copy too.
+    pub(super) held: Option<Held>,
 }
 
 /// Why an image cannot be decoded.
@@ -117,7 +120,7 @@ fn decode_png(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let header = decoder.read_header_info().map_err(bad)?;
     check_size(header.width.into(), header.height.into(), options.max_pixels)?;
     // What the file holds, at most four channels of eight bits, and RGB of it.
-    let _held = memory::hold(7 * u64::from(header.width) * u64::from(header.height));
+    let held = memory::hold(7 * u64::from(header.width) * u64::from(header.height));
     let mut reader = decoder.read_info().map_err(bad)?;
     let size = reader.output_buffer_size().ok_or("bad PNG: too large")?;
     let mut raw = vec![0; size];
@@ -132,7 +135,7 @@ fn decode_png(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
         png::ColorType::Rgba => from_rgba(&raw),
         png::ColorType::Indexed => return Err("bad PNG: a palette that is missing".into()),
     };
-    rgb(frame.width, frame.height, pixels)
+    rgb(frame.width, frame.height, pixels, held)
 }
 
 pub(super) fn from_grey(pixels: &[u8]) -> Vec<u8> {
@@ -152,12 +155,12 @@ fn on_white(c: u8, alpha: u8) -> u8 {
     ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb, Refused> {
+pub(super) fn rgb(width: u32, height: u32, pixels: Vec<u8>, held: Held) -> Result<Rgb, Refused> {
     let expected = width as usize * height as usize * 3;
     if pixels.len() != expected {
         return Err(format!("decoded to {} bytes where {expected} were expected", pixels.len()).into());
     }
-    Ok(Rgb { width, height, pixels })
+    Ok(Rgb { width, height, pixels, held: Some(held) })
 }
 
 pub(super) fn one_line(message: impl std::fmt::Display) -> String {

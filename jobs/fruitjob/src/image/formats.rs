@@ -33,10 +33,10 @@ pub(super) fn webp(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     decoder.set_memory_limit(usize::try_from(max_bytes(options)).unwrap_or(usize::MAX));
     let (width, height) = decoder.dimensions();
     check_size(width.into(), height.into(), options.max_pixels)?;
-    let _held = hold(width.into(), height.into());
+    let held = hold(width.into(), height.into());
     let mut raw = vec![0; decoder.output_buffer_size().ok_or("bad WebP: too large")?];
     decoder.read_image(&mut raw).map_err(bad)?;
-    rgb(width, height, if decoder.has_alpha() { from_rgba(&raw) } else { raw })
+    rgb(width, height, if decoder.has_alpha() { from_rgba(&raw) } else { raw }, held)
 }
 
 /// A GIF's first frame, on white.
@@ -51,7 +51,7 @@ pub(super) fn gif(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     check_size(width as u64, height as u64, options.max_pixels)?;
     let frame = decoder.next_frame_info().map_err(bad)?.ok_or("bad GIF: without a picture")?;
     check_size(frame.width.into(), frame.height.into(), options.max_pixels)?;
-    let _held =
+    let held =
         hold(width as u64, height as u64 + u64::from(frame.width) * u64::from(frame.height) / width as u64);
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let row = usize::from(frame.width);
@@ -65,7 +65,7 @@ pub(super) fn gif(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     for (target, source) in rows.zip(frame.chunks_exact(row * 3)) {
         target[left.min(width) * 3..][..fits].copy_from_slice(&source[..fits]);
     }
-    rgb(width as u32, height as u32, pixels)
+    rgb(width as u32, height as u32, pixels, held)
 }
 
 /// A BMP. Without a mask for it, a fourth byte is no transparency.
@@ -82,7 +82,7 @@ pub(super) fn bmp(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     decoder.decode_headers().map_err(|e| bad(&e))?;
     let (width, height) = decoder.dimensions().ok_or("bad BMP: no header")?;
     check_size(width as u64, height as u64, options.max_pixels)?;
-    let _held = hold(width as u64, height as u64);
+    let held = hold(width as u64, height as u64);
     bmp_is_whole(bytes, width as u64, height as u64)?;
     let raw = decoder.decode().map_err(|e| bad(&e))?;
     let pixels = match decoder.colorspace() {
@@ -91,7 +91,7 @@ pub(super) fn bmp(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
         Some(ColorSpace::Luma) => from_grey(&raw),
         _ => return Err("bad BMP: a kind of colours that is not known".into()),
     };
-    rgb(width as u32, height as u32, pixels)
+    rgb(width as u32, height as u32, pixels, held)
 }
 
 /// The decoder takes bytes that are missing for zeros.
@@ -142,7 +142,7 @@ fn tiff_samples(bytes: &[u8], palette: bool, options: &Options) -> Result<Rgb, R
     let mut decoder = tiff::decoder::Decoder::new(Cursor::new(bytes)).map_err(bad)?.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(bad)?;
     check_size(width.into(), height.into(), options.max_pixels)?;
-    let _held = hold(width.into(), height.into());
+    let held = hold(width.into(), height.into());
     let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(bad)?.unwrap_or(1);
     if let Some(name) = refused(CompressionMethod::from_u16_exhaustive(compression)) {
         return Err(
@@ -172,7 +172,7 @@ fn tiff_samples(bytes: &[u8], palette: bool, options: &Options) -> Result<Rgb, R
         Some(map) => tiff_palette(color, samples, &map, size)?,
         None => tiff_colors(color, samples, size)?,
     };
-    rgb(width, height, pixels)
+    rgb(width, height, pixels, held)
 }
 
 /// The name of a compression that is not read: JPEG's decoders here know no TIFF, and the others are rare.

@@ -53,13 +53,15 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Rgb, Refused> {
     let waiting = if frame.is_progressive || decoder.has_multiple_scans() { 2 * samples } else { 0 };
     let four = matches!(decoder.jpeg_color_space(), ColorSpace::Cmyk | ColorSpace::Ycck);
     let painted = width.div_ceil(scale) * height.div_ceil(scale) * if four { 7 } else { 3 };
-    let _held = memory::hold((waiting + samples / (scale * scale) + painted) as u64);
+    // What is decoded may be turned afterwards, which takes a second copy.
+    let turned = 6 * width.div_ceil(scale) * height.div_ceil(scale);
+    let held = memory::hold((waiting + samples / (scale * scale) + painted).max(turned) as u64);
 
     decoder.set_output_format(if four { PixelFormat::Cmyk } else { PixelFormat::Rgb });
     decoder.set_scale(ScalingFactor::try_new(1, scale as u32).map_err(bad)?);
     let image = decoder.decode_image().map_err(bad)?;
     let pixels = if four { from_cmyk(&image.data) } else { image.data };
-    rgb(image.width as u32, image.height as u32, pixels)
+    rgb(image.width as u32, image.height as u32, pixels, held)
 }
 
 /// Inks to light, on white paper. Programs write them inverted (255 is no ink), as Adobe's did first.

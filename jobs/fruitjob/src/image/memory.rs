@@ -1,30 +1,53 @@
-//! How much memory pictures may take while they are decoded, by all threads of a process together.
+//! How much memory pictures may take, by all threads of a process together: while they are decoded, and until their pixels
+//! are a model's input.
 
 use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::cores::lend;
 
 /// 512 MiB. Photographs of 12 megapixels take some 2 MB where they are scaled down, and 70 MB where they are not; none of
 /// those waits. A picture that needs more than all is decoded alone.
 const BUDGET: u64 = 512 << 20;
 
-static FREE: Mutex<u64> = Mutex::new(BUDGET);
-static FREED: Condvar = Condvar::new();
+/// What is free, and the queue of those who wait: a large picture is not passed by while small ones come.
+struct Budget {
+    free: u64,
+    /// The number of who comes next, and of whose turn it is.
+    next: u64,
+    turn: u64,
+}
+
+static BUDGET_NOW: Mutex<Budget> = Mutex::new(Budget { free: BUDGET, next: 0, turn: 0 });
+static CHANGED: Condvar = Condvar::new();
 
 /// Memory that a thread may use until this is dropped.
+#[derive(Debug)]
 pub(super) struct Held(u64);
 
 /// Waits until so many bytes are free. Nobody may hold any already: two would wait for each other.
 pub(super) fn hold(bytes: u64) -> Held {
     let bytes = bytes.min(BUDGET);
-    let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut free = FREED.wait_while(free, |free| *free < bytes).unwrap_or_else(PoisonError::into_inner);
-    *free -= bytes;
+    let mut now = BUDGET_NOW.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = now.next;
+    now.next += 1;
+    let must_wait = |now: &mut Budget| now.turn != number || now.free < bytes;
+    if must_wait(&mut now) {
+        drop(now);
+        now = lend(|| {
+            let now = BUDGET_NOW.lock().unwrap_or_else(PoisonError::into_inner);
+            CHANGED.wait_while(now, must_wait).unwrap_or_else(PoisonError::into_inner)
+        });
+    }
+    now.turn += 1;
+    now.free -= bytes;
+    CHANGED.notify_all();
     Held(bytes)
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += self.0;
-        FREED.notify_all();
+        BUDGET_NOW.lock().unwrap_or_else(PoisonError::into_inner).free += self.0;
+        CHANGED.notify_all();
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn layouts_and_colours() {
-        let image = Rgb { width: 2, height: 2, pixels: (10..22).collect() };
+        let image = Rgb { width: 2, height: 2, pixels: (10..22).collect(), held: None };
         assert_eq!(
             tensor(spec(Color::Rgb, Layout::Nchw), &image),
             [9.0, 12.0, 15.0, 18.0, 4.5, 6.0, 7.5, 9.0, 2.25, 3.0, 3.75, 4.5]
@@ -153,7 +153,7 @@ mod tests {
     fn keeps_the_aspect_by_cropping_the_centre() {
         // Three 2x2 blocks side by side: only the middle one is seen.
         let row = [[0u8; 6], [200; 6], [0; 6]].concat();
-        let image = Rgb { width: 6, height: 2, pixels: [row.clone(), row].concat() };
+        let image = Rgb { width: 6, height: 2, pixels: [row.clone(), row].concat(), held: None };
         let spec = Preprocessing { mean: [0.0; 3], std: [1.0; 3], ..spec(Color::Rgb, Layout::Nchw) };
         assert_eq!(tensor(spec, &image), [200.0; 12]);
     }
@@ -166,7 +166,7 @@ mod tests {
             let (x, y) = (i % w, i / w);
             [x * 19 + y * 7, x * x * 3 + y * 31, x * y * 11 + 40].map(|c| c as u8)
         };
-        let image = Rgb { width: w, height: h, pixels: (0..w * h).flat_map(pixel).collect() };
+        let image = Rgb { width: w, height: h, pixels: (0..w * h).flat_map(pixel).collect(), held: None };
         let cases: [(Fit, Resample, [u8; 48]); 3] = [
             (Fit::Squash, Resample::Bicubic, SQUASH_BICUBIC),
             (Fit::Squash, Resample::Bilinear, SQUASH_BILINEAR),
@@ -201,7 +201,7 @@ mod tests {
         // 8 x 4 squashed to 4 x 4, of which the middle 2 x 2 is seen: columns 2 to 5 and rows 1 and 2.
         let seen = |x: u32, y: u32| (2..6).contains(&x) && (1..3).contains(&y);
         let pixels = (0..32).flat_map(|i| [if seen(i % 8, i / 8) { 200u8 } else { 0 }; 3]).collect();
-        let image = Rgb { width: 8, height: 4, pixels };
+        let image = Rgb { width: 8, height: 4, pixels, held: None };
         let spec = Preprocessing {
             resize: 4,
             fit: Fit::Squash,
@@ -214,14 +214,14 @@ mod tests {
 
     #[test]
     fn a_margin_is_cut_off_without_resizing_where_it_can_be() {
-        let image = Rgb { width: 4, height: 4, pixels: (0..48).collect() };
+        let image = Rgb { width: 4, height: 4, pixels: (0..48).collect(), held: None };
         let spec =
             Preprocessing { resize: 4, mean: [0.0; 3], std: [1.0; 3], ..spec(Color::Rgb, Layout::Nhwc) };
         let middle = [15u8, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32].map(f32::from);
         assert_eq!(tensor(spec.clone(), &image), middle);
         // Twice as large, each pixel four times: the same picture, resized.
         let twice = |i: usize| image.pixels[(i / 24 / 2 * 4 + i % 24 / 3 / 2) * 3 + i % 3];
-        let large = Rgb { width: 8, height: 8, pixels: (0..192).map(twice).collect() };
+        let large = Rgb { width: 8, height: 8, pixels: (0..192).map(twice).collect(), held: None };
         for (got, want) in tensor(spec, &large).iter().zip(middle) {
             assert!((got - want).abs() <= 4.0, "{got} {want}");
         }

@@ -48,7 +48,13 @@ fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<Ge
     let model = ModelOptions::with_all_ops()
         .prepack_weights(true)
         .load(fixed.encode_to_vec())
-        .map_err(|e| format!("it cannot be run at {h}x{w} pixels: {}", one_line(&e)))?;
+        .map_err(|e| {
+            format!(
+                "it cannot be run at {h}x{w} pixels: {}; what is reckoned with constants alone can be taken out before: \
+                 pip install onnxsim; python -m onnxsim MODEL.onnx simplified.onnx",
+                one_line(&e)
+            )
+        })?;
     let name = graph::input(proto)?.name();
     let input = model.find_node(name).ok_or_else(|| format!("its input {name} leads nowhere"))?;
     let [output] = *model.output_ids() else {

@@ -29,12 +29,27 @@ use crate::util::{caught, hex_sha256};
 /// A small MobileNetV2, trained on fruit; see `jobs/fruitjob/training/MODEL_CARD.md`.
 pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
 
+/// A backbone that somebody wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// `builtin`, a path, or a URI.
+    pub name: &'a str,
+    /// The value in it that the features are; `None` for its output.
+    pub output_node: Option<&'a str>,
+    /// What its file does not say of pixels.
+    pub preprocessing: &'a PreprocessingOptions,
+    /// What it computes with. Another than f32 is for graphs that run on our own kernels.
+    pub precision: Precision,
+}
+
 /// A backbone, ready to run.
 pub struct Model {
     /// As the user named it, without what a URI may hold of secrets.
     pub name: String,
     /// SHA-256 of the ONNX file and of those beside it that hold its weights, in hexadecimal.
     pub sha256: String,
+    /// The value that the features are, where it is not the file's output.
+    pub output_node: Option<String>,
     /// How pixels become its input.
     pub preprocessing: Preprocessing,
     /// What a person should know of how that was understood.
@@ -47,23 +62,17 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model: `builtin`, a path, or a URI.
+    /// Loads a model.
     ///
     /// # Errors
-    /// [`Error::Usage`] when it is not there, is no ONNX, maps no image to a vector, or does not say how its
-    /// pixels are to be normalised.
-    /// Another precision than f32 is for graphs that run on our own kernels: [`Error::Usage`] for others.
-    pub fn load(
-        name: &str,
-        options: &PreprocessingOptions,
-        precision: Precision,
-        runtime: &tokio::runtime::Handle,
-    ) -> Result<Self> {
-        let model = Self::compile(name, options, runtime, |proto, preprocessing| {
+    /// [`Error::Usage`] when it is not there, is no ONNX, maps no image to a vector, does not say how its pixels are to be
+    /// normalised, or cannot be had in that precision.
+    pub fn load(wanted: &Wanted, runtime: &tokio::runtime::Handle) -> Result<Self> {
+        let model = Self::compile(wanted, runtime, |proto, preprocessing| {
             recognise::recognise(proto, preprocessing)
-                .and_then(|network| kernels::compile(&network, preprocessing, precision))
+                .and_then(|network| kernels::compile(&network, preprocessing, wanted.precision))
         })?;
-        match (&model.why_general, precision) {
+        match (&model.why_general, wanted.precision) {
             (Some(why), Precision::Int8) => Err(Error::Usage(format!(
                 "model {}: --precision int8 is not possible for it ({why}); leave it out",
                 model.name
@@ -73,20 +82,16 @@ impl Model {
     }
 
     /// The same in f32, with the general engine whatever the model: to compare.
-    pub fn load_general(
-        name: &str,
-        options: &PreprocessingOptions,
-        runtime: &tokio::runtime::Handle,
-    ) -> Result<Self> {
-        Self::compile(name, options, runtime, |_, _| Err::<kernels::Kernels, _>("it was asked for".into()))
+    pub fn load_general(wanted: &Wanted, runtime: &tokio::runtime::Handle) -> Result<Self> {
+        Self::compile(wanted, runtime, |_, _| Err::<kernels::Kernels, _>("it was asked for".into()))
     }
 
     fn compile<B: Backbone + 'static>(
-        name: &str,
-        options: &PreprocessingOptions,
+        wanted: &Wanted,
         runtime: &tokio::runtime::Handle,
         fast: impl FnOnce(&ModelProto, &Preprocessing) -> Result<B, String>,
     ) -> Result<Self> {
+        let (name, options) = (wanted.name, wanted.preprocessing);
         let shown = source::display_name(name);
         let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
         let files = match name {
@@ -94,7 +99,7 @@ impl Model {
             _ => source::read(name, runtime)?,
         };
         let mut proto = graph::parse(&files.model).map_err(&explain)?;
-        one_output(&proto, &shown).map_err(&explain)?;
+        let output_node = outputs::choose(&mut proto, wanted.output_node).map_err(&explain)?;
         external::inline(&mut proto, &files.beside).map_err(&explain)?;
         let sha256 = files.sha256();
         drop(files);
@@ -112,7 +117,7 @@ impl Model {
             Ok(fast) => (Arc::new(fast), None),
             Err(why) => (Arc::new(general::compile(&proto, &preprocessing).map_err(explain)?), Some(why)),
         };
-        Ok(Model { name: shown, sha256, preprocessing, note, backbone, why_general, proto })
+        Ok(Model { name: shown, sha256, output_node, preprocessing, note, backbone, why_general, proto })
     }
 
     /// The key of this model's features in the cache: whatever changes a feature changes it.
@@ -121,7 +126,11 @@ impl Model {
         const FEATURES_VERSION: u32 = 4;
         let preprocessing = serde_json::to_string(&self.preprocessing).expect("plain data");
         let engine = self.backbone.engine();
-        let text = format!("{FEATURES_VERSION} {PIXELS_VERSION} {engine} {} {preprocessing}", self.sha256);
+        let mut text =
+            format!("{FEATURES_VERSION} {PIXELS_VERSION} {engine} {} {preprocessing}", self.sha256);
+        if let Some(node) = &self.output_node {
+            text += &format!(" {node}");
+        }
         hex_sha256(text.as_bytes())[..16].to_owned()
     }
 
@@ -130,6 +139,7 @@ impl Model {
         ModelRecord {
             name: self.name.clone(),
             sha256: self.sha256.clone(),
+            output_node: self.output_node.clone(),
             features: self.backbone.features(),
             engine: self.backbone.engine().into(),
             preprocessing: self.preprocessing.clone(),
@@ -141,12 +151,11 @@ impl Model {
     /// What a person should know of its output, where it looks like a classifier's scores.
     pub(crate) fn warning(&self) -> Option<String> {
         let features = outputs::before_scores(&self.proto)?;
-        let input = graph::input(&self.proto).ok()?;
         Some(format!(
             "the output of model {} looks like the scores of classes, which say less of an image than the layer before; for \
              that one: {}",
             self.name,
-            outputs::cut_at(&self.name, input.name(), &features)
+            outputs::flag(&features)
         ))
     }
 
@@ -154,26 +163,6 @@ impl Model {
     pub(crate) fn proto(&self) -> &ModelProto {
         &self.proto
     }
-}
-
-/// A backbone gives one vector.
-fn one_output(proto: &ModelProto, name: &str) -> Result<(), String> {
-    let graph = proto.graph.as_ref().ok_or("it has no graph")?;
-    let names: Vec<&str> = graph.output.iter().map(|output| output.name()).collect();
-    match names[..] {
-        [_] => Ok(()),
-        [] => Err("it has no output".into()),
-        [first, ..] => Err(format!(
-            "it has {} outputs ({}), and a backbone has one; choose it: {}",
-            names.len(),
-            shown_names(&names),
-            outputs::cut_at(name, graph::input(proto)?.name(), first)
-        )),
-    }
-}
-
-fn shown_names(names: &[&str]) -> String {
-    names.iter().map(|name| crate::util::shown(name)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -185,9 +174,13 @@ mod tests {
 
     use super::*;
 
+    fn wanted<'a>(name: &'a str, preprocessing: &'a PreprocessingOptions) -> Wanted<'a> {
+        Wanted { name, output_node: None, preprocessing, precision: Precision::F32 }
+    }
+
     fn load(name: &str, options: PreprocessingOptions) -> Result<Model> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        Model::load(name, &options, Precision::F32, runtime.handle())
+        Model::load(&wanted(name, &options), runtime.handle())
     }
 
     fn builtin() -> ModelProto {
@@ -277,9 +270,9 @@ mod tests {
             };
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
             let path = format!("{name}.onnx");
-            let fast = Model::load(&path, &options, Precision::F32, runtime.handle()).unwrap();
+            let fast = Model::load(&wanted(&path, &options), runtime.handle()).unwrap();
             assert_eq!(fast.why_general, None, "{name}");
-            let general = Model::load_general(&path, &options, runtime.handle()).unwrap();
+            let general = Model::load_general(&wanted(&path, &options), runtime.handle()).unwrap();
             let want = std::fs::read_to_string(format!("{name}.txt")).unwrap();
             let want: Vec<f32> = want.lines().map(|line| line.parse().unwrap()).collect();
             let most = if name.ends_with("half") { 1e-3 } else { 1e-4 };
@@ -308,10 +301,23 @@ mod tests {
         };
         assert!(before("torch_classes.onnx").is_some() && before("keras_classes.onnx").is_some());
         assert_eq!((before("torch_new.onnx"), before("keras_export.onnx")), (None, None));
-        let mut two = builtin();
-        two.graph.as_mut().unwrap().output.push(graph::value("other", &[Err("N"), Ok(2)]));
-        let why = one_output(&two, "a/m.onnx").unwrap_err();
-        assert!(why.contains("2 outputs") && why.contains("extract_model('a/m.onnx'"), "{why}");
+    }
+
+    #[test]
+    fn a_value_inside_may_be_what_is_wanted() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/exporters/torch_classes.onnx");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let options = PreprocessingOptions::default();
+        let load =
+            |output_node| Model::load(&Wanted { output_node, ..wanted(path, &options) }, runtime.handle());
+        let scores = load(None).unwrap();
+        let before = outputs::before_scores(&scores.proto).unwrap();
+        let features = load(Some(&before)).unwrap();
+        assert!(features.backbone.features() != scores.backbone.features() && features.warning().is_none());
+        assert!(features.key() != scores.key() && !features.record().same_features_as(&scores.record()));
+        assert_eq!(features.record().output_node.as_deref(), Some(before.as_str()));
+        let why = load(Some("nothing")).err().unwrap().to_string();
+        assert!(why.contains("no value 'nothing'"), "{why}");
     }
 
     #[test]

@@ -1,6 +1,55 @@
-//! What a model gives: whether it is what one wants of a backbone.
+//! What a model gives: which of its values, and whether that is what one wants of a backbone.
 
-use super::onnx::{ModelProto, NodeProto};
+use super::graph;
+use super::onnx::{ModelProto, NodeProto, ValueInfoProto};
+use crate::util::shown;
+
+/// Makes a value the only output: the one that is named, by its own name or by that of the node which makes it; without a
+/// name the output that the model has. Returns the value's name, where it was not the only output already.
+///
+/// # Errors
+/// It has several outputs, or no such value; for the user.
+pub fn choose(proto: &mut ModelProto, wanted: Option<&str>) -> Result<Option<String>, String> {
+    let graph = proto.graph.as_mut().ok_or("it has no graph")?;
+    let names: Vec<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
+    let list = || names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+    let Some(wanted) = wanted else {
+        return match names[..] {
+            [_] => Ok(None),
+            [] => Err("it has no output".into()),
+            [first, ..] => Err(format!(
+                "it has {} outputs ({}), and a backbone has one; choose it: {}",
+                names.len(),
+                list(),
+                flag(first)
+            )),
+        };
+    };
+    if names[..] == [wanted] {
+        return Ok(None);
+    }
+    let is_made =
+        |value: &str| graph.node.iter().any(|node| node.output.iter().any(|output| output == value));
+    let by_node = || graph.node.iter().find(|node| node.name() == wanted)?.output.first();
+    let value = match is_made(wanted) {
+        true => wanted.to_owned(),
+        false => by_node()
+            .ok_or_else(|| {
+                let last = graph.node.iter().rev().filter_map(|node| node.output.first()).take(8);
+                let last: Vec<_> = last.map(|value| shown(value)).collect();
+                format!(
+                    "it has no value '{}' for --output-node; its outputs: {}; the last values inside: {}",
+                    shown(wanted),
+                    list(),
+                    last.join(", ")
+                )
+            })?
+            .clone(),
+    };
+    let known = graph.output.iter().chain(&graph.value_info).find(|known| known.name() == value).cloned();
+    graph.output = vec![known.unwrap_or_else(|| graph::value(&value, &[]))];
+    Ok(Some(value))
+}
 
 /// Where the output looks like a classifier's scores, the value that the classifier has them from: a product with a matrix
 /// straight behind the global mean, and at most a softmax after it. One vector a class says less of an image than the mean.
@@ -30,32 +79,55 @@ pub fn before_scores(proto: &ModelProto) -> Option<String> {
     matches!(node.op_type(), "GlobalAveragePool" | "ReduceMean" | "AveragePool").then_some(features)
 }
 
-/// The command that leaves a model of this machine ending in another value; in words, where one of the names, which
-/// somebody else may have chosen, could be more than a name to a shell.
-/// Source: <https://onnx.ai/onnx/api/utils.html>.
-pub fn cut_at(model: &str, input: &str, value: &str) -> String {
-    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_./:-".contains(c));
-    if model.contains("://") || ![model, input, value].into_iter().all(is_plain) {
-        return "cut it there with onnx.utils.extract_model of Python's onnx".into();
-    }
-    format!(
-        "python -c \"import onnx; onnx.utils.extract_model('{model}', 'features.onnx', ['{input}'], ['{value}'])\""
-    )
+/// The option that takes a value for the output; in words, where its name, which somebody else has chosen, could be more
+/// than a name to a shell.
+pub fn flag(value: &str) -> String {
+    let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "_./:-".contains(c));
+    if is_plain { format!("--output-node={value}") } else { "--output-node, with its name".into() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn two() -> ModelProto {
+        let node = |input: &str, name: &str, output: &str| {
+            let mut node = graph::node("Relu", &[input], output, Vec::new());
+            node.name = Some(name.into());
+            node
+        };
+        let output = vec![graph::value("a", &[]), graph::value("b", &[])];
+        let nodes =
+            vec![node("image", "first", "inner"), node("inner", "second", "a"), node("a", "third", "b")];
+        let graph = super::super::onnx::GraphProto { node: nodes, output, ..Default::default() };
+        ModelProto { graph: Some(graph), ..Default::default() }
+    }
+
+    #[test]
+    fn one_value_is_the_output() {
+        let outputs = |proto: &ModelProto| -> Vec<String> {
+            proto.graph.iter().flat_map(|g| &g.output).map(|o| o.name().to_owned()).collect()
+        };
+        for (wanted, value) in [("b", "b"), ("inner", "inner"), ("second", "a")] {
+            let mut proto = two();
+            assert_eq!(choose(&mut proto, Some(wanted)), Ok(Some(value.into())));
+            assert_eq!(outputs(&proto), [value]);
+            // It is the only one now.
+            assert_eq!(choose(&mut proto, Some(value)), Ok(None));
+            assert_eq!(choose(&mut proto, None), Ok(None));
+        }
+        let why = choose(&mut two(), None).unwrap_err();
+        assert!(why.contains("2 outputs (a, b)") && why.ends_with("--output-node=a"), "{why}");
+        let why = choose(&mut two(), Some("c")).unwrap_err();
+        assert!(why.contains("no value 'c'") && why.contains("inside: b, a, inner"), "{why}");
+    }
+
     /// It is pasted into a shell.
     #[test]
-    fn a_command_is_made_of_plain_names_alone() {
-        let command = cut_at("models/m.onnx", "image", "features:0");
-        assert!(command.starts_with("python -c ") && command.contains("'models/m.onnx'"), "{command}");
+    fn an_option_is_made_of_plain_names_alone() {
+        assert_eq!(flag("features:0"), "--output-node=features:0");
         for name in ["$(touch x)", "`x`", "a'b", "a\"b", "a b"] {
-            assert!(!cut_at("m.onnx", "image", name).contains(name), "{name}");
-            assert!(!cut_at(name, "image", "features").contains(name), "{name}");
+            assert!(!flag(name).contains(name), "{name}");
         }
-        assert!(!cut_at("s3://b/m.onnx", "image", "features").contains("python -c"));
     }
 }

@@ -102,7 +102,7 @@ impl Run {
     pub fn model(&mut self) -> Result<Arc<Model>> {
         if self.model.is_none() {
             let job = &self.job;
-            let model = Model::load(&job.model, &job.preprocessing, job.precision, &self.context.runtime)?;
+            let model = Model::load(&job.backbone(), &self.context.runtime)?;
             self.model = Some(Arc::new(model));
         }
         Ok(self.model.clone().expect("just set"))

@@ -40,7 +40,7 @@ impl Worker {
         Ok(Worker {
             input: job.input.as_ref().map(Input::open).transpose()?,
             manifest: Arc::new(Manifest::load(&output)?),
-            model: Arc::new(Model::load(&job.model, &job.preprocessing, job.precision, &context.runtime)?),
+            model: Arc::new(Model::load(&job.backbone(), &context.runtime)?),
             output,
             context,
             counters: Arc::default(),

@@ -48,6 +48,7 @@ pub(crate) fn model_record(sha256: &str) -> ModelRecord {
             fit: Default::default(),
             exif_orientation: Default::default(),
         },
+        output_node: None,
         pixels_version: 0,
         key: "key".into(),
     }
