@@ -88,8 +88,12 @@ def test_from_pictures_to_results(aws, project, pictures, tmp_path, one_shot):
     (cluster,) = aws.emr.clusters.values()
     assert cluster.state == "TERMINATED" and "no live logs" not in ran.stderr
 
-    # Another night: nothing new.
-    assert "0 featurized, 501 from the cache" in project.run("run").stdout
+    # Another night: nothing new but the labels, from a table of this machine's.
+    names = [path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*.jpg")]
+    (project.folder / "labels.csv").write_text("path,label\n" + "".join(f"{name},{'figs' if 'Fig' in name else 'others'}\n" for name in names))
+    assert "0 featurized, 501 from the cache" in project.run("run", "--labels", "labels.csv").stdout
+    record = json.loads(aws.client("s3").get_object(Bucket=bucket, Key="output/run.json")["Body"].read())
+    assert [(each["label"], each["images"]) for each in record["labels"]] == [("figs", 51), ("others", 450)]
     runs = json.loads(project.run("runs", "--json").stdout)
     assert [(r["state"], r["images"], r["one_shot"]) for r in runs] == [("done", 501, True), ("done", 501, one_shot)]
     assert runs[0]["dollars"] > 0

@@ -307,7 +307,8 @@ mod tests {
     fn a_value_inside_may_be_what_is_wanted() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/exporters/torch_classes.onnx");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        let options = PreprocessingOptions::default();
+        let options =
+            PreprocessingOptions { mean: Some(vec![127.5]), std: Some(vec![127.5]), ..Default::default() };
         let load =
             |output_node| Model::load(&Wanted { output_node, ..wanted(path, &options) }, runtime.handle());
         let scores = load(None).unwrap();
