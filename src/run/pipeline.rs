@@ -12,7 +12,7 @@ use super::finish::{Ending, dollars, verdict};
 use super::follow::transcript::Transcript;
 use super::follow::{CostLimit, Ended, Watch};
 use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
-use super::preconditions::{check_cost_limit, check_places, no_other_run};
+use super::preconditions::{check_cost_limit, check_granted, check_places, no_other_run};
 use super::ship::{Shipped, find_executable, ship};
 use super::summary::Summary;
 use super::{Reporter, Request, collect, engine, fingerprint, history, settle, step};
@@ -112,6 +112,7 @@ impl ClusterRun<'_> {
             })?;
             return Ok(Outcome::Estimated(estimate));
         }
+        check_granted(self.request, self.spec, self.config)?;
         find_executable(self.request, self.spec)?;
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         if bucket::observe(&self.spec.names, &self.spec.bucket.name, self.aws).await?.is_none() {
@@ -121,6 +122,7 @@ impl ClusterRun<'_> {
         let mut request = self.request.clone();
         if let Some(pin) = &request.job.pin_pca {
             request.job.pin_pca = Some(history::pca(pin, &self.spec.bucket.name, self.aws).await?);
+            check_granted(&request, self.spec, self.config)?;
         }
         let run = ClusterRun { request: &request, ..*self };
         self.claim.hold(&output, Box::pin(run.stages(&prices, summary))).await
