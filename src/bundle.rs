@@ -40,6 +40,7 @@ files! {
     GITHUB_TRUST = "templates/ci/github-trust.json";
     GITLAB = "templates/ci/gitlab.yml";
     GITLAB_TRUST = "templates/ci/gitlab-trust.json";
+    SWEEP_STACK = "templates/ci/sweep-stack.json";
 }
 
 #[cfg(feature = "bundle")]

@@ -31,6 +31,11 @@ def settle(aws):
     aws.emr.stop()
 
 
+def confirmed(args):
+    """The words of a command that nobody is asked about."""
+    return [*args, "--yes"] if "--purge-bucket" in args and "--yes" not in args else args
+
+
 class Project:
     """A project of its own in an emulated account. `key` signs its calls, so that they can be told from others'."""
 
@@ -72,12 +77,12 @@ class Project:
 
     def run(self, *args, **kwargs):
         self.seed(args)
-        return fruitctl(*args, cwd=self.folder, env=self.env, **kwargs)
+        return fruitctl(*confirmed(args), cwd=self.folder, env=self.env, **kwargs)
 
     def start(self, *args, stdout=subprocess.DEVNULL):
         """Starts it; stderr is to be read."""
         self.seed(args)
-        return subprocess.Popen(command("fruitctl", *args), cwd=self.folder, env=self.env, stdout=stdout, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command("fruitctl", *confirmed(args)), cwd=self.folder, env=self.env, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
     def killed(self, mode, call, nth, *args):
         """Runs it until its nth call of this name, and kills it before that is applied or after; whether it came so far."""

@@ -62,6 +62,54 @@ def test_the_workflows_follow_their_schemas(tmp_path, ci, schema):
     subprocess.run(check, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("ci, where, words, config", [
+    ("github", "", ["-c", "infra/fruitctl.toml"], " --config infra/fruitctl.toml"),
+    ("github", "infra", [], " --config infra/fruitctl.toml"),
+    ("github", "infra/deep", ["-c", "../fruitctl.toml"], " --config infra/fruitctl.toml"),
+    ("gitlab", "infra", [], " --config infra/fruitctl.toml"),
+    ("github", "", [], ""),
+])
+def test_the_workflow_is_where_ci_looks_and_its_commands_find_their_file(tmp_path, ci, where, words, config):
+    """From a subfolder of the repository, or by an option, the same; the policies lie beside fruitctl.toml."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "infra" / "deep").mkdir(parents=True)
+    folder = tmp_path / "infra" if config else tmp_path
+    fruitctl("init", "--target", "emr", "--region", "eu-west-3", cwd=folder)
+    said = fruitctl(*words, "init", "--ci", ci, "--repository", "our-team/nightly", "--account", ACCOUNT, cwd=tmp_path / where).stdout
+    workflow = (tmp_path / {"github": ".github/workflows/fruitctl.yml", "gitlab": ".gitlab-ci.yml"}[ci]).read_text()
+    commands = re.findall(r"^ *(?:run: |- )?fruitctl(.*?) (doctor|run|prune|status|sweep) ", workflow, re.M)
+    assert [word for _, word in commands] == ["doctor", "run", "prune", "status", "sweep"] and {found for found, _ in commands} == {config}, workflow
+    assert sorted(path.name for path in (folder / "ci").iterdir()) == ["run-policy.json", "sweep-policy.json", "sweep-stack.json", "trust-policy.json"]
+    for path in re.findall(r"file://(\S+)", said):
+        assert (tmp_path / where / path).exists(), path
+    assert f"fruitctl{' --config ' + words[1] if words else ''} up --no-cluster" in said, said
+
+
+def test_a_configuration_that_a_workflow_cannot_name_is_refused(tmp_path):
+    for folder, words in (("my plums", "would have to quote"), ("../outside", "is not in the repository")):
+        (tmp_path / "repository" / ".git").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repository" / folder).mkdir()
+        file = f"{folder}/fruitctl.toml"
+        fruitctl("-c", file, "init", "--target", "emr", "--region", "eu-west-3", cwd=tmp_path / "repository")
+        done = fruitctl("-c", file, "init", "--ci", "github", "--repository", "a/b", "--account", ACCOUNT, cwd=tmp_path / "repository", code=2)
+        assert words in done.stderr, done.stderr
+
+
+def test_the_sweep_of_aws_has_the_rights_of_the_sweep(tmp_path):
+    """A template of CloudFormation: what it refers to is there, and its role may what the sweep may and write its log."""
+    *_, sweep = render(tmp_path, "github")
+    stack = json.loads((tmp_path / "ci" / "sweep-stack.json").read_text())
+    names = {*stack["Resources"], *stack["Parameters"]}
+    text = json.dumps(stack)
+    refers = [*re.findall(r'"Ref": "(\w+)"', text), *re.findall(r'"Fn::GetAtt": \["(\w+)"', text), *re.findall(r"\$\{(\w+)\.", text)]
+    assert set(refers) <= names and {"Sweep", "SweepRole", "StartRole", "Log", "Url", "Sha256"} == set(refers)
+    policies = stack["Resources"]["SweepRole"]["Properties"]["Policies"]
+    assert policies[0]["PolicyDocument"] == sweep and "{{" not in text
+    assert [s["Action"] for s in policies[1]["PolicyDocument"]["Statement"]] == [["logs:CreateLogStream", "logs:PutLogEvents"]]
+    if (lint := BIN.parent / "venv" / "bin" / "cfn-lint").exists():
+        subprocess.run([lint, tmp_path / "ci" / "sweep-stack.json"], check=True, capture_output=True)
+
+
 def test_actions_are_pinned_and_jobs_get_what_they_need(tmp_path):
     workflow, *_ = render(tmp_path, "github")
     workflow = yaml.safe_load(workflow.read_text())
@@ -181,6 +229,9 @@ def run_job(job, workflow, folder, environment, runner, role):
 @pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
 def test_github_nights_under_the_rendered_policy(aws, tmp_path):
     nights = Nights(aws, tmp_path, "github")
+    # A key that is the operator's, and on no runner.
+    with open(nights.project.folder / "fruitctl.toml", "a") as file:
+        file.write("[key]\nprivate_key = \"/home/ana/.ssh/id_ed25519\"\n")
     workflow, trust, *policies = render(nights.project.folder, "github")
     workflow = yaml.safe_load(workflow.read_text())
     lent = {job: borrow(aws, trust, policy, f"fruitctl-github-ci-{job}") for job, policy in zip(("run", "sweep"), policies)}
@@ -198,6 +249,14 @@ def test_github_nights_under_the_rendered_policy(aws, tmp_path):
             assert "no cluster was started" in said["Run"].stdout and ": nothing had changed" in said["page"]
         swept = run_job("sweep", workflow, nights.project.folder, lent["sweep"][1], tmp_path / "runner", lent["sweep"][0])
         assert "past its deadline" in swept["End what is past its deadline"].stdout
+    # The same sweep as AWS runs it on a schedule of its own.
+    stack = json.loads((nights.project.folder / "ci" / "sweep-stack.json").read_text())
+    build = yaml.safe_load(stack["Resources"]["Sweep"]["Properties"]["Source"]["BuildSpec"])
+    for name in ("bin", "tmp"):
+        (tmp_path / name).mkdir()
+    environment = lent["sweep"][1] | dict(zip(("FRUITCTL_URL", "FRUITCTL_SHA256"), address.split(" "))) | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    said = [shell(place(line, tmp_path), tmp_path, environment) for line in build["phases"]["build"]["commands"]]
+    assert "past its deadline" in said[-1].stdout
     assert len(aws.emr.clusters) == 1
     # Runners come and go: none leaves a key, and none opened port 22.
     assert "key pair" not in nights.project.exists()

@@ -3,7 +3,7 @@
 use fruitjob_interface::event::JsonLines;
 use fruitjob_interface::{Event, Observer};
 
-use super::{Access, block_on, claim, connect};
+use super::{Access, block_on, claim, connect, notify};
 use crate::cancel::Cancel;
 use crate::cli::ClusterArgs;
 use crate::config::Config;
@@ -21,6 +21,7 @@ pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<(
     let mut summary = Summary::new(new_id());
     let result = block_on(async |cancel: &Cancel| execute(config, flags, json, &mut summary, cancel).await);
     summary.end(&result);
+    notify::failed(&summary);
     if json && let Err(error) = &result {
         JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
     }
@@ -37,7 +38,10 @@ async fn execute(
     cancel: &Cancel,
 ) -> Result<()> {
     let (aws, _) = connect(config, Access::Changes).await?;
-    let spec = Spec::to_launch(config, &aws).await?;
+    let (spec, differs) = Spec::for_run(config, flags.one_shot, &aws).await?;
+    if let Some(differs) = differs {
+        ui::note(&differs);
+    }
     let request = Request {
         id: summary.id.clone(),
         job: places(config.job.clone(), &spec.bucket.name)?,

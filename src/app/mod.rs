@@ -7,6 +7,7 @@ pub mod local;
 #[path = "no_local.rs"]
 pub mod local;
 pub mod logging;
+pub mod notify;
 mod settings;
 mod signals;
 mod write;

@@ -121,11 +121,13 @@ Example:
     /// Take away everything that 'up' made, and prove it
     #[command(after_help = "\
 Only what carries the project's tag is touched. A bucket with logs or results in
-it stays, unless --purge-bucket says otherwise.
+it stays, unless --purge-bucket says otherwise; then it is said whose runs and
+results that hurts, and the project's name has to be typed.
 
 Examples:
   fruitctl down --dry-run
-  fruitctl down --purge-bucket")]
+  fruitctl down --purge-bucket
+  fruitctl down --purge-bucket --yes         where nobody is at a terminal")]
     Down(DownArgs),
     /// Say who holds the project's locks, or take one away
     #[command(after_help = "\
@@ -154,7 +156,7 @@ Example:
   fruitctl sweep --region eu-west-3 --dry-run")]
     Sweep(SweepArgs),
     /// Look for what would make 'up' fail, all at once
-    Doctor(CloudArgs),
+    Doctor(StackArgs),
     /// Print the IAM policy that whoever runs fruitctl needs
     #[command(after_help = "\
 Examples:
@@ -318,6 +320,9 @@ pub struct DownArgs {
     /// fruitctl, but for input/
     #[arg(long)]
     pub purge_bucket: bool,
+    /// Do not ask before the bucket is deleted: where nobody is at a terminal, --purge-bucket wants it
+    #[arg(long, requires = "purge_bucket")]
+    pub yes: bool,
     /// Show what would be deleted and stop
     #[arg(long)]
     pub dry_run: bool,

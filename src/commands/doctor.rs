@@ -9,7 +9,7 @@ use crate::aws::ec2::Subnet;
 use crate::aws::emr::Workforce;
 use crate::aws::vpc::WayOut;
 use crate::aws::{ApiError, Aws};
-use crate::cli::{Cli, CloudArgs};
+use crate::cli::{Cli, StackArgs};
 use crate::config::{Config, SshCidr};
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
@@ -56,10 +56,10 @@ fn asked(error: ApiError) -> Verdict {
 }
 
 /// Looks at everything, and prints it.
-pub fn run(cli: &Cli, args: &CloudArgs) -> Result<()> {
+pub fn run(cli: &Cli, args: &StackArgs) -> Result<()> {
     let config = app::settings(cli, args)?;
     let findings = app::block_on(async |_| Ok(examine(&config).await))?;
-    if args.json {
+    if args.cloud.json {
         ui::json(&findings);
     } else {
         for finding in &findings {

@@ -1,6 +1,7 @@
 //! `fruitctl prune`: deletes what is kept for later runs and no run will ask for again.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use fruitjob_interface::prune::{self, Garbage, Stored};
 use fruitjob_interface::{RunRecord, count};
@@ -14,9 +15,11 @@ use crate::cancel::Cancel;
 use crate::cli::{Cli, PruneArgs};
 use crate::config::{Config, Target};
 use crate::error::Result;
-use crate::run::history;
+use crate::logs::plain;
+use crate::run::history::{self, State};
 use crate::run::preconditions::no_other_run;
 use crate::run::request::places;
+use crate::run::settle;
 use crate::stack::{Names, bucket, lock};
 use crate::{clock, ui};
 
@@ -58,8 +61,8 @@ async fn in_the_cloud(config: &Config, args: &PruneArgs, cancel: &Cancel) -> Res
     }
     let job = places(config.job.clone(), &own)?;
     let output = job.output.unwrap_or_default();
-    let work = Box::pin(under_lock(&names, &own, &output, args, &aws));
     let claim = app::claim(&aws, &own, "prune", &args.lock, cancel);
+    let work = Box::pin(under_lock(&names, &own, &output, args, &claim));
     claim.hold_until_cancelled(&lock::Name::output(&output), work).await
 }
 
@@ -68,25 +71,52 @@ async fn under_lock(
     own: &str,
     output: &str,
     args: &PruneArgs,
-    aws: &Aws,
+    claim: &lock::Claim<'_>,
 ) -> Result<Vec<Garbage>> {
+    let aws = claim.aws;
     no_other_run(&history::all(own, aws).await?, names, output, aws).await?;
-    let mut all = Vec::new();
     let at = S3Uri::parse(output).unwrap_or_default();
     let (bucket, base) = (&at.bucket, at.prefix());
-    if let Some(published) = published(bucket, &base, aws).await? {
+    let find = async |since| -> Result<Vec<Garbage>> {
+        let Some(published) = published(bucket, &base, aws).await? else { return Ok(Vec::new()) };
         let mut stored = Vec::new();
         for folder in prune::FOLDERS {
             stored.extend(below(bucket, &format!("{base}{folder}/"), base.len(), aws).await?);
         }
-        let garbage = prune::find(&stored, &published, oldest(args));
-        delete(bucket, &base, &garbage, args, aws).await?;
-        all.extend(garbage);
-    }
-    let shipped = shipped(own, aws).await?;
-    delete(own, "", &shipped, args, aws).await?;
-    all.extend(shipped);
+        Ok(prune::find(&stored, &published, since))
+    };
+    // Features are read by runs over this output alone; no PCA is as old as that.
+    let mut all = find(i64::MIN).await?;
+    delete(bucket, &base, &all, args, aws).await?;
+    // Others read PCAs and what was shipped. A run that cannot be seen yet waits for this lock before it looks for either.
+    let shared = async {
+        if let Some(who) = others_at_work(names, own, output, aws).await? {
+            ui::note(&format!("{who}: PCAs and what was shipped stay, for they may be in use"));
+            return Ok(Vec::new());
+        }
+        let pcas = find(oldest(args)).await?;
+        delete(bucket, &base, &pcas, args, aws).await?;
+        let shipped = shipped(own, aws).await?;
+        delete(own, "", &shipped, args, aws).await?;
+        Ok([pcas, shipped].concat())
+    };
+    let claim = lock::Claim { force: false, ..*claim };
+    let shared = claim.hold_until_cancelled(&lock::Name::stack(), shared).await?;
+    // A trial finds features twice.
+    all.extend(shared.into_iter().filter(|garbage| !all.contains(garbage)).collect::<Vec<_>>());
     Ok(all)
+}
+
+/// Who works on another output, if somebody does.
+async fn others_at_work(names: &Names, own: &str, output: &str, aws: &Arc<Aws>) -> Result<Option<String>> {
+    let known = [lock::Name::stack(), lock::Name::output(output)];
+    let held = lock::held(aws, own).await?;
+    if let Some((_, holder)) = held.iter().find(|(name, _)| !known.contains(name)) {
+        return Ok(Some(format!("{} is at 'fruitctl {}'", plain(&holder.owner), plain(&holder.doing))));
+    }
+    let runs = settle::runs(names, own, None, aws).await?;
+    let at_work = runs.iter().find(|run| run.state == State::Running && !run.shares_output(output));
+    Ok(at_work.map(|run| format!("run {} of {} is at work", run.id, plain(&run.owner))))
 }
 
 /// The record of the published results, if all of them are there.

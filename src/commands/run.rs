@@ -7,7 +7,7 @@ use fruitjob_interface::location::Location;
 use fruitjob_interface::{Event, Observer};
 
 use crate::app::cluster_run::cluster_run;
-use crate::app::{self, local};
+use crate::app::{self, local, notify};
 use crate::cli::{Cli, RunArgs};
 use crate::config::{Config, Target};
 use crate::error::{Error, Result};
@@ -49,6 +49,7 @@ fn here(config: Config, json: bool) -> Result<()> {
     }
     let result = result.map(|(record, _)| summary.run = Some(record));
     summary.end(&result);
+    notify::failed(&summary);
     // No folder is made for a run that could not begin.
     result.and(ui::summary::publish(&summary, folder.as_deref().filter(|folder| folder.is_dir())))
 }

@@ -1,4 +1,4 @@
-//! `fruitctl sweep`: ends clusters of any project that are past their deadline.
+//! `fruitctl sweep`: ends clusters of any project that are past their deadline, and closes doors that have expired.
 
 use serde::Serialize;
 
@@ -6,7 +6,8 @@ use crate::app;
 use crate::aws::emr::ClusterState;
 use crate::cli::{Cli, SweepArgs};
 use crate::error::{Error, Kind, Result};
-use crate::stack::{DEADLINE, PROJECT, cluster};
+use crate::logs::plain;
+use crate::stack::{DEADLINE, PROJECT, cluster, network};
 use crate::{clock, ui};
 
 /// A cluster past its deadline.
@@ -97,6 +98,19 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
                     l.deadline
                 ));
             }
+        }
+        match network::expire(args.project.as_deref(), args.dry_run, &aws).await {
+            Ok(rules) => {
+                let verb = if args.dry_run { "would close" } else { "closed" };
+                for rule in rules {
+                    ui::note(&format!("{verb} {}, which has expired", plain(&rule)));
+                }
+            }
+            // Who may end clusters and nothing else does that.
+            Err(error) if error.kind == Kind::Denied => {
+                ui::note(&format!("rules for SSH that have expired stay: {}", error.message));
+            }
+            Err(error) => drop(failure.get_or_insert(error)),
         }
         match failure {
             Some(error) => Err(Error { kind: Kind::LeftBehind, ..error }.help("fruitctl sweep")),

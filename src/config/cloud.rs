@@ -76,14 +76,48 @@ impl Default for BucketConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct RolesConfig {
     /// EMR's service role, such as `EMR_DefaultRole_V2` [default: one is made]
+    #[serde(deserialize_with = "role_name")]
     pub service: Option<String>,
     /// The nodes' role, such as `EMR_EC2_DefaultRole`; their instance profile has the same name [default: one is made]
+    #[serde(deserialize_with = "role_name")]
     pub node: Option<String>,
     /// ARN of the policy that no role that is made may exceed
     /// [default: `fruitctl-PROJECT-REGION-boundary`, if the account has it]
     #[serde(deserialize_with = "policy_arn")]
     #[schemars(extend("pattern" = "^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/"))]
     pub boundary: Option<String>,
+}
+
+/// `[places]`: what the nodes may use in S3, beside the project's bucket and the places that `[job]` names. `up` and runs
+/// grant it to the nodes' role, and take nothing away that another `fruitctl.toml` of the project has granted.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlacesConfig {
+    /// `s3://` URIs below which they may read, as for `--input` and `--model`
+    #[serde(deserialize_with = "places")]
+    pub read: Vec<String>,
+    /// `s3://` URIs below which they may read, write and delete, as for `--output`
+    #[serde(deserialize_with = "places")]
+    pub write: Vec<String>,
+}
+
+fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let places = Vec::<String>::deserialize(deserializer)?;
+    match places.iter().find(|place| !is_place(place)) {
+        Some(wrong) => Err(D::Error::custom(format!(
+            "'{wrong}' is no place in S3, such as s3://our-photos/Training; it may not hold *, ? or $"
+        ))),
+        None => Ok(places),
+    }
+}
+
+/// A bucket, or what lies below a prefix, without what policies take for a pattern.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>.
+fn is_place(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("s3://") else { return false };
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    bucket.len() >= 3 && bucket.chars().all(allowed) && !key.contains(['*', '?', '$'])
 }
 
 /// `[key]`: who may log in to the nodes.
@@ -406,6 +440,18 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), String> {
     Ok(())
 }
 
+/// A role is known by its name, as IAM's calls take it; of an ARN, that is the end.
+fn role_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.strip_prefix("arn:") {
+        Some(_) => Err(D::Error::custom(format!(
+            "a role is named by its name and not by its ARN: write \"{}\"",
+            text.rsplit(['/', ':']).next().unwrap_or_default()
+        ))),
+        None => Ok(Some(text)),
+    }
+}
+
 fn policy_arn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -473,6 +519,31 @@ mod tests {
         for (key, value) in [("ebs_gb", 10), ("ebs_gb", 1024), ("root_gb", 10), ("root_gb", 100)] {
             assert_eq!(error(&format!("[cluster]\n{key} = {value}\n")), None);
         }
+    }
+
+    #[test]
+    fn a_role_is_its_name() {
+        for arn in
+            ["arn:aws:iam::123456789012:role/emr/nodes", "arn:aws:iam::123456789012:instance-profile/nodes"]
+        {
+            let message = error(&format!("[roles]\nnode = \"{arn}\"\n")).unwrap();
+            assert!(message.starts_with("f.toml:2:8: ") && message.contains("write \"nodes\""), "{message}");
+        }
+        assert_eq!(error("[roles]\nservice = \"EMR_DefaultRole_V2\"\n"), None);
+    }
+
+    #[test]
+    fn places_are_no_patterns() {
+        for place in
+            ["photos/in", "s3://", "s3://*", "s3://photos/*", "s3://photos/${aws:username}", "s3://a?c/x"]
+        {
+            let message = error(&format!("[places]\nread = [\"{place}\"]\n")).unwrap();
+            assert!(message.starts_with("f.toml:2:8: ") && message.contains("no place in S3"), "{message}");
+        }
+        assert_eq!(
+            error("[places]\nread = [\"s3://photos\"]\nwrite = [\"s3://our.vectors/2026/#1\"]\n"),
+            None
+        );
     }
 
     #[test]

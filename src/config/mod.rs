@@ -51,6 +51,8 @@ pub struct Config {
     pub bucket: BucketConfig,
     /// Roles that exist already, where fruitctl may not make any.
     pub roles: RolesConfig,
+    /// What the nodes may use in S3 besides.
+    pub places: PlacesConfig,
     /// A key pair of your own, to log in to the nodes with.
     pub key: KeyConfig,
     /// Subnets, and who may reach port 22.
@@ -59,6 +61,9 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// Prices, where yours differ from the list prices that fruitctl carries.
     pub prices: PricesConfig,
+    /// The job as the file has it, without flags: its places are granted.
+    #[serde(skip)]
+    pub written: JobOptions,
 }
 
 impl Config {
@@ -92,7 +97,8 @@ impl Config {
 
     /// Parses the text of the file `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        toml::from_str(text).map_err(|e| Error::usage(explain(&e, text, path)))
+        let config: Config = toml::from_str(text).map_err(|e| Error::usage(explain(&e, text, path)))?;
+        Ok(Config { written: config.job.clone(), ..config })
     }
 }
 

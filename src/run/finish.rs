@@ -7,7 +7,7 @@ use crate::aws::emr::StepState;
 use crate::aws::{Aws, fence};
 use crate::cost::{Counting, Prices};
 use crate::error::{Error, Kind, Result};
-use crate::stack::{Spec, cluster};
+use crate::stack::{Spec, cluster, lock};
 use crate::{explain, logs};
 
 /// Whether the step worked; if not, why.
@@ -42,11 +42,16 @@ pub struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// Ends them; what is left, in a sentence.
+    /// Ends them; what is left, in a sentence. `claim`: how to come by the lock under which clusters are given steps.
     ///
     /// # Errors
     /// [`Kind::LeftBehind`], with the cluster that costs money.
-    pub async fn carry_out(&self, aws: &Aws, reporter: &dyn Reporter) -> Result<String> {
+    pub async fn carry_out(
+        &self,
+        claim: &lock::Claim<'_>,
+        aws: &Aws,
+        reporter: &dyn Reporter,
+    ) -> Result<String> {
         let Ending { cluster: id, step, step_name, cancel, keep, shared, hasty } = *self;
         let left = |e: Error| {
             Error { kind: Kind::LeftBehind, ..e }
@@ -63,25 +68,32 @@ impl Ending<'_> {
         if keep {
             return Ok(format!("cluster {id} is kept; fruitctl down ends it"));
         }
-        if shared {
-            let others = cluster::steps_beside(id, step_name, aws).await.map_err(left)?;
-            if !others.is_empty() {
+        let Some(found) = aws.describe_cluster(id).await.map_err(|e| left(e.into()))? else {
+            return Ok(String::new());
+        };
+        let shared = shared && found.status.is_usable();
+        let end = async {
+            let others = if shared { cluster::steps_beside(id, step_name, aws).await? } else { Vec::new() };
+            if others.is_empty() {
+                cluster::terminate(&found, aws).await?;
+            }
+            Ok(others)
+        };
+        // What is the run's own ends without a lock. What others may use ends only where nobody gives it a step meanwhile.
+        let ended =
+            if shared { claim.hold(&lock::Name::stack(), end).await } else { fence::lifted(end).await };
+        match ended {
+            Err(lost) if shared && lost.kind == Kind::Locked => {
+                return Ok(format!("cluster {id} is kept, for {}; fruitctl down ends it", lost.message));
+            }
+            Err(error) => return Err(left(error)),
+            Ok(others) if !others.is_empty() => {
                 let others = others.join(", ");
                 return Ok(format!(
                     "cluster {id} is kept, for it has other steps ({others}); fruitctl down ends it"
                 ));
             }
-        }
-        let Some(found) = aws.describe_cluster(id).await.map_err(|e| left(e.into()))? else {
-            return Ok(String::new());
-        };
-        // What is the run's own ends without the lock too; what others may use does not.
-        let end = cluster::terminate(&found, aws);
-        match if shared { end.await } else { fence::lifted(end).await } {
-            Err(lost) if shared && lost.kind == Kind::Locked => {
-                return Ok(format!("cluster {id} is kept, for {}", lost.message));
-            }
-            ended => ended.map_err(left)?,
+            Ok(_) => {}
         }
         if !hasty {
             let title = format!("cluster {id}");

@@ -12,12 +12,13 @@ use super::finish::{Ending, dollars, verdict};
 use super::follow::transcript::Transcript;
 use super::follow::{CostLimit, Ended, Watch};
 use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
-use super::preconditions::{check_cost_limit, check_places, no_other_run};
+use super::preconditions::{check_cost_limit, check_granted, check_places, no_other_run};
 use super::ship::{Shipped, find_executable, ship};
 use super::summary::Summary;
 use super::{Reporter, Request, collect, engine, fingerprint, history, settle, step};
 use crate::aws::emr::{StepSpec, StepState};
 use crate::aws::{Aws, fence};
+use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::cost::{Counting, PricedNodes, Prices};
 use crate::error::{Error, Kind, Result};
@@ -26,6 +27,9 @@ use crate::{clock, cost};
 
 /// Seconds that a step is given to stop by itself after its time, before we stop it.
 const GRACE: i64 = 1800;
+
+/// Seconds for which the end of a run waits for whoever changes the project's resources.
+const ENDING: f64 = 60.0;
 
 /// A run on a cluster.
 pub struct ClusterRun<'a> {
@@ -108,6 +112,7 @@ impl ClusterRun<'_> {
             })?;
             return Ok(Outcome::Estimated(estimate));
         }
+        check_granted(self.request, self.spec, self.config)?;
         find_executable(self.request, self.spec)?;
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         if bucket::observe(&self.spec.names, &self.spec.bucket.name, self.aws).await?.is_none() {
@@ -117,6 +122,7 @@ impl ClusterRun<'_> {
         let mut request = self.request.clone();
         if let Some(pin) = &request.job.pin_pca {
             request.job.pin_pca = Some(history::pca(pin, &self.spec.bucket.name, self.aws).await?);
+            check_granted(&request, self.spec, self.config)?;
         }
         let run = ClusterRun { request: &request, ..*self };
         self.claim.hold(&output, Box::pin(run.stages(&prices, summary))).await
@@ -132,8 +138,7 @@ impl ClusterRun<'_> {
         let mut launch = self.begin(prepared, fingerprint, &summary.started).await?;
         let transcript = Transcript::default();
         // Whatever happens from here on, the cluster is ended.
-        let work = self.launch_and_follow(&mut launch, prices, &transcript);
-        let followed = self.interruptible(work).await;
+        let followed = self.launch_and_follow(&mut launch, prices, &transcript).await;
         self.reporter.clear();
         self.finish(launch, followed, &transcript, prices, summary).await
     }
@@ -237,7 +242,8 @@ impl ClusterRun<'_> {
         Ok(Launch { entry, step, standing, vcpus: choice.vcpus })
     }
 
-    /// Puts the step on a cluster and watches it; on another, where that cluster ended before it began.
+    /// Puts the step on a cluster and watches it; on another, where that cluster ended before it began. It is stopped where
+    /// it waits, and never under a lock, which has to be given back.
     async fn launch_and_follow(
         &self,
         launch: &mut Launch,
@@ -246,33 +252,37 @@ impl ClusterRun<'_> {
     ) -> Result<Ended> {
         let Launch { entry, step, standing, .. } = launch;
         let (mut spec, mut relaunches) = (self.spec.clone(), Relaunches::default());
+        let bucket = &self.spec.bucket.name;
+        // What --force-unlock was meant for is over.
+        let claim = lock::Claim { force: false, ..*self.claim };
         loop {
-            choose_cluster(&spec, entry, step, self.aws, self.reporter).await?;
+            // Neither is a cluster ended that a step is just given to, nor are roles deleted under one that just begins.
+            let choose = self.interruptible(choose_cluster(&spec, entry, step, self.aws, self.reporter));
+            claim.hold(&lock::Name::stack(), choose).await?;
             let counting = self.counting(entry, *standing);
-            let mut ended = self.follow(entry, counting, prices, transcript).await?;
+            let followed = self.follow(entry, counting, prices, transcript);
+            let mut ended = self.interruptible(followed).await?;
             if !ended.went_down_with_cluster() {
                 return Ok(ended);
             }
             // There are never two clusters; and why this one ends may not be told before its end.
-            if let Some(cluster) = cluster::until_ended(&entry.cluster, self.aws, &|_| {}).await? {
+            let gone = cluster::until_ended(&entry.cluster, self.aws, &|_| {});
+            if let Some(cluster) = self.interruptible(gone).await? {
                 ended.cluster = cluster;
             }
             if ended.step.started.is_some() {
                 return Ok(ended);
             }
-            let Some(again) = relaunches.again(&mut spec, &ended.cluster, self.aws).await else {
-                return Ok(ended);
-            };
-            prepare_relaunch(again, &ended.cluster, entry, &spec.bucket.name, self.aws, self.reporter)
-                .await?;
+            let again = async { Ok(relaunches.again(&mut spec, &ended.cluster, self.aws).await) };
+            let Some(again) = self.interruptible(again).await? else { return Ok(ended) };
+            let ready = prepare_relaunch(again, &ended.cluster, entry, bucket, self.aws, self.reporter);
+            self.interruptible(ready).await?;
             // Without --keep it is the run's own, so that it is found, and ended, wherever the run is stopped.
             entry.one_shot |= !self.request.keep;
             if !entry.one_shot {
                 let wanted = spec.wanted_cluster();
-                let stand = cluster::stand(&wanted, self.aws);
-                // What --force-unlock was meant for is over.
-                let claim = lock::Claim { force: false, ..*self.claim };
-                entry.cluster = claim.hold_until_cancelled(&lock::Name::stack(), stand).await?;
+                let stand = self.interruptible(cluster::stand(&wanted, self.aws));
+                entry.cluster = claim.hold(&lock::Name::stack(), stand).await?;
             }
         }
     }
@@ -360,7 +370,11 @@ impl ClusterRun<'_> {
             shared: !entry.one_shot,
             hasty: lost || result.as_ref().err().is_some_and(was_interrupted),
         };
-        let left = ending.carry_out(self.aws, self.reporter).await;
+        // It may have been told to stop, and ends what costs money all the same.
+        let (_canceller, patient) = Cancel::new();
+        let wait_seconds = self.claim.wait_seconds.min(ENDING);
+        let claim = lock::Claim { force: false, wait_seconds, cancel: &patient, ..*self.claim };
+        let left = ending.carry_out(&claim, self.aws, self.reporter).await;
         let results = match result {
             Ok(()) => self.results(&entry.output, entry.before.as_deref()).await,
             Err(error) => Err(error),

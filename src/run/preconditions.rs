@@ -10,10 +10,10 @@ use super::request::Request;
 use super::settle;
 use crate::aws::s3_uri::S3Uri;
 use crate::aws::{self, ApiError, Aws};
-use crate::config::AwsConfig;
+use crate::config::{AwsConfig, Config};
 use crate::cost::{PricedNodes, Prices};
 use crate::error::{Error, Kind, Result};
-use crate::stack::{Names, Spec};
+use crate::stack::{Names, Place, Spec, Use};
 
 /// Fails if something of the request cannot work: the folder for the report, or the places of input and output. What
 /// only the nodes' role may read is left to them.
@@ -28,6 +28,48 @@ pub async fn check_places(request: &Request, spec: &Spec, config: &AwsConfig, aw
             Some(place) if name == "input" => check_own_input(&place, aws).await?,
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Fails if the nodes may not use a place that the job names: what their role is granted stands in fruitctl.toml, so that one
+/// run takes nothing away from another.
+///
+/// # Errors
+/// [`Kind::Usage`], with the line to add.
+pub fn check_granted(request: &Request, spec: &Spec, config: &Config) -> Result<()> {
+    // Who made the role himself knows what it may do.
+    if spec.node_role.existing {
+        return Ok(());
+    }
+    let job = &request.job;
+    let granted: Vec<Place> = Place::all(config).into_iter().chain(Place::own(&spec.bucket.name)).collect();
+    for (name, purpose, uri) in [
+        ("input", Use::Read, &job.input),
+        ("output", Use::Write, &job.output),
+        ("model", Use::Model, &job.model),
+        ("labels", Use::File, &job.labels),
+        ("pin-pca", Use::Read, &job.pin_pca),
+    ] {
+        let wanted = Place::new(purpose, uri.as_deref());
+        let Some(wanted) = wanted.filter(|wanted| !granted.iter().any(|place| place.covers(wanted))) else {
+            continue;
+        };
+        let S3Uri { bucket, key } = &wanted.at;
+        // Of a file, its folder.
+        let is_file = matches!(purpose, Use::Model | Use::File);
+        let folder = if is_file { key.rsplit_once('/').map_or("", |(folder, _)| folder) } else { key };
+        let place = format!("s3://{bucket}/{folder}").trim_end_matches('/').to_owned();
+        let (verb, key, listed) = match purpose {
+            Use::Write => ("write to", "write", &config.places.write),
+            _ => ("read", "read", &config.places.read),
+        };
+        let list: Vec<_> = listed.iter().chain([&place]).map(|uri| format!("{uri:?}")).collect();
+        return Err(Error::usage(format!(
+            "the nodes may not {verb} {} (--{name}): it is neither the project's own nor named in fruitctl.toml",
+            uri.as_deref().unwrap_or_default()
+        ))
+        .help(format!("in fruitctl.toml, under [places]: {key} = [{}]; then the same command", list.join(", "))));
     }
     Ok(())
 }

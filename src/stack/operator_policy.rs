@@ -37,6 +37,15 @@ pub fn run(names: &Names, config: &Config) -> Value {
             statements.extend(roles::access(&at.bucket, &at.key, sid, actions));
         }
     }
+    // Where runs are told to go by options.
+    let (read, write) = (&config.places.read, &config.places.write);
+    let read = read.iter().map(|uri| (uri, "Read", &["s3:GetObject"][..]));
+    let write = write.iter().map(|uri| (uri, "Write", &["s3:GetObject", "s3:DeleteObject"][..]));
+    for (number, (uri, sid, actions)) in read.chain(write).enumerate() {
+        if let Some(at) = S3Uri::parse(uri).filter(|at| at.bucket != own) {
+            statements.extend(roles::access(&at.bucket, &at.key, &format!("{sid}{number}"), actions));
+        }
+    }
     // What S3 encrypts and decrypts for us, and nothing else with that key.
     if let Some(mut key) = roles::key(names, config) {
         let s3 = format!("s3.{}.amazonaws.com", names.region);

@@ -35,6 +35,7 @@ impl Plan {
             spec.bucket.note(observed.bucket.as_ref()),
             roles::note(&spec.service_role, &observed.service_role),
             roles::note(&spec.node_role, &observed.node_role),
+            roles::note_of_places(&spec.node_role, &observed.node_role),
         ]
         .into_iter()
         .flatten()

@@ -79,6 +79,29 @@ impl Spec {
         Ok(spec)
     }
 
+    /// The same for a run: on the cluster that stands, as it is; or, where there is none or `one_shot`, as for a launch.
+    /// Second: how that cluster differs from what is configured, which is no reason not to use it.
+    pub async fn for_run(config: &Config, one_shot: bool, aws: &Aws) -> Result<(Spec, Option<String>)> {
+        let mut spec = Spec::resolve(config, aws).await?;
+        let living = if one_shot { Vec::new() } else { cluster::living(&spec.names, aws).await? };
+        let Some(found) = living.into_iter().find(cluster::is_standing) else {
+            zones::fit(&mut spec.network, &spec.cluster, aws).await?;
+            return Ok((spec, None));
+        };
+        let found = aws.inspect_cluster(found).await?;
+        let groups = network::observe(&spec.names, &spec.network, aws).await?;
+        let differs = cluster::differences(&spec.wanted_cluster(), &groups, &found);
+        let note = (!differs.is_empty()).then(|| {
+            format!(
+                "cluster {} is used as it stands, and fruitctl.toml says otherwise: {}; fruitctl up changes it",
+                found.id,
+                differs.join("; ")
+            )
+        });
+        spec.cluster = spec.cluster.fit_to(&found);
+        Ok((spec, note))
+    }
+
     /// What the price of the cluster depends on.
     pub fn nodes(&self) -> PricedNodes<'_> {
         self.cluster.nodes(!self.network.is_private)

@@ -64,6 +64,11 @@ pub fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{time}{text}");
 }
 
+/// Asks whoever is at the terminal, on stderr; the answer is typed behind it.
+pub fn ask(question: &str) {
+    let _ = write!(anstream::stderr(), "{question}");
+}
+
 /// Prints a value as JSON on stdout.
 pub fn json(value: &impl serde::Serialize) {
     say(&serde_json::to_string_pretty(value).expect("our values are JSON"));

@@ -42,6 +42,8 @@ class ElasticMapReduce:
         assert pace.keys() <= PACE.keys(), pace
         self.endpoint, self.folder, self.pace = endpoint, Path(folder), PACE | pace
         self.nodes = nodes
+        # What a step does where there are no nodes: called with it, it gives its exit code and stdout.
+        self.job = lambda step: (0, b"")
         # (reason code, message, details) with which the next clusters fail to start; or what is called with such a cluster.
         self.failures = []
         # How often a new instance profile was not believed in.

@@ -117,6 +117,35 @@ impl Spec {
     }
 }
 
+impl Spec {
+    /// That of a cluster that is there, as far as EMR tells it: what a run has to fit, whatever is configured by now.
+    pub fn fit_to(mut self, found: &Existing) -> Spec {
+        let has = &found.cluster;
+        if found.knows(Setting::Workforce) && !has.workforce.is_empty() {
+            self.workforce = has.workforce.clone();
+        }
+        if found.knows(Setting::Collection) {
+            self.fleets = has.fleets;
+        }
+        if found.knows(Setting::Scaling) {
+            self.scaling = has.scaling;
+        }
+        if found.knows(Setting::Release) {
+            self.release.clone_from(&has.release);
+        }
+        if found.knows(Setting::Applications) {
+            self.applications.clone_from(&has.applications);
+        }
+        self
+    }
+}
+
+/// How a cluster differs from what is wanted, line by line.
+pub fn differences(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<String> {
+    let (updates, new) = compare(wanted, groups, found);
+    new.into_iter().chain(updates.into_iter().map(|(_, reason)| reason)).collect()
+}
+
 /// The project's clusters that live, without their instances, scripts and policies: all that it takes to end them.
 pub async fn living(names: &Names, aws: &Aws) -> Result<Vec<Existing>> {
     let mut ours = Vec::new();

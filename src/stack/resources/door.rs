@@ -48,28 +48,33 @@ impl Door {
 
     /// A rule that nobody needs: one of ours for another address, one that has expired, and one for the whole internet.
     fn is_over(&self, rule: &SshRule) -> bool {
-        if rule.is_worldwide() {
-            return true;
-        }
-        // Without a date, as the first builds wrote it.
-        if rule.about == MARK.trim_end_matches(": ") {
+        if rule.is_worldwide() || has_expired(rule) {
             return true;
         }
         let Some(words) = rule.about.strip_prefix(MARK) else { return false };
         let mut words = words.rsplitn(3, ", ");
-        let (since, key, identity) = (words.next(), words.next(), words.next());
-        let has_expired = since.and_then(clock::days_since).is_none_or(|days| days > DAYS);
+        let (_, key, identity) = (words.next(), words.next(), words.next());
         // A role's sessions have other names each time, and the key is this machine's; who closes it has none, and closes
         // it for all of his machines.
         let is_same_key = !self.key.is_empty() && key == Some(&self.key);
         let is_ours = is_same_key || self.from.is_none() && identity == Some(&self.identity);
-        has_expired || is_ours && Some(&rule.cidr) != self.from.as_ref()
+        is_ours && Some(&rule.cidr) != self.from.as_ref()
     }
 
     fn about(&self) -> String {
         let today = clock::rfc3339(clock::now());
         format!("{MARK}{}, {}, {}", self.identity, self.key, today.split('T').next().unwrap_or_default())
     }
+}
+
+/// Whether a rule is one of ours, whoever's, and too old.
+pub fn has_expired(rule: &SshRule) -> bool {
+    // Without a date, as the first builds wrote it.
+    if rule.about == MARK.trim_end_matches(": ") {
+        return true;
+    }
+    let Some(words) = rule.about.strip_prefix(MARK) else { return false };
+    words.rsplit(", ").next().and_then(clock::days_since).is_none_or(|days| days > DAYS)
 }
 
 /// What the description of a rule may hold, at most 255 characters in all; a comma ends a part of ours.
@@ -131,7 +136,11 @@ mod tests {
             ["SSH for fruitctl: user/ben, k2, 2025-01-01", "SSH for fruitctl: what", "SSH for fruitctl"]
         {
             assert_eq!(told(&ana, &[rule("203.0.113.9/32", old)]).0, ["203.0.113.9/32"]);
+            assert!(has_expired(&rule("203.0.113.9/32", old)));
         }
+        assert!(
+            !has_expired(&ana.changes(&[]).1.unwrap()) && !has_expired(&rule("203.0.113.9/32", "the office"))
+        );
         // Her own is made anew.
         let (out, missing) =
             ana.changes(&[rule("203.0.113.7/32", "SSH for fruitctl: user/ana, k1, 2025-01-01")]);

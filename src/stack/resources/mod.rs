@@ -6,5 +6,6 @@ pub mod cluster;
 mod door;
 pub mod key_pair;
 pub mod network;
+pub mod places;
 pub mod roles;
 pub mod security_configuration;

@@ -4,7 +4,7 @@
 //! In private subnets there is a third group, by which EMR reaches the nodes. EMR adds no rule to it, and refuses clusters
 //! where one is missing: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html>.
 
-use super::door::Door;
+use super::door::{Door, has_expired};
 use crate::aws::ec2::{Direction, Group, Link, Subnet};
 use crate::aws::emr::{Existing, Setting};
 use crate::aws::vpc::routes_of;
@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::{NetworkConfig, SshCidr};
 use crate::error::{Error, Kind, Result};
 use crate::stack::change::{Action, Change, Resource};
-use crate::stack::names::{BY_PROJECT, Names};
+use crate::stack::names::{BY_PROJECT, Names, PROJECT};
 
 /// What it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -366,6 +366,24 @@ async fn ensure(
             })
         }
     }
+}
+
+/// Takes away rules for SSH that have expired, of one project or of all; only tells of them in a trial. Each in words.
+pub async fn expire(project: Option<&str>, dry_run: bool, aws: &Aws) -> Result<Vec<String>> {
+    let groups = match project {
+        Some(project) => aws.groups(BY_PROJECT, project).await?,
+        None => aws.groups("tag-key", PROJECT).await?,
+    };
+    let mut told = Vec::new();
+    for group in &groups {
+        for rule in group.ssh.iter().filter(|rule| has_expired(rule)) {
+            if !dry_run {
+                aws.forbid_ssh(&group.id, rule).await?;
+            }
+            told.push(format!("SSH from {} to {} ({})", rule.cidr, group.name, rule.about));
+        }
+    }
+    Ok(told)
 }
 
 /// Deletes all of the project's groups. Their clusters have to be gone.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::bucket;
+use super::places::Place;
 use crate::aws::iam::{Profile, Role};
-use crate::aws::s3_uri::S3Uri;
 use crate::aws::{ApiError, Aws};
 use crate::bundle;
 use crate::clock;
@@ -74,32 +74,16 @@ impl Spec {
     pub fn node(names: &Names, config: &Config, bucket: &bucket::Spec) -> Spec {
         let mut document = render(bundle::NODE_ROLE, names, &[("bucket", &bucket.name)]);
         let statements = document["Statement"].as_array_mut().expect("the template has statements");
-        // Input and output may lie in buckets of their own.
-        if let Some(S3Uri { bucket: other, key: prefix }) = config.job.input.as_deref().and_then(S3Uri::parse)
-        {
-            statements.extend(access(&other, &prefix, "Input", &["s3:GetObject"]));
-        }
-        if let Some(S3Uri { bucket: other, key: prefix }) =
-            config.job.output.as_deref().and_then(S3Uri::parse)
-        {
-            let actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
-            statements.extend(access(&other, &prefix, "Output", &actions));
-        }
-        // A model with the files beside it that hold its weights: exporters begin their names with the model's.
-        for (sid, file, more) in [("Model", &config.job.model, "*"), ("Labels", &config.job.labels, "")] {
-            let Some(S3Uri { bucket: other, key }) = file.as_deref().and_then(S3Uri::parse) else { continue };
-            statements.push(json!({
-                "Sid": sid, "Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{other}/{key}{more}"),
-            }));
-        }
         statements.extend(key(names, config));
+        // Input, output and others may lie in buckets of their own.
+        let places = Place::all(config).into_iter().map(|place| (place.policy(), place.document()));
         Spec {
             name: node_role(names, config),
             existing: config.roles.node.is_some(),
             has_profile: true,
             description: "Nodes of EMR clusters work with this role; made by fruitctl",
             trust: trust("ec2.amazonaws.com", None),
-            policies: BTreeMap::from([("fruitctl".into(), document)]),
+            policies: places.chain([("fruitctl".to_owned(), document)]).collect(),
             boundary: boundary(names, config),
             is_bounded: config.roles.boundary.is_some(),
         }
@@ -110,15 +94,21 @@ impl Spec {
         self.policies.values().flat_map(|document| document["Statement"].as_array().into_iter().flatten())
     }
 
-    /// Inline policies that a role lacks, or has otherwise. None, where they could not be read.
+    /// Inline policies that a role lacks, or has otherwise; none, where they could not be read. Those of places come before
+    /// the one that earlier builds had them in.
     fn to_set<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = (&'a String, &'a Value)> {
         let has = role.policies.as_ref();
-        self.policies.iter().filter(move |(k, v)| has.is_some_and(|has| has.get(*k) != Some(v)))
+        self.policies.iter().rev().filter(move |(k, v)| has.is_some_and(|has| has.get(*k) != Some(v)))
     }
 
-    /// Inline policies that a role should not have.
+    /// Inline policies that a role has and this configuration does not name.
+    fn others<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        role.policies.iter().flatten().filter(|(k, _)| !self.policies.contains_key(*k))
+    }
+
+    /// Inline policies that a role should not have. What another configuration has granted is somebody's who may be at work.
     fn to_delete<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
-        role.policies.iter().flatten().map(|(k, _)| k).filter(|k| !self.policies.contains_key(*k))
+        self.others(role).filter(|(k, v)| Place::of_policy(k, v).is_none()).map(|(k, _)| k)
     }
 
     /// The boundary that it should have, as far as is known.
@@ -280,6 +270,25 @@ pub fn note(spec: &Spec, seen: &Observed) -> Option<String> {
     })
 }
 
+/// What others' configurations have granted.
+pub fn note_of_places(spec: &Spec, seen: &Observed) -> Option<String> {
+    let role = seen.role.as_ref().filter(|_| !spec.existing)?;
+    let more: Vec<String> = spec
+        .others(role)
+        .filter_map(|(name, document)| {
+            Some(format!("{}: {name}", Place::of_policy(name, document)?.in_words()))
+        })
+        .collect();
+    (!more.is_empty()).then(|| {
+        format!(
+            "role {0} has places that this fruitctl.toml does not name, by policies of their own: {1}; one that nobody needs \
+             goes by: aws iam delete-role-policy --role-name {0} --policy-name NAME",
+            spec.name,
+            more.join(", ")
+        )
+    })
+}
+
 /// The name that an ARN ends with.
 fn plain_name(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
@@ -435,9 +444,10 @@ mod tests {
 
     #[test]
     fn a_node_may_only_touch_what_the_job_names() {
-        let policy =
-            node("[job]\ninput = \"s3://photos/Training\"\noutput = \"s3://vectors\"\n").policies["fruitctl"]
-                .to_string();
+        let policy = format!(
+            "{:?}",
+            node("[job]\ninput = \"s3://photos/Training\"\noutput = \"s3://vectors\"\n").policies
+        );
         assert!(
             policy.contains("arn:aws:s3:::photos/Training/*") && policy.contains("arn:aws:s3:::vectors/*")
         );
@@ -482,6 +492,30 @@ mod tests {
         }
         assert_eq!(diff(Resource::NodeRole, &spec, &Observed::default()).action, Action::Create);
         assert_eq!(note(&spec, &good), None);
+    }
+
+    /// What another configuration has granted stays, and is told.
+    #[test]
+    fn places_add_up() {
+        let (ours, theirs) =
+            (node("[places]\nread = [\"s3://ours\"]\n"), node("[job]\ninput = \"s3://theirs/in\"\n"));
+        let role = |spec: &Spec| Role {
+            tags: names().tags(),
+            trust: spec.trust.clone(),
+            policies: Some(spec.policies.clone()),
+            attached: Some(Vec::new()),
+            ..Role::default()
+        };
+        let profile = Profile { tags: names().tags(), roles: vec![ours.name.clone()], created: None };
+        let seen = Observed { role: Some(role(&theirs)), profile: Some(profile), ..Observed::default() };
+        let change = diff(Resource::NodeRole, &ours, &seen);
+        assert!(
+            change.reasons.len() == 1 && change.reasons[0].starts_with("set policy 'fruitctl-place-"),
+            "{change:?}"
+        );
+        let note = note_of_places(&ours, &seen).unwrap();
+        assert!(note.contains("s3://theirs/in (read): fruitctl-place-"), "{note}");
+        assert_eq!(note_of_places(&theirs, &seen), None);
     }
 
     #[test]
