@@ -42,6 +42,7 @@ pub use credentials::Source;
 use credentials::{Choice, Profiles};
 pub use error::{ApiError, Reason};
 use error::{describe, told};
+pub use transport::ca_bundle;
 
 /// Tags, by key.
 pub type Tags = BTreeMap<String, String>;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::app;
+use crate::aws::Aws;
 use crate::aws::emr::ClusterState;
 use crate::cli::{Cli, SweepArgs};
 use crate::error::{Error, Kind, Result};
@@ -26,78 +27,11 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
     let config = app::settings(cli, &args.cloud)?;
     app::block_on(async |_| {
         let aws = app::account(&config, app::Access::unless(args.dry_run)).await?;
-        let (mut late, mut failure) = (Vec::new(), None);
-        // Of another project's clusters nothing is asked where one is named.
-        let prefix = args.project.as_ref().map_or("fruitctl-".to_owned(), |only| format!("fruitctl-{only}-"));
-        for listed in aws.list_clusters(None, cluster::ACTIVE).await? {
-            if !listed.name.starts_with(&prefix) || listed.status.state == ClusterState::Terminating {
-                continue;
-            }
-            // One that cannot be looked at keeps nobody from the others.
-            let found = match aws.describe_cluster(&listed.id).await {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                Err(error) => {
-                    let unseen =
-                        format!("cluster {} ({}) in {}, perhaps", listed.id, listed.name, aws.region);
-                    failure.get_or_insert(Error::from(error).leftover(unseen));
-                    continue;
-                }
-            };
-            let tags = &found.cluster.tags;
-            let Some(project) = tags.get(PROJECT) else { continue };
-            if args.project.as_ref().is_some_and(|only| only != project) {
-                continue;
-            }
-            let deadline = tags.get(DEADLINE).map_or("", String::as_str);
-            let Some(ends) = clock::parse(deadline) else {
-                ui::note(&format!(
-                    "cluster {} of project {project} has no deadline that can be read ('{deadline}'): it is left alone",
-                    found.id
-                ));
-                continue;
-            };
-            if ends > clock::now() {
-                continue;
-            }
-            let mut terminated = false;
-            if !args.dry_run {
-                match cluster::terminate(&found, &aws).await {
-                    Ok(()) => terminated = true,
-                    // The others' money runs on as well.
-                    Err(error) => drop(failure.get_or_insert(error)),
-                }
-            }
-            late.push(Late {
-                id: found.id,
-                name: found.cluster.name.clone(),
-                project: project.clone(),
-                deadline: deadline.to_owned(),
-                state: found.status.state,
-                terminated,
-            });
-        }
+        let (late, mut failure) = end_overdue(args, &aws).await?;
         if args.cloud.json {
             ui::json(&late);
-        } else if late.is_empty() {
-            ui::say(&format!("no cluster in {} is past its deadline", aws.region));
         } else {
-            for l in &late {
-                let verb = if l.terminated {
-                    "terminated"
-                } else if args.dry_run {
-                    "would terminate"
-                } else {
-                    "could not terminate"
-                };
-                ui::say(&format!(
-                    "{verb} {} of project {}: {}, deadline {}",
-                    l.id,
-                    l.project,
-                    l.state.in_words(),
-                    l.deadline
-                ));
-            }
+            show(&late, args.dry_run, &aws.region);
         }
         match network::expire(args.project.as_deref(), args.dry_run, &aws).await {
             Ok(rules) => {
@@ -117,4 +51,73 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
             None => Ok(()),
         }
     })
+}
+
+/// Ends what is past its deadline; what was past it, and the first failure. One that cannot be looked at, or ended, keeps
+/// nobody from the others: their money runs on as well.
+async fn end_overdue(args: &SweepArgs, aws: &Aws) -> Result<(Vec<Late>, Option<Error>)> {
+    let (mut late, mut failure) = (Vec::new(), None);
+    // Of another project's clusters nothing is asked where one is named.
+    let prefix = args.project.as_ref().map_or("fruitctl-".to_owned(), |only| format!("fruitctl-{only}-"));
+    for listed in aws.list_clusters(None, cluster::ACTIVE).await? {
+        if !listed.name.starts_with(&prefix) || listed.status.state == ClusterState::Terminating {
+            continue;
+        }
+        let found = match aws.describe_cluster(&listed.id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(error) => {
+                let unseen = format!("cluster {} ({}) in {}, perhaps", listed.id, listed.name, aws.region);
+                failure.get_or_insert(Error::from(error).leftover(unseen));
+                continue;
+            }
+        };
+        let tags = &found.cluster.tags;
+        let Some(project) = tags.get(PROJECT) else { continue };
+        if args.project.as_ref().is_some_and(|only| only != project) {
+            continue;
+        }
+        let deadline = tags.get(DEADLINE).map_or("", String::as_str);
+        let Some(ends) = clock::parse(deadline) else {
+            ui::note(&format!(
+                "cluster {} of project {project} has no deadline that can be read ('{deadline}'): it is left alone",
+                found.id
+            ));
+            continue;
+        };
+        if ends > clock::now() {
+            continue;
+        }
+        let mut terminated = false;
+        if !args.dry_run {
+            match cluster::terminate(&found, aws).await {
+                Ok(()) => terminated = true,
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        late.push(Late {
+            id: found.id,
+            name: found.cluster.name.clone(),
+            project: project.clone(),
+            deadline: deadline.to_owned(),
+            state: found.status.state,
+            terminated,
+        });
+    }
+    Ok((late, failure))
+}
+
+fn show(late: &[Late], dry_run: bool, region: &str) {
+    if late.is_empty() {
+        return ui::say(&format!("no cluster in {region} is past its deadline"));
+    }
+    for l in late {
+        let verb = match (l.terminated, dry_run) {
+            (true, _) => "terminated",
+            (false, true) => "would terminate",
+            (false, false) => "could not terminate",
+        };
+        let state = l.state.in_words();
+        ui::say(&format!("{verb} {} of project {}: {state}, deadline {}", l.id, l.project, l.deadline));
+    }
 }
