@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use fruitjob_interface::job::{self, JobOptions, MaxRejects};
+use fruitjob_interface::job::{self, JobOptions, MaxRejects, Sha256Hex};
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{self, Precision, PreprocessingOptions};
 
@@ -20,6 +20,8 @@ pub struct Job {
     pub labels: Option<Location>,
     /// The backbone: `builtin`, a path or a URI.
     pub model: String,
+    /// The SHA-256 that the backbone has to have.
+    pub model_sha256: Option<Sha256Hex>,
     /// What the backbone computes with.
     pub precision: Precision,
     /// What the model's file does not say.
@@ -61,6 +63,7 @@ impl Job {
             output: Location::parse(&output)?,
             labels: options.labels.as_deref().map(Location::parse).transpose()?,
             model: options.model.unwrap_or_else(|| model::DEFAULT.into()),
+            model_sha256: options.model_sha256,
             precision: options.precision.unwrap_or_default(),
             preprocessing,
             components,

@@ -14,6 +14,7 @@ mod outputs;
 mod recognise;
 mod rewrite;
 pub(crate) mod source;
+mod web;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use backbone::{Backbone, MAX_FEATURES, Session};
 use fruitjob_interface::model::{DEFAULT, Precision, Preprocessing, PreprocessingOptions};
 use fruitjob_interface::record::ModelRecord;
 use onnx::ModelProto;
+pub(crate) use source::Reader;
 
 use crate::error::{Error, Result};
 use crate::image::PIXELS_VERSION;
@@ -59,7 +61,50 @@ impl Model {
         precision: Precision,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
-        let model = Self::compile(name, options, runtime, |proto, preprocessing| {
+        let files = Self::files(name, &Reader { runtime, stopped: &|| Ok(()) })?;
+        Self::of_files(name, files, options, precision)
+    }
+
+    /// The same of one that has to have this SHA-256, if any is said.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`]; [`Error::Failed`] when it has another, and what the reader is stopped with.
+    pub(crate) fn load_expected(
+        name: &str,
+        sha256: Option<&str>,
+        options: &PreprocessingOptions,
+        precision: Precision,
+        reader: &Reader<'_>,
+    ) -> Result<Self> {
+        let files = Self::files(name, reader)?;
+        // Before anything is made of it.
+        if let Some(expected) = sha256 {
+            let found = files.sha256();
+            if found != expected {
+                return Err(Error::Failed(format!(
+                    "model {} is not what was shipped, or not what --model-sha256 says: its SHA-256 is {found} and not \
+                     {expected}; find out who changed it, and do not use it before",
+                    source::display_name(name)
+                )));
+            }
+        }
+        Self::of_files(name, files, options, precision)
+    }
+
+    fn files(name: &str, reader: &Reader<'_>) -> Result<source::Files> {
+        match name {
+            DEFAULT => Ok(source::Files { model: BUILTIN.to_vec(), beside: Default::default() }),
+            _ => source::read(name, reader),
+        }
+    }
+
+    fn of_files(
+        name: &str,
+        files: source::Files,
+        options: &PreprocessingOptions,
+        precision: Precision,
+    ) -> Result<Self> {
+        let model = Self::compile(name, files, options, |proto, preprocessing| {
             recognise::recognise(proto, preprocessing)
                 .and_then(|network| kernels::compile(&network, preprocessing, precision))
         })?;
@@ -78,21 +123,18 @@ impl Model {
         options: &PreprocessingOptions,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
-        Self::compile(name, options, runtime, |_, _| Err::<kernels::Kernels, _>("it was asked for".into()))
+        let files = Self::files(name, &Reader { runtime, stopped: &|| Ok(()) })?;
+        Self::compile(name, files, options, |_, _| Err::<kernels::Kernels, _>("it was asked for".into()))
     }
 
     fn compile<B: Backbone + 'static>(
         name: &str,
+        files: source::Files,
         options: &PreprocessingOptions,
-        runtime: &tokio::runtime::Handle,
         fast: impl FnOnce(&ModelProto, &Preprocessing) -> Result<B, String>,
     ) -> Result<Self> {
         let shown = source::display_name(name);
         let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
-        let files = match name {
-            DEFAULT => source::Files { model: BUILTIN.to_vec(), beside: Default::default() },
-            _ => source::read(name, runtime)?,
-        };
         let mut proto = graph::parse(&files.model).map_err(&explain)?;
         one_output(&proto, &shown).map_err(&explain)?;
         external::inline(&mut proto, &files.beside).map_err(&explain)?;

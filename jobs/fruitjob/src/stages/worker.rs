@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use fruitjob_interface::job::MaxRejects;
+use fruitjob_interface::job::{MaxRejects, Sha256Hex};
 use fruitjob_interface::layout;
 
 use crate::artifacts::manifest::Manifest;
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::exec::context::Context;
 use crate::exec::progress::Counters;
 use crate::job::Job;
-use crate::model::Model;
+use crate::model::{Model, Reader};
 use crate::pca::Pca;
 use crate::storage::{Input, Output};
 
@@ -33,6 +33,13 @@ pub(crate) struct Worker {
     pub pca: OnceLock<Arc<Pca>>,
 }
 
+/// The model of a job; a signal ends the wait for it.
+pub(super) fn load_model(job: &Job, context: &Context) -> Result<Model> {
+    let sha256 = job.model_sha256.as_ref().map(Sha256Hex::as_str);
+    let reader = Reader { runtime: &context.runtime, stopped: &|| context.check() };
+    Model::load_expected(&job.model, sha256, &job.preprocessing, job.precision, &reader)
+}
+
 impl Worker {
     /// What a process needs that only runs tasks, on what the list stage left.
     pub fn open(job: &Job, context: Context) -> Result<Self> {
@@ -40,7 +47,7 @@ impl Worker {
         Ok(Worker {
             input: job.input.as_ref().map(Input::open).transpose()?,
             manifest: Arc::new(Manifest::load(&output)?),
-            model: Arc::new(Model::load(&job.model, &job.preprocessing, job.precision, &context.runtime)?),
+            model: Arc::new(load_model(job, &context)?),
             output,
             context,
             counters: Arc::default(),
