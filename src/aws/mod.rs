@@ -12,9 +12,11 @@ mod error;
 pub mod etag;
 pub mod fence;
 pub mod iam;
+mod owner;
 mod regions;
 mod retry;
 pub mod s3;
+mod s3_content;
 mod s3_empty;
 pub mod s3_uri;
 mod transport;
@@ -41,6 +43,7 @@ use credentials::Choice;
 pub use credentials::Source;
 pub use error::{ApiError, Reason};
 use error::{describe, told};
+use owner::{Ours, OwnerNamed};
 pub use transport::ca_bundle;
 
 /// Tags, by key.
@@ -59,6 +62,7 @@ pub struct Aws {
     pub source: Source,
     /// Other credentials that are there and that nobody ruled out, where they are not the same identity's.
     pub other: Option<Other>,
+    ours: Ours,
     s3: aws_sdk_s3::Client,
     iam: aws_sdk_iam::Client,
     ec2: aws_sdk_ec2::Client,
@@ -190,8 +194,12 @@ impl Aws {
         // An emulator or a private endpoint has no host name per bucket.
         let elsewhere =
             ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| std::env::var_os(name).is_some());
-        let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere).build();
         let Identity { account, arn } = identify(&shared, &region, region_source).await?;
+        let ours = Ours::default();
+        let s3 = aws_sdk_s3::config::Builder::from(&shared)
+            .force_path_style(elsewhere)
+            .interceptor(OwnerNamed::new(&account, &ours))
+            .build();
         let other = match choice.other {
             Some(other) => {
                 let theirs = shared.to_builder().credentials_provider(other.provider).build();
@@ -209,6 +217,7 @@ impl Aws {
             caller: arn,
             source: choice.used.source,
             other,
+            ours,
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&shared),
             ec2: aws_sdk_ec2::Client::new(&shared),
