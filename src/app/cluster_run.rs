@@ -1,6 +1,5 @@
 //! A run on a cluster, for the commands that start one: what is asked for, and what came of it.
 
-use fruitjob_interface::event::JsonLines;
 use fruitjob_interface::{Event, Observer};
 
 use super::{Access, block_on, claim, connect};
@@ -22,7 +21,7 @@ pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<(
     let result = block_on(async |cancel: &Cancel| execute(config, flags, json, &mut summary, cancel).await);
     summary.end(&result);
     if json && let Err(error) = &result {
-        JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
+        ui::JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
     }
     // A run's own failure is what has to be told.
     result.and(ui::summary::publish(&summary, Some(&flags.download)))
@@ -65,7 +64,7 @@ async fn execute(
         Outcome::Unchanged(last) => {
             summary.results_of = Some(last.id.clone());
             if json {
-                JsonLines.event(&Event::Unchanged { run: last.id, ended: last.ended });
+                ui::JsonLines.event(&Event::Unchanged { run: last.id, ended: last.ended });
             } else {
                 ui::say(&format!(
                     "nothing has changed in {} since run {}: its results stand, and no cluster was started",
@@ -84,7 +83,7 @@ fn show(finished: Finished, request: &Request, json: bool) {
     let Finished { record, output, dollars, planned, left } = finished;
     if json {
         if let Some(record) = record {
-            JsonLines.event(&Event::Finished { run: Box::new(record) });
+            ui::JsonLines.event(&Event::Finished { run: Box::new(record) });
         }
         return;
     }
