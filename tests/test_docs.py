@@ -182,6 +182,18 @@ def test_each_guess_has_a_question():
     assert not [name for name in named if "/" in name and not (ROOT / name).exists()]
 
 
+def test_each_claim_of_the_threat_model_has_its_test():
+    """By the names of tests that stand behind it."""
+    page = (ROOT / "docs" / "explanation" / "threat-model.md").read_text()
+    claims = page.split("## Claims")[1].split("\n## ")[0]
+    places = [*(ROOT / "tests").glob("test_*.py"), *(ROOT / "src").rglob("*.rs"), *(ROOT / "jobs").glob("*/src/**/*.rs")]
+    tests = set(re.findall(r"^\s*(?:async )?(?:def|fn) (\w+)\(", "\n".join(place.read_text() for place in places), re.M))
+    named = re.findall(r"`(\w+_\w+_\w+)`", claims)
+    assert len(named) > 15 and not set(named) - tests, set(named) - tests
+    for claim in re.findall(r"^- (.*?)(?=^- |^$)", claims, re.M | re.S):
+        assert set(re.findall(r"`(\w+)`", claim)) & tests, claim
+
+
 def test_recordings_lose_what_identifies_people():
     """By what the page of the first real run says to type."""
     event = {"userIdentity": {"arn": "arn:aws:sts::210987654321:assumed-role/fruitctl-try/jane.doe", "accessKeyId": "ASIAZZZZZZZZZZZZZZZZ", "accountId": "210987654321"},

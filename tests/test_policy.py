@@ -229,6 +229,30 @@ def test_a_run_under_the_policy_of_runs(aws, tmp_path):
     assert admin.exists() == {}
 
 
+def test_a_key_of_kms_is_used_through_s3_alone(aws, tmp_path):
+    """Who encrypts the bucket with a key of KMS may use it, with what 'policy' prints, and only by way of S3."""
+    more = "[bucket]\nkms_key = \"1234abcd-12ab-34cd-56ef-1234567890ab\"\n"
+    policy = printed_policy(aws, tmp_path, "sealed", more=more)
+    make_boundary(aws, tmp_path, "sealed")
+    project = limited(aws, tmp_path, "sealed", policy)
+    project.configure(more)
+    project.run("up", "--no-cluster")
+    (project.folder / "pictures").mkdir()
+    (project.folder / "pictures" / "1.jpg").write_bytes(b"x")
+    project.run("upload", "pictures")
+    used = aws.actions[project.env["AWS_ACCESS_KEY_ID"]]
+    assert {"kms:GenerateDataKey", "kms:Decrypt"} <= used
+    node = json.loads(json.dumps(aws.client("iam").get_role_policy(RoleName=f"fruitctl-sealed-{aws.region}-node", PolicyName="fruitctl")["PolicyDocument"]))
+    for document in (policy, node):
+        (key,) = [s for s in document["Statement"] if s["Sid"] == "Key"]
+        assert key["Condition"] == {"StringEquals": {"kms:ViaService": f"s3.{aws.region}.amazonaws.com"}} and key["Resource"].endswith(":key/1234abcd-12ab-34cd-56ef-1234567890ab")
+    less = {"Version": "2012-10-17", "Statement": [s for s in policy["Statement"] if s["Sid"] != "Key"]}
+    project.env = project.env | aws.user("sealed-less", json.dumps(less))
+    (project.folder / "pictures" / "2.jpg").write_bytes(b"y")
+    assert "kms:GenerateDataKey" in project.run("upload", "pictures", code=4).stderr
+    Project(aws, tmp_path, "sealed").run("down", "--purge-bucket")
+
+
 def test_who_may_make_roles_is_no_administrator(aws, tmp_path):
     """The attacks of somebody who has the policies of setup and run: each is refused, or comes to no more than the boundary."""
     everything = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})

@@ -307,19 +307,6 @@ def test_a_private_node_is_out_of_reach(aws, project):
 
 
 @pytest.mark.slow
-def test_a_changed_executable_is_not_run(aws, project):
-    """What lies in the bucket is proven before it is executed."""
-    project.run("up", "--wait")
-    bucket, job = project.exists()["bucket"][0], script(project, "echo mine")
-    project.run("run", "--executable", job, "--keep", code=6)
-    s3 = aws.client("s3")
-    (key,) = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="jobs/")["Contents"] if o["Key"].endswith("/fruitjob")]
-    s3.put_object(Bucket=bucket, Key=key, Body=b"#!/bin/bash\necho evil\n")
-    done = project.run("run", "--executable", job, code=6)
-    assert "is not what was shipped" in done.stderr and "evil" not in done.stdout, done.stderr
-
-
-@pytest.mark.slow
 def test_a_step_of_45_minutes_is_not_called_failed_at_30(aws, project):
     project.env["FRUITCTL_PACE"] = "0.001"
     # 45 minutes at this pace: waiters that give up after 30 would.

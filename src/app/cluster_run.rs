@@ -1,6 +1,5 @@
 //! A run on a cluster, for the commands that start one: what is asked for, and what came of it.
 
-use fruitjob_interface::event::JsonLines;
 use fruitjob_interface::{Event, Observer};
 
 use super::{Access, block_on, claim, connect, notify};
@@ -23,7 +22,7 @@ pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<(
     summary.end(&result);
     notify::failed(&summary);
     if json && let Err(error) = &result {
-        JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
+        ui::JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
     }
     // A run's own failure is what has to be told.
     result.and(ui::summary::publish(&summary, Some(&flags.download)))
@@ -69,7 +68,7 @@ async fn execute(
         Outcome::Unchanged(last) => {
             summary.results_of = Some(last.id.clone());
             if json {
-                JsonLines.event(&Event::Unchanged { run: last.id, ended: last.ended });
+                ui::JsonLines.event(&Event::Unchanged { run: last.id, ended: last.ended });
             } else {
                 ui::say(&format!(
                     "nothing has changed in {} since run {}: its results stand, and no cluster was started",
@@ -88,7 +87,7 @@ fn show(finished: Finished, request: &Request, json: bool) {
     let Finished { record, output, dollars, planned, left } = finished;
     if json {
         if let Some(record) = record {
-            JsonLines.event(&Event::Finished { run: Box::new(record) });
+            ui::JsonLines.event(&Event::Finished { run: Box::new(record) });
         }
         return;
     }

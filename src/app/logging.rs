@@ -22,7 +22,7 @@ pub fn init(verbose: u8) -> Result<()> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
     let Some(filter) = filter(verbose, &text)? else { return Ok(()) };
     let format = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::ui::Edge(std::io::stderr()))
         .with_ansi(false)
         .with_timer(Clock)
         .compact();

@@ -12,9 +12,11 @@ mod error;
 pub mod etag;
 pub mod fence;
 pub mod iam;
+mod owner;
 mod regions;
 mod retry;
 pub mod s3;
+mod s3_content;
 mod s3_empty;
 pub mod s3_uri;
 mod transport;
@@ -42,6 +44,7 @@ pub use credentials::Source;
 use credentials::{Choice, Profiles};
 pub use error::{ApiError, Reason};
 use error::{describe, told};
+use owner::{Ours, OwnerNamed};
 pub use transport::ca_bundle;
 
 /// Tags, by key.
@@ -64,6 +67,7 @@ pub struct Aws {
     pub endpoints: Vec<(String, String)>,
     /// Certificates that are trusted beside the system's, as PEM.
     pub ca_bundle: Vec<u8>,
+    ours: Ours,
     s3: aws_sdk_s3::Client,
     iam: aws_sdk_iam::Client,
     ec2: aws_sdk_ec2::Client,
@@ -208,8 +212,12 @@ impl Aws {
         let Loaded { shared, choice, ca_bundle } = load(config, &region).await?;
         // An emulator or a private endpoint has no host name per bucket.
         let elsewhere = endpoint(&shared, S3).is_some();
-        let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere).build();
         let Identity { account, arn } = identify(&shared, &region, region_source).await?;
+        let ours = Ours::default();
+        let s3 = aws_sdk_s3::config::Builder::from(&shared)
+            .force_path_style(elsewhere)
+            .interceptor(OwnerNamed::new(&account, &ours))
+            .build();
         let other = match choice.other {
             Some(other) => {
                 let theirs = shared.to_builder().credentials_provider(other.provider).build();
@@ -229,6 +237,7 @@ impl Aws {
             other,
             endpoints: endpoints(&shared),
             ca_bundle,
+            ours,
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&shared),
             ec2: aws_sdk_ec2::Client::new(&shared),

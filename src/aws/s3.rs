@@ -1,7 +1,6 @@
 //! S3: a bucket's settings, and the few objects that are ours.
 //!
-//! Every call on a bucket names the owner that we expect, so that a bucket that somebody else made under our name
-//! is refused by AWS itself.
+//! Every call on the project's bucket names the owner that we expect: see [`owner`](super::owner).
 
 use std::path::Path;
 
@@ -112,15 +111,16 @@ impl Contents {
     }
 }
 
+/// The most bytes of an object that is read into memory: whoever may write to the bucket says how long it is.
+const LARGEST: i64 = 1 << 30;
+
 /// Where counting stops: people want to know whether there are data, not to wait.
 const COUNTED: u64 = 100_000;
 
 impl Aws {
     /// Looks a bucket up.
     pub async fn find_bucket(&self, name: &str) -> Result<Found> {
-        let head = call("s3:HeadBucket", name, || {
-            self.s3.head_bucket().bucket(name).expected_bucket_owner(&self.account).send()
-        });
+        let head = call("s3:HeadBucket", name, || self.s3.head_bucket().bucket(name).send());
         match head.await {
             Ok(head) => Ok(match head.bucket_region {
                 Some(region) if region != self.region => Found::Elsewhere(region),
@@ -155,18 +155,14 @@ impl Aws {
 
     /// All settings that we care for.
     pub async fn bucket_settings(&self, name: &str) -> Result<BucketSettings> {
-        let owner = &self.account;
         let tags = async {
-            let get = call("s3:GetBucketTagging", name, || {
-                self.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(owner).send()
-            });
+            let get = call("s3:GetBucketTagging", name, || self.s3.get_bucket_tagging().bucket(name).send());
             let set = absent(get.await, &["NoSuchTagSet"])?.map(|o| o.tag_set).unwrap_or_default();
             Ok(set.into_iter().map(|t| (t.key, t.value)).collect::<Tags>())
         };
         let encryption = async {
-            let get = call("s3:GetBucketEncryption", name, || {
-                self.s3.get_bucket_encryption().bucket(name).expected_bucket_owner(owner).send()
-            });
+            let get =
+                call("s3:GetBucketEncryption", name, || self.s3.get_bucket_encryption().bucket(name).send());
             let found = absent(get.await, &["ServerSideEncryptionConfigurationNotFoundError"])?;
             let rule = found
                 .and_then(|o| o.server_side_encryption_configuration)
@@ -175,7 +171,7 @@ impl Aws {
         };
         let blocked = async {
             let get = call("s3:GetPublicAccessBlock", name, || {
-                self.s3.get_public_access_block().bucket(name).expected_bucket_owner(owner).send()
+                self.s3.get_public_access_block().bucket(name).send()
             });
             let found = absent(get.await, &["NoSuchPublicAccessBlockConfiguration"])?;
             let all = [true; 4].map(Some);
@@ -186,29 +182,26 @@ impl Aws {
         };
         let ownership = async {
             let get = call("s3:GetBucketOwnershipControls", name, || {
-                self.s3.get_bucket_ownership_controls().bucket(name).expected_bucket_owner(owner).send()
+                self.s3.get_bucket_ownership_controls().bucket(name).send()
             });
             let found = absent(get.await, &["OwnershipControlsNotFoundError"])?;
             let rules = found.and_then(|o| o.ownership_controls).map(|c| c.rules).unwrap_or_default();
             Ok(rules.iter().any(|r| r.object_ownership == t::ObjectOwnership::BucketOwnerEnforced))
         };
         let versioning = async {
-            let get = call("s3:GetBucketVersioning", name, || {
-                self.s3.get_bucket_versioning().bucket(name).expected_bucket_owner(owner).send()
-            });
+            let get =
+                call("s3:GetBucketVersioning", name, || self.s3.get_bucket_versioning().bucket(name).send());
             Ok(get.await?.status == Some(t::BucketVersioningStatus::Enabled))
         };
         let policy = async {
-            let get = call("s3:GetBucketPolicy", name, || {
-                self.s3.get_bucket_policy().bucket(name).expected_bucket_owner(owner).send()
-            });
+            let get = call("s3:GetBucketPolicy", name, || self.s3.get_bucket_policy().bucket(name).send());
             let text = absent(get.await, &["NoSuchBucketPolicy"])?.and_then(|o| o.policy).unwrap_or_default();
             let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
             Ok(document["Statement"].as_array().cloned().unwrap_or_default())
         };
         let lifecycle = async {
             let get = call("s3:GetBucketLifecycleConfiguration", name, || {
-                self.s3.get_bucket_lifecycle_configuration().bucket(name).expected_bucket_owner(owner).send()
+                self.s3.get_bucket_lifecycle_configuration().bucket(name).send()
             });
             let found = absent(get.await, &["NoSuchLifecycleConfiguration"])?;
             Ok(found.and_then(|o| o.rules).unwrap_or_default().into_iter().map(expiry).collect::<Vec<_>>())
@@ -228,9 +221,7 @@ impl Aws {
 
     /// Tags of a bucket, and nothing else.
     pub async fn bucket_tags(&self, name: &str) -> Result<Tags> {
-        let get = call("s3:GetBucketTagging", name, || {
-            self.s3.get_bucket_tagging().bucket(name).expected_bucket_owner(&self.account).send()
-        });
+        let get = call("s3:GetBucketTagging", name, || self.s3.get_bucket_tagging().bucket(name).send());
         let set =
             absent(get.await, &["NoSuchTagSet", "NoSuchBucket"])?.map(|o| o.tag_set).unwrap_or_default();
         Ok(set.into_iter().map(|t| (t.key, t.value)).collect())
@@ -255,7 +246,6 @@ impl Aws {
             self.s3
                 .put_bucket_encryption()
                 .bucket(name)
-                .expected_bucket_owner(&self.account)
                 .server_side_encryption_configuration(configuration.clone())
                 .send()
         })
@@ -275,7 +265,6 @@ impl Aws {
             self.s3
                 .put_public_access_block()
                 .bucket(name)
-                .expected_bucket_owner(&self.account)
                 .public_access_block_configuration(all.clone())
                 .send()
         })
@@ -291,12 +280,7 @@ impl Aws {
             .expect("an ownership is there");
         let controls = t::OwnershipControls::builder().rules(rule).build().expect("a rule is there");
         call("s3:PutBucketOwnershipControls", name, || {
-            self.s3
-                .put_bucket_ownership_controls()
-                .bucket(name)
-                .expected_bucket_owner(&self.account)
-                .ownership_controls(controls.clone())
-                .send()
+            self.s3.put_bucket_ownership_controls().bucket(name).ownership_controls(controls.clone()).send()
         })
         .await
         .map(drop)
@@ -306,12 +290,7 @@ impl Aws {
     pub async fn enable_versioning(&self, name: &str) -> Result<()> {
         let on = t::VersioningConfiguration::builder().status(t::BucketVersioningStatus::Enabled).build();
         call("s3:PutBucketVersioning", name, || {
-            self.s3
-                .put_bucket_versioning()
-                .bucket(name)
-                .expected_bucket_owner(&self.account)
-                .versioning_configuration(on.clone())
-                .send()
+            self.s3.put_bucket_versioning().bucket(name).versioning_configuration(on.clone()).send()
         })
         .await
         .map(drop)
@@ -320,16 +299,9 @@ impl Aws {
     /// Replaces a bucket's policy.
     pub async fn put_bucket_policy(&self, name: &str, statements: &[serde_json::Value]) -> Result<()> {
         let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
-        call("s3:PutBucketPolicy", name, || {
-            self.s3
-                .put_bucket_policy()
-                .bucket(name)
-                .expected_bucket_owner(&self.account)
-                .policy(&policy)
-                .send()
-        })
-        .await
-        .map(drop)
+        call("s3:PutBucketPolicy", name, || self.s3.put_bucket_policy().bucket(name).policy(&policy).send())
+            .await
+            .map(drop)
     }
 
     /// Sets our rules, and leaves those of other names.
@@ -340,11 +312,7 @@ impl Aws {
         is_ours: impl Fn(&str) -> bool,
     ) -> Result<()> {
         let get = call("s3:GetBucketLifecycleConfiguration", name, || {
-            self.s3
-                .get_bucket_lifecycle_configuration()
-                .bucket(name)
-                .expected_bucket_owner(&self.account)
-                .send()
+            self.s3.get_bucket_lifecycle_configuration().bucket(name).send()
         });
         let mut rules =
             absent(get.await, &["NoSuchLifecycleConfiguration"])?.and_then(|o| o.rules).unwrap_or_default();
@@ -358,7 +326,6 @@ impl Aws {
             self.s3
                 .put_bucket_lifecycle_configuration()
                 .bucket(name)
-                .expected_bucket_owner(&self.account)
                 .lifecycle_configuration(configuration.clone())
                 .send()
         })
@@ -376,12 +343,14 @@ impl Aws {
     ) -> Result<Option<String>> {
         let on = format!("s3://{bucket}/{key}");
         let put = call("s3:PutObject", &on, || {
-            let put = self.s3.put_object().bucket(bucket).key(key).expected_bucket_owner(&self.account);
+            let put = self.s3.put_object().bucket(bucket).key(key);
             let put = match only {
                 Only::Always => put,
                 Only::IfAbsent => put.if_none_match("*"),
                 Only::IfMatch(etag) => put.if_match(etag),
             };
+            // Kept with the object, so that what it holds is known by asking S3.
+            let put = put.checksum_algorithm(t::ChecksumAlgorithm::Sha256);
             put.body(ByteStream::from(body.to_vec())).send()
         });
         // With If-Match, an object that is gone is a condition that does not hold.
@@ -410,6 +379,10 @@ impl Aws {
             answer => absent(answer, &["NoSuchKey"])?,
         };
         let Some(found) = found else { return Ok(None) };
+        if let Some(bytes) = found.content_length.filter(|bytes| *bytes > LARGEST) {
+            let why = format!("it has {bytes} bytes, and nothing of ours has more than {LARGEST}");
+            return Err(ApiError::answer("s3:GetObject", on, String::new(), why, Some(400)));
+        }
         let etag = found.e_tag.unwrap_or_default();
         match found.body.collect().await {
             Ok(body) => Ok(Some((body.to_vec(), etag))),
@@ -543,8 +516,7 @@ impl Aws {
     /// Whether there is such an object.
     pub async fn has_object(&self, bucket: &str, key: &str) -> Result<bool> {
         let on = format!("s3://{bucket}/{key}");
-        let head =
-            || self.s3.head_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send();
+        let head = || self.s3.head_object().bucket(bucket).key(key).send();
         match call("s3:HeadObject", &on, head).await {
             Ok(_) => Ok(true),
             Err(error) if error.status == Some(404) => Ok(false),
@@ -555,11 +527,9 @@ impl Aws {
     /// Deletes an object, or, where versions are kept, hides it.
     pub async fn delete_object(&self, bucket: &str, key: &str) -> Result<()> {
         let on = format!("s3://{bucket}/{key}");
-        call("s3:DeleteObject", &on, || {
-            self.s3.delete_object().bucket(bucket).key(key).expected_bucket_owner(&self.account).send()
-        })
-        .await
-        .map(drop)
+        call("s3:DeleteObject", &on, || self.s3.delete_object().bucket(bucket).key(key).send())
+            .await
+            .map(drop)
     }
 
     /// Counts what no prefix of `but` covers: objects, and versions that can be had back.
@@ -571,7 +541,6 @@ impl Aws {
                 self.s3
                     .list_object_versions()
                     .bucket(bucket)
-                    .expected_bucket_owner(&self.account)
                     .set_key_marker(key.clone())
                     .set_version_id_marker(version.clone())
                     .send()
@@ -598,9 +567,7 @@ impl Aws {
 
     /// Deletes a bucket; one that is gone is fine.
     pub async fn delete_bucket(&self, name: &str) -> Result<()> {
-        let delete = call("s3:DeleteBucket", name, || {
-            self.s3.delete_bucket().bucket(name).expected_bucket_owner(&self.account).send()
-        });
+        let delete = call("s3:DeleteBucket", name, || self.s3.delete_bucket().bucket(name).send());
         already(delete.await, &["NoSuchBucket"])
     }
 }

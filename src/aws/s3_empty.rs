@@ -16,11 +16,10 @@ impl Aws {
         but: Option<&str>,
         deleted: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        let owner = &self.account;
         let below = Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty());
         loop {
             let page = call("s3:ListObjectVersions", bucket, || {
-                let list = self.s3.list_object_versions().bucket(bucket).expected_bucket_owner(owner);
+                let list = self.s3.list_object_versions().bucket(bucket);
                 list.set_prefix(below.clone()).send()
             })
             .await?;
@@ -49,12 +48,7 @@ impl Aws {
                 .build()
                 .expect("objects are there");
             let result = call("s3:DeleteObjects", bucket, || {
-                self.s3
-                    .delete_objects()
-                    .bucket(bucket)
-                    .expected_bucket_owner(owner)
-                    .delete(delete.clone())
-                    .send()
+                self.s3.delete_objects().bucket(bucket).delete(delete.clone()).send()
             })
             .await?;
             if let Some(error) = result.errors.unwrap_or_default().into_iter().next() {
@@ -65,7 +59,7 @@ impl Aws {
             deleted(count);
         }
         let uploads = call("s3:ListMultipartUploads", bucket, || {
-            let list = self.s3.list_multipart_uploads().bucket(bucket).expected_bucket_owner(owner);
+            let list = self.s3.list_multipart_uploads().bucket(bucket);
             list.set_prefix(below.clone()).send()
         })
         .await?;
@@ -74,7 +68,6 @@ impl Aws {
                 self.s3
                     .abort_multipart_upload()
                     .bucket(bucket)
-                    .expected_bucket_owner(owner)
                     .set_key(upload.key.clone())
                     .set_upload_id(upload.upload_id.clone())
                     .send()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use fruitjob_interface::event::JsonLines;
 use fruitjob_interface::location::Location;
 use fruitjob_interface::{Event, Observer};
 
@@ -31,7 +30,7 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
 
 /// Runs the job in this process and shows how it goes.
 fn here(config: Config, json: bool) -> Result<()> {
-    let observer: Arc<dyn Observer> = if json { Arc::new(JsonLines) } else { Arc::new(Progress::new()) };
+    let observer: Arc<dyn Observer> = if json { Arc::new(ui::JsonLines) } else { Arc::new(Progress::new()) };
     ui::stamp_lines();
     let mut summary = Summary::new(new_id());
     let folder = match &config.job.output {

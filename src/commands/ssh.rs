@@ -24,7 +24,7 @@ const PORTS: [(u16, u16, &str, &str); 3] = [
 pub fn shell(cli: &Cli, args: &SshArgs) -> Result<()> {
     let target = find(cli, &args.cloud)?;
     let mut command = client(&target)?;
-    command.arg(&target.host).args(&args.command);
+    command.arg("--").arg(&target.host).args(&args.command);
     Err(failed(command.exec()))
 }
 
@@ -38,7 +38,7 @@ pub fn tunnel(cli: &Cli, args: &CloudArgs) -> Result<()> {
         ui::say(&format!("{what:<21} {scheme}://localhost:{here}"));
     }
     ui::note("Ctrl-C closes them");
-    command.arg(&target.host);
+    command.arg("--").arg(&target.host);
     Err(failed(command.exec()))
 }
 
@@ -86,12 +86,18 @@ fn client(target: &Target) -> Result<Command> {
     };
     write().map_err(|e| Error::new(Kind::Failed, format!("cannot write {}: {e}", file.display())))?;
     let mut command = Command::new("ssh");
+    // No file of settings: one for all hosts could hand on an agent, run a command here, go by another host, or use a
+    // connection whose host key was never checked. Source: https://man.openbsd.org/ssh_config
+    command.args(["-F", "none"]);
     command.arg("-i").arg(&target.key).args(["-p", &target.port.to_string(), "-l", USER]);
     for option in [
         "StrictHostKeyChecking=yes",
         "GlobalKnownHostsFile=/dev/null",
         &format!("UserKnownHostsFile=\"{}\"", file.display()),
         "IdentitiesOnly=yes",
+        "IdentityAgent=none",
+        "PasswordAuthentication=no",
+        "KbdInteractiveAuthentication=no",
         "ForwardAgent=no",
         "UpdateHostKeys=no",
         // A door that is closed drops packets, and does not answer.

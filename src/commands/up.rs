@@ -41,7 +41,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         let is_new = bucket::observe(&names, &spec.bucket.name, &aws).await?.is_none();
         if is_new {
-            bucket::create(&spec.bucket, &aws).await?;
+            bucket::create(&spec.names, &spec.bucket, &aws).await?;
         }
         let work = async {
             let (mut plan, prices, observed) = Plan::make(&config, &spec, &aws).await?;

@@ -58,7 +58,7 @@ pub fn run(cli: &Cli, args: &UploadArgs) -> Result<()> {
         let is_own = bucket == own.name;
         let exists = !is_own || bucket::observe(&names, &own.name, &aws).await?.is_some();
         if !exists && !args.dry_run {
-            bucket::create(&own, &aws).await?;
+            bucket::create(&names, &own, &aws).await?;
             bucket::apply(&own, None, &aws).await?;
         }
         let found = if exists { aws.list_objects(&bucket, &prefix).await? } else { Vec::new() };

@@ -107,8 +107,8 @@ pub async fn fetch(published: &Published, output: &str, to: &Path, parts: bool, 
                 .help("the same command again")
         })
     };
-    write(&to.join(layout::PUBLISHED_RECORD), &published.text)?;
-    write(&to.join(layout::REPORT), &get(layout::REPORT).await?)?;
+    write(to, layout::PUBLISHED_RECORD, &published.text)?;
+    write(to, layout::REPORT, &get(layout::REPORT).await?)?;
     for part in published.record.parts.iter().filter(|_| parts) {
         // It becomes a file's name here.
         if part.name.contains(['/', '\\', '\0']) || part.name.starts_with('.') {
@@ -123,13 +123,47 @@ pub async fn fetch(published: &Published, output: &str, to: &Path, parts: bool, 
             return Err(Error::new(Kind::Failed, format!("{output}/{name} was replaced meanwhile"))
                 .help("the same command again"));
         }
-        write(&to.join(&name), &body)?;
+        write(to, &name, &body)?;
     }
     Ok(())
 }
 
-fn write(file: &Path, body: &[u8]) -> Result<()> {
-    std::fs::create_dir_all(file.parent().unwrap_or(file))
-        .and_then(|()| std::fs::write(file, body))
+/// Writes a file below a folder, and nowhere else: through no link that somebody has put there.
+pub(super) fn write(folder: &Path, name: &str, body: &[u8]) -> Result<()> {
+    let file = folder.join(name);
+    let mut at = folder.to_owned();
+    for part in name.split('/') {
+        at.push(part);
+        if at.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+            return Err(Error::usage(format!(
+                "{} is a link, and results are written through none",
+                at.display()
+            ))
+            .help(format!("rm {}, or name another folder: --download FOLDER", at.display())));
+        }
+    }
+    std::fs::create_dir_all(file.parent().unwrap_or(&file))
+        .and_then(|()| std::fs::write(&file, body))
         .map_err(|e| Error::usage(format!("cannot write {}: {}", file.display(), explain_io(&e))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_through_a_link_in_a_download() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let there = elsewhere.path().join("report.html");
+        std::fs::write(&there, "mine").unwrap();
+        std::os::unix::fs::symlink(&there, folder.path().join("report.html")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("results")).unwrap();
+        for name in ["report.html", "results/part-00000.parquet"] {
+            let error = write(folder.path(), name, b"evil").unwrap_err();
+            assert!(error.message.contains("is a link"), "{error}");
+        }
+        assert_eq!(std::fs::read_to_string(there).unwrap(), "mine");
+        assert_eq!(elsewhere.path().read_dir().unwrap().count(), 1);
+        write(folder.path(), "results2/part", b"x").unwrap();
+    }
 }

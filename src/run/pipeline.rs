@@ -13,7 +13,7 @@ use super::follow::transcript::Transcript;
 use super::follow::{CostLimit, Ended, Watch};
 use super::placement::{adopt_pending_request, choose_cluster, prepare_relaunch};
 use super::preconditions::{check_cost_limit, check_granted, check_places, no_other_run};
-use super::ship::{Shipped, find_executable, ship};
+use super::ship::{Shipped, check_address, find_executable, ship};
 use super::summary::Summary;
 use super::{Reporter, Request, collect, engine, fingerprint, history, settle, step};
 use crate::aws::emr::{StepSpec, StepState};
@@ -103,6 +103,7 @@ impl ClusterRun<'_> {
     pub async fn run(&self, summary: &mut Summary) -> Result<Outcome> {
         let prices = cost::prices(self.config, self.spec.cluster.workforce.iter(), self.aws).await;
         check_cost_limit(self.request.max_cost, &self.spec.nodes(), &self.aws.region, &prices)?;
+        check_address(&self.request.job)?;
         check_places(self.request, self.spec, &self.config.aws, self.aws).await?;
         if self.request.estimate {
             let expected = self.interruptible(self.expect(&prices)).await?;
@@ -116,7 +117,7 @@ impl ClusterRun<'_> {
         find_executable(self.request, self.spec)?;
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         if bucket::observe(&self.spec.names, &self.spec.bucket.name, self.aws).await?.is_none() {
-            bucket::create(&self.spec.bucket, self.aws).await?;
+            bucket::create(&self.spec.names, &self.spec.bucket, self.aws).await?;
         }
         let output = lock::Name::output(self.request.job.output.as_deref().unwrap_or_default());
         let mut request = self.request.clone();

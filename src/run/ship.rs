@@ -3,12 +3,15 @@
 
 use std::path::Path;
 
+use fruitjob_interface::JobOptions;
 use fruitjob_interface::error::explain_io;
-use fruitjob_interface::onnx::files_beside;
+use fruitjob_interface::job::Sha256Hex;
+use fruitjob_interface::location::Location;
+use fruitjob_interface::model::DEFAULT;
+use fruitjob_interface::onnx::{files_beside, hashed_text};
 
 use super::{Request, elf};
 use crate::aws::Aws;
-use crate::aws::s3::Only;
 use crate::aws::s3_uri::S3Uri;
 use crate::bundle;
 use crate::error::{Error, Result};
@@ -21,10 +24,13 @@ use crate::stack::{Spec, bucket};
 pub struct Shipped {
     /// The step's script.
     pub script: String,
+    pub script_sha256: String,
     pub executable: String,
     pub sha256: String,
     /// The model, as fruitjob is told.
     pub model: Option<String>,
+    /// The SHA-256 that it must have, as far as it is known.
+    pub model_sha256: Option<Sha256Hex>,
     /// The table of labels, as fruitjob is told.
     pub labels: Option<String>,
 }
@@ -34,17 +40,14 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
     let bucket = &spec.bucket.name;
     let program = find_executable(request, spec)?;
     let (executable, sha256) = put(bucket, "fruitjob", &program, aws).await?;
-    let (script, _) = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
-    let model = match request.job.model.as_deref() {
-        None | Some(fruitjob_interface::model::DEFAULT) => request.job.model.clone(),
-        Some(uri) if uri.contains("://") => {
-            if S3Uri::parse(uri).is_none() && !uri.starts_with("http") {
-                return Err(Error::usage(format!("a cluster cannot reach the model {uri}"))
-                    .help("name a file, or an s3:// or https:// URI"));
-            }
-            Some(uri.to_owned())
+    let (script, script_sha256) = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
+    check_address(&request.job)?;
+    let (model, model_sha256) = match request.job.model.as_deref() {
+        Some(file) if file != DEFAULT && !file.contains("://") => {
+            let (uri, sha256) = put_model(bucket, file, request.job.model_sha256.as_ref(), aws).await?;
+            (Some(uri), Some(sha256))
         }
-        Some(file) => Some(put_model(bucket, Path::new(file), aws).await?),
+        _ => (request.job.model.clone(), request.job.model_sha256.clone()),
     };
     let labels = match request.job.labels.as_deref() {
         Some(uri) if uri.contains("://") => {
@@ -61,7 +64,35 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
         }
         None => None,
     };
-    Ok(Shipped { script, executable, sha256, model, labels })
+    Ok(Shipped { script, script_sha256, executable, sha256, model, model_sha256, labels })
+}
+
+/// Whether nodes can be told the model's address: not one that gives whoever reads it a right, for the history, EMR and
+/// whoever may see its steps read it.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage), where not; the message has no part of it that is secret.
+pub fn check_address(job: &JobOptions) -> Result<()> {
+    let Some(uri) = job.model.as_deref().filter(|model| model.contains("://")) else { return Ok(()) };
+    if S3Uri::parse(uri).is_some() {
+        return Ok(());
+    }
+    let shown = Location::parse(uri)?;
+    match &shown {
+        Location::Remote(url) if url.scheme() == "https" => {
+            let has_secret = url.query().is_some() || url.fragment().is_some() || url.password().is_some();
+            if has_secret || !url.username().is_empty() {
+                return Err(Error::usage(format!(
+                    "the address of the model {shown} has a signature or a password, which the history of runs and EMR \
+                     would show"
+                ))
+                .help("download it, and name the file, which is shipped: --model FILE"));
+            }
+            Ok(())
+        }
+        _ => Err(Error::usage(format!("a cluster cannot reach the model {shown}"))
+            .help("name a file, or an s3:// or https:// URI")),
+    }
 }
 
 /// The executable that runs on the cluster: the one that is named, the one that we carry, or one beside us.
@@ -97,15 +128,19 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// Uploads a model and the files beside it that hold its weights, under the hash of all of them; the model's URI.
-async fn put_model(bucket: &str, file: &Path, aws: &Aws) -> Result<String> {
+/// Uploads a model and the files beside it that hold its weights, under the hash of all of them; the model's URI, and the
+/// SHA-256 that it has for fruitjob.
+async fn put_model(
+    bucket: &str,
+    file: &str,
+    expected: Option<&Sha256Hex>,
+    aws: &Aws,
+) -> Result<(String, Sha256Hex)> {
+    let file = Path::new(file);
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let model = read(file, "model")?;
     let beside = files_beside(&model)
         .map_err(|why| Error::usage(format!("model {}: {why}", file.display())).help("fruitctl help run"))?;
-    if beside.is_empty() {
-        return Ok(put(bucket, &name, &model, aws).await?.0);
-    }
     let mut all = vec![(name.into_owned(), model)];
     for other in beside {
         let weights = std::fs::read(file.with_file_name(&other)).map_err(|e| {
@@ -118,29 +153,33 @@ async fn put_model(bucket: &str, file: &Path, aws: &Aws) -> Result<String> {
         })?;
         all.push((other, weights));
     }
-    let hashes: Vec<String> =
-        all.iter().map(|(name, content)| format!("{name}\n{}", sha256(content))).collect();
-    let folder = format!("{}{}", bucket::JOBS, &sha256(hashes.join("\n").as_bytes())[..16]);
+    let (first, others) = all.split_first().expect("the model is in it");
+    let own = sha256(&first.1);
+    let others = others.iter().map(|(name, content)| (name.as_str(), sha256(content)));
+    let hash = hashed_text(&own, others).map_or(own, |text| sha256(text.as_bytes()));
+    if let Some(expected) = expected.filter(|expected| expected.as_str() != hash) {
+        return Err(Error::usage(format!(
+            "model {} is not the one that --model-sha256 names: its SHA-256 is {hash} and not {}",
+            file.display(),
+            expected.as_str()
+        ))
+        .help("find out which of the two is wrong"));
+    }
+    let folder = format!("{}{}", bucket::JOBS, &hash[..16]);
     // The model last: where it lies, its weights do.
     for (name, content) in all.iter().rev() {
-        put_at(bucket, &format!("{folder}/{name}"), content, aws).await?;
+        aws.ensure_content(bucket, &format!("{folder}/{name}"), content).await?;
     }
-    Ok(format!("s3://{bucket}/{folder}/{}", all[0].0))
+    let sha256 = hash.parse().expect("64 digits");
+    Ok((format!("s3://{bucket}/{folder}/{}", all[0].0), sha256))
 }
 
 /// Uploads under the hash of the content; the object's URI, and that SHA-256.
 async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<(String, String)> {
     let sha256 = sha256(content);
     let key = format!("{}{}/{name}", bucket::JOBS, &sha256[..16]);
-    put_at(bucket, &key, content, aws).await?;
+    aws.ensure_content(bucket, &key, content).await?;
     Ok((format!("s3://{bucket}/{key}"), sha256))
-}
-
-async fn put_at(bucket: &str, key: &str, content: &[u8], aws: &Aws) -> Result<()> {
-    if !aws.has_object(bucket, key).await? {
-        aws.put_object(bucket, key, content, Only::Always).await?;
-    }
-    Ok(())
 }
 
 /// Whether the executable runs on the cluster: its processors, and its C library's version.

@@ -22,6 +22,7 @@ pub fn work(request: &Request, shipped: &Shipped, engine: EngineKind) -> Work {
         executable: shipped.executable.clone(),
         job: JobOptions {
             model: shipped.model.clone(),
+            model_sha256: shipped.model_sha256.clone(),
             labels: shipped.labels.clone(),
             engine: Some(engine),
             ..request.job.clone()
@@ -49,14 +50,21 @@ pub fn spec(
     args.extend(work.job.args());
     args.extend(work.preprocessing.args());
     args.extend(spark.iter().map(|property| format!("--spark-conf={property}")));
-    let length: usize = step_words(&shipped.script, &args).iter().map(String::len).sum();
+    let step = StepSpec {
+        name: step_name(&request.id),
+        script: shipped.script.clone(),
+        sha256: shipped.script_sha256.clone(),
+        args,
+        is_last,
+    };
+    let length: usize = step_words(&step, region).iter().map(String::len).sum();
     if length > LONGEST {
         return Err(Error::usage(format!(
             "the step's arguments have {length} characters, and EMR takes {LONGEST}"
         ))
         .help("shorten the names of input, output and model"));
     }
-    Ok(StepSpec { name: step_name(&request.id), script: shipped.script.clone(), args, is_last })
+    Ok(step)
 }
 
 /// Adds the step to a cluster, once, whatever happens to the answer; its id. None if the cluster has ended or is ending.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use fruitjob_interface::error::explain_io;
 use fruitjob_interface::record::RunRecord;
 use fruitjob_interface::since::Since;
-use fruitjob_interface::{count, number};
+use fruitjob_interface::{count, number, printable, printable_name};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::collect;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 
@@ -99,11 +99,7 @@ impl Summary {
 
     /// Writes the file into a folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let file = folder.join(FILE);
-        let body = serde_json::to_vec_pretty(self).expect("plain data");
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&file, body))
-            .map_err(|e| Error::usage(format!("cannot write {}: {}", file.display(), explain_io(&e))))
+        collect::write(folder, FILE, &serde_json::to_vec_pretty(self).expect("plain data"))
     }
 
     /// A page for people, in Markdown.
@@ -115,8 +111,7 @@ impl Summary {
             State::Stopped => "stopped",
         };
         let mut rows = Vec::new();
-        let mut row =
-            |what: &str, text: String| rows.push(format!("| {what} | {} |", text.replace('|', "\\|")));
+        let mut row = |what: &str, text: String| rows.push(format!("| {what} | {text} |"));
         if let Some(run) = &self.run {
             let i = &run.images;
             row(
@@ -138,7 +133,7 @@ impl Summary {
                     count(pca.components as u64, "component"),
                     explained * 100.0
                 );
-                row("variance", format!("{text} (PCA `{}`{pinned})", pca.id));
+                row("variance", format!("{text} (PCA {}{pinned})", code(&pca.id)));
             }
             if let Some(since) = &run.since {
                 row("since the last results", changes(since));
@@ -146,28 +141,28 @@ impl Summary {
             }
         }
         if let Some(other) = &self.results_of {
-            row("results", format!("those of run `{other}` stand"));
+            row("results", format!("those of run {} stand", code(other)));
         }
         if let Some(output) = &self.output {
-            row("output", format!("`{output}`"));
+            row("output", code(output));
         }
         if let Some(cluster) = &self.cluster {
             let dollars = self.dollars.map(|d| format!(", ${d:.2}")).unwrap_or_default();
-            row("cluster", format!("`{cluster}`{dollars}"));
+            row("cluster", format!("{}{dollars}", code(cluster)));
         }
         let mut page = format!("### fruitctl run {}: {how}\n\n", self.id);
         if !rows.is_empty() {
             page += &format!("| | |\n|---|---|\n{}\n\n", rows.join("\n"));
         }
         if let Some(error) = &self.error {
-            page += &format!("```\n{error}\n```\n\n");
+            page += &format!("<pre>{}</pre>\n\n", html(error).replace('\n', "<br>"));
         }
         if let Some(since) =
             self.run.as_ref().and_then(|run| run.since.as_ref()).filter(|s| !s.labels.is_empty())
         {
             page += "| label | images before | now |\n|---|---|---|\n";
             for change in since.labels.iter().take(LABELS) {
-                let label = change.label.replace('|', "\\|");
+                let label = code(&change.label);
                 page += &format!("| {label} | {} | {} |\n", number(change.before), number(change.now));
             }
             if since.labels.len() > LABELS {
@@ -176,6 +171,24 @@ impl Summary {
         }
         page.trim_end().to_owned() + "\n"
     }
+}
+
+/// Others' words on a page of Markdown, on one line: neither HTML, nor the end of a cell, nor a link or an image.
+fn code(text: &str) -> String {
+    format!("<code>{}</code>", html(&printable_name(text)))
+}
+
+/// Text as HTML, with nothing in it that Markdown knows.
+fn html(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for c in printable(text).chars() {
+        if c.is_ascii_punctuation() && !matches!(c, '-' | '.' | ',' | '/' | ';') {
+            html.push_str(&format!("&#{};", c as u32));
+        } else {
+            html.push(c);
+        }
+    }
+    html
 }
 
 /// What changed among the images, in a few words.
@@ -217,11 +230,13 @@ mod tests {
         });
         summary.end(&Ok(()));
         let page = summary.page();
-        for part in ["1,200 new", "moved by 1.50 % of their length", "| a\\|b | 1 | 2 |", ": done"] {
+        for part in
+            ["1,200 new", "moved by 1.50 % of their length", "| <code>a&#124;b</code> | 1 | 2 |", ": done"]
+        {
             assert!(page.contains(part) || part == "{part}\n{page}");
         }
         summary.end(&Err(Error::new(Kind::Denied, "no").help("fruitctl policy")));
-        assert!(summary.page().contains("```\nno\n  next: fruitctl policy\n```"));
+        assert!(summary.page().contains("<pre>no<br>  next&#58; fruitctl policy</pre>"));
         assert_eq!((summary.state, summary.exit_code), (State::Failed, 4));
     }
 }

@@ -29,11 +29,13 @@ pub struct Names {
 }
 
 impl Names {
-    /// Those of a project here.
+    /// Those of a project here. From here on, calls on its bucket name this account as the owner.
     pub fn new(config: &Config, aws: &Aws) -> Result<Names> {
         let project = Names::project(config)?;
         let more_tags = config.aws.tags.clone();
-        Ok(Names { project, region: aws.region.clone(), account: aws.account.clone(), more_tags })
+        let names = Names { project, region: aws.region.clone(), account: aws.account.clone(), more_tags };
+        aws.expect_to_own(config.bucket.name.as_deref().unwrap_or(&names.bucket()));
+        Ok(names)
     }
 
     /// The configured project.

@@ -46,12 +46,7 @@ pub fn run(names: &Names, config: &Config) -> Value {
             statements.extend(roles::access(&at.bucket, &at.key, &format!("{sid}{number}"), actions));
         }
     }
-    // What S3 encrypts and decrypts for us, and nothing else with that key.
-    if let Some(mut key) = roles::key(names, config) {
-        let s3 = format!("s3.{}.amazonaws.com", names.region);
-        key["Condition"] = json!({ "StringEquals": { "kms:ViaService": s3 } });
-        statements.push(key);
-    }
+    statements.extend(roles::key(names, config));
     document
 }
 

@@ -5,7 +5,9 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use super::note;
+use fruitjob_interface::printable;
+
+use super::{edge, note};
 
 /// Adds to the job's page.
 pub fn page(markdown: &str) {
@@ -14,7 +16,7 @@ pub fn page(markdown: &str) {
         .create(true)
         .append(true)
         .open(&file)
-        .and_then(|mut page| writeln!(page, "{markdown}"));
+        .and_then(|mut page| writeln!(page, "{}", printable(markdown)));
     if let Err(e) = added {
         note(&format!("the job's page could not be written: {e}"));
     }
@@ -28,7 +30,7 @@ pub fn annotate(kind: &str, title: &str, text: &str) {
 }
 
 fn annotation(kind: &str, title: &str, text: &str) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let data = |text: &str| edge(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let title = data(title).replace(':', "%3A").replace(',', "%2C");
     format!("::{kind} title={title}::{}", data(text))
 }

@@ -1,6 +1,7 @@
 //! What people see: progress, a summary, errors. Colour only on a terminal that wants it.
 
 pub mod cluster_run;
+mod edge;
 pub mod github;
 pub mod plan;
 pub mod progress;
@@ -12,8 +13,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
+pub use edge::{Edge, edge};
 use fruitjob_interface::error::explain_io;
 pub use fruitjob_interface::number;
+use fruitjob_interface::{Event, Observer};
 
 use crate::clock;
 
@@ -33,7 +36,7 @@ static UNSAID: OnceLock<String> = OnceLock::new();
 
 /// Prints a result on stdout. A reader that went away has read enough; what else stands in the way is told by [`unsaid`].
 pub fn say(text: &str) {
-    match writeln!(anstream::stdout(), "{text}") {
+    match writeln!(anstream::stdout(), "{}", edge(text)) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(UNSAID.set(explain_io(&error))),
         _ => {}
     }
@@ -46,7 +49,7 @@ pub fn unsaid() -> Option<&'static str> {
 
 /// Prints a failure on stderr.
 pub fn error(error: &crate::error::Error) {
-    let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error}");
+    let _ = writeln!(anstream::stderr(), "{}", edge(&format!("{BAD}error:{BAD:#} {error}")));
 }
 
 /// Whether lines on stderr begin with the time.
@@ -61,7 +64,7 @@ pub fn stamp_lines() {
 pub fn note(text: &str) {
     let time =
         if STAMPED.load(Ordering::Relaxed) { clock::rfc3339(clock::now()) + " " } else { String::new() };
-    let _ = writeln!(anstream::stderr(), "{time}{text}");
+    let _ = writeln!(anstream::stderr(), "{}", edge(&format!("{time}{text}")));
 }
 
 /// Asks whoever is at the terminal, on stderr; the answer is typed behind it.
@@ -72,6 +75,15 @@ pub fn ask(question: &str) {
 /// Prints a value as JSON on stdout.
 pub fn json(value: &impl serde::Serialize) {
     say(&serde_json::to_string_pretty(value).expect("our values are JSON"));
+}
+
+/// Events as lines of JSON on stdout.
+pub struct JsonLines;
+
+impl Observer for JsonLines {
+    fn event(&self, event: &Event) {
+        say(&serde_json::to_string(event).expect("our values are JSON"));
+    }
 }
 
 /// Seconds as people say them.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fruitjob_interface::{Event, Observer, Stage, count};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{BOLD, DIM, GOOD, WARN, note, number, rate, seconds};
+use super::{BOLD, DIM, GOOD, WARN, edge, note, number, rate, seconds};
 
 /// Between two plain lines of one stage, at least; and at least a tenth of the time that it has run, so that a
 /// log of hours stays readable.
@@ -88,7 +88,7 @@ impl Observer for Progress {
                 match &running.bar {
                     Some(bar) => {
                         bar.set_position(*done);
-                        bar.set_message(message);
+                        bar.set_message(edge(&message));
                     }
                     None if running.last_line.elapsed() >= PLAIN_EVERY.max(running.start.elapsed() / 10) => {
                         running.last_line = Instant::now();

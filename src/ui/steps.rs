@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{DIM, GOOD, note};
+use super::{DIM, GOOD, edge, note};
 use crate::stack::Change;
 
 /// Draws on stderr.
@@ -52,7 +52,7 @@ impl Steps {
         }
         *last = state.to_owned();
         match bar {
-            Some(bar) => bar.set_message(format!("{what} {state}")),
+            Some(bar) => bar.set_message(edge(&format!("{what} {state}"))),
             None => note(&format!("  {what} {state}")),
         }
     }

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.ec2 import ec2_backends
 from moto.iam import iam_backends
+from moto.s3 import s3_backends
 from moto.sts import sts_backends
 
 # What an API call needs where that is not the action of the same name.
@@ -146,6 +147,11 @@ def needs(request, clusters):
     for action in actions:
         for resource in ["*"] if ANYWHERE.fullmatch(action) else arns:
             yield action, resource, context
+    if request.service == "s3" and (key := key_of(params.get("Bucket"))):
+        # Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html, and for a head with its checksum
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        for action in KEYS.get(request.action, []) if request.action != "HeadObject" or params.get("ChecksumMode") else []:
+            yield action, key, {"kms:ViaService": f"s3.{request.region}.amazonaws.com"}
     tags = request_tags(params)
     if request.name == "elasticmapreduce:RunJobFlow":
         # Tags need AddTags, on "cluster/*", for the cluster has no id yet. Source: refusals in public, gchq/sleeper#2584 and
@@ -174,6 +180,19 @@ def needs(request, clusters):
     # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags_roles.html. Guess: instance profiles alike.
     elif request.name in ("iam:CreateRole", "iam:CreateInstanceProfile") and tags:
         yield f"iam:Tag{request.action.removeprefix('Create')}", arns[0], context
+
+
+# What S3 does with the key of a bucket, in the caller's name.
+KEYS = {"PutObject": ["kms:GenerateDataKey"], "CreateMultipartUpload": ["kms:GenerateDataKey", "kms:Decrypt"], "UploadPart": ["kms:GenerateDataKey", "kms:Decrypt"],
+        "CompleteMultipartUpload": ["kms:Decrypt"], "GetObject": ["kms:Decrypt"], "HeadObject": ["kms:Decrypt"]}
+
+
+def key_of(name):
+    """The key of KMS that encrypts what is in a bucket, or None."""
+    bucket = s3_backends[ACCOUNT]["aws"].buckets.get(name)
+    rules = listed(((bucket and bucket.encryption) or {}).get("Rule", []))
+    key = next((r["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for r in rules), None)
+    return key if not key or key.startswith("arn:") else f"arn:aws:kms:{bucket.region_name}:{ACCOUNT}:key/{key}"
 
 
 def resources(request, params, clusters):

@@ -324,14 +324,19 @@ class Cluster:
             # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-troubleshoot-error-errordetail-bootstrap.html
             data = {"primary-instance-id": self.primary_id, "bootstrap-action": str(number), "amazon-s3-path": uri,
                     "public-doc": "https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-troubleshoot-error-errordetail-bootstrap.html"}
+            program = f"{script}/script"
             try:
-                self._fetch(uri, f"{script}/script")
+                # A path may name a file of the node. Source: terraform-aws-modules/terraform-aws-emr, examples/private-cluster/main.tf.
+                if uri.startswith("file:"):
+                    program = "/" + uri.removeprefix("file:").lstrip("/")
+                else:
+                    self._fetch(uri, program)
             except Exception as error:
                 self.node.path(f"{log}/controller").write_text(f"{error}\n")
                 self._push(log, f"node/{self.primary_id}/bootstrap-actions/{number}")
                 self.terminate("BOOTSTRAP_FAILURE", f"{where}failed to download", [detail("BOOTSTRAP_FAILURE_BA_DOWNLOAD_FAILED_PRIMARY", data)])
                 return False
-            process = self.node.popen([f"{script}/script", *args], script, f"{log}/stdout", f"{log}/stderr")
+            process = self.node.popen([program, *args], script, f"{log}/stdout", f"{log}/stderr")
             while process.poll() is None:
                 if self.stopping.wait(0.02):
                     os.killpg(process.pid, signal.SIGKILL)

@@ -139,6 +139,8 @@ class Emulator:
                 self.refused += [f"{request.name}: {line}" for line in wrong]
                 code = {"elasticmapreduce": "ValidationException", "ec2": "InvalidParameterValue", "s3": "InvalidArgument"}
                 return answer(respond, request, 400, code.get(request.service, "ValidationError"), "; ".join(wrong))
+        if quirks.names_no_owner(request):
+            self.refused.append(f"{request.name}: it names no owner of the bucket")
         if (code := access.untimely(request)) is not None:
             return answer(respond, request, 400 if request.service in ("ec2", "elasticmapreduce") else 403, code, "Signature expired: the clock is off")
         try:

@@ -17,7 +17,7 @@ fn main() {
         ..Default::default()
     };
     let precision = if engine == Some("--int8") { Precision::Int8 } else { Precision::F32 };
-    let wanted = Wanted { name, output_node: None, preprocessing: &options, precision };
+    let wanted = Wanted { name, output_node: None, sha256: None, preprocessing: &options, precision };
     let model = match engine {
         Some("--general") => Model::load_general(&wanted, runtime.handle()),
         _ => Model::load(&wanted, runtime.handle()),

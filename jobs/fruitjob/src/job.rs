@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use fruitjob_interface::job::{self, JobOptions, MaxRejects};
+use fruitjob_interface::job::{self, JobOptions, MaxRejects, Sha256Hex};
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{self, Precision, PreprocessingOptions};
 
@@ -23,6 +23,8 @@ pub struct Job {
     pub model: String,
     /// The value of the backbone that the features are; `None` for its output.
     pub output_node: Option<String>,
+    /// The SHA-256 that the backbone has to have.
+    pub model_sha256: Option<Sha256Hex>,
     /// What the backbone computes with.
     pub precision: Precision,
     /// What the model's file does not say.
@@ -45,6 +47,7 @@ impl Job {
         Wanted {
             name: &self.model,
             output_node: self.output_node.as_deref(),
+            sha256: self.model_sha256.as_ref().map(Sha256Hex::as_str),
             preprocessing: &self.preprocessing,
             precision: self.precision,
         }
@@ -80,6 +83,7 @@ impl Job {
             labels: options.labels.as_deref().map(Location::parse).transpose()?,
             model: options.model.unwrap_or_else(|| model::DEFAULT.into()),
             output_node: options.output_node,
+            model_sha256: options.model_sha256,
             precision: options.precision.unwrap_or_default(),
             preprocessing,
             components,

@@ -10,7 +10,7 @@ use fruitjob::{Context, Error, Job, pipeline};
 use fruitjob_interface::event::JsonLines;
 use fruitjob_interface::model::PreprocessingOptions;
 use fruitjob_interface::spark::SparkOptions;
-use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, Stage};
+use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, Stage, printable};
 
 /// Featurize images with a CNN backbone, fit a PCA, write Parquet, a model and a report
 ///
@@ -70,7 +70,10 @@ fn main() {
             let exit_code = error.exit_code();
             JsonLines.event(&Event::Failed { message: error.to_string(), exit_code });
             // Not eprintln!: it panics when stderr is closed.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error}\n"));
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("error: {}\n", printable(&error.to_string())),
+            );
             std::process::exit(exit_code);
         }
     }

@@ -34,18 +34,9 @@ pub(crate) fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-/// A name as it may be printed: what would move the cursor, colour the line or turn the order of the letters around is
-/// written as an escape.
+/// A name as it may be printed.
 pub(crate) fn shown(name: &str) -> String {
-    let moves = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut text = String::with_capacity(name.len());
-    for c in name.chars() {
-        if moves(c) { text.extend(c.escape_default()) } else { text.push(c) }
-    }
-    text
+    fruitjob_interface::printable_name(name).into_owned()
 }
 
 /// Calls what may panic on bytes that somebody else wrote: others' decoders and compilers. The panic is an error, its
@@ -83,12 +74,6 @@ mod tests {
             caught(|| Vec::<u8>::new()[0]),
             Err("index out of bounds: the len is 0 but the index is 0".into())
         );
-    }
-
-    #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
-        assert_eq!(shown("Äpfel \\ 🍎/a b.jpg"), "Äpfel \\ 🍎/a b.jpg");
-        assert_eq!(shown("a\n\u{1b}[31m\u{202e}gpj"), "a\\n\\u{1b}[31m\\u{202e}gpj");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::printable::printable;
 use crate::record::RunRecord;
 use crate::stage::Stage;
 
@@ -110,7 +111,7 @@ impl Observer for JsonLines {
         if let Ok(line) = serde_json::to_string(event) {
             // A reader that went away must not end the job.
             let mut out = std::io::stdout().lock();
-            let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+            let _ = writeln!(out, "{}", printable(&line)).and_then(|()| out.flush());
         }
     }
 }

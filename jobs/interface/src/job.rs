@@ -32,6 +32,10 @@ pub struct JobOptions {
     /// Where the features leave the model: an output of several, or a value inside it, what is behind which is left out
     #[arg(long, value_name = "NAME")]
     pub output_node: Option<String>,
+    /// The model's SHA-256, without which it is not used; of one with weights in other files, that of all of them as
+    /// run.json has it
+    #[arg(long, value_name = "HEX", requires = "model")]
+    pub model_sha256: Option<Sha256Hex>,
     /// What the model computes with [default: f32]
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
@@ -69,6 +73,8 @@ impl JobOptions {
         } else {
             (other.components, other.variance, other.pin_pca)
         };
+        // The hash is that of the model beside it.
+        let model_sha256 = if self.model.is_some() { self.model_sha256 } else { other.model_sha256 };
         JobOptions {
             input: self.input.or(other.input),
             output: self.output.or(other.output),
@@ -80,6 +86,7 @@ impl JobOptions {
                 self.output_node.or(other.output_node)
             },
             model: self.model.or(other.model),
+            model_sha256,
             precision: self.precision.or(other.precision),
             engine: self.engine.or(other.engine),
             components,
@@ -102,6 +109,7 @@ impl JobOptions {
         flag("labels", self.labels.clone());
         flag("model", self.model.clone());
         flag("output-node", self.output_node.clone());
+        flag("model-sha256", self.model_sha256.clone().map(String::from));
         flag("precision", self.precision.map(|p| format!("{p:?}").to_lowercase()));
         flag("engine", self.engine.map(|e| e.name().to_owned()));
         flag("components", self.components.map(|k| k.to_string()));
@@ -135,6 +143,45 @@ impl EngineKind {
             EngineKind::Local => "local",
             EngineKind::Spark => "spark",
         }
+    }
+}
+
+/// A SHA-256 as 64 hexadecimal digits, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9a-fA-F]{64}$"))]
+pub struct Sha256Hex(String);
+
+impl Sha256Hex {
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Sha256Hex {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            Ok(Sha256Hex(text.to_ascii_lowercase()))
+        } else {
+            Err(format!("'{text}' is no SHA-256, which has 64 hexadecimal digits"))
+        }
+    }
+}
+
+impl TryFrom<String> for Sha256Hex {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Sha256Hex> for String {
+    fn from(digits: Sha256Hex) -> String {
+        digits.0
     }
 }
 
@@ -261,6 +308,7 @@ mod tests {
                 labels: Some("labels.csv".into()),
                 output_node: Some("features".into()),
                 model: Some("m.onnx".into()),
+                model_sha256: Some("0a".repeat(32).parse().unwrap()),
                 precision: Some(Precision::Int8),
                 engine: Some(EngineKind::Spark),
                 components: None,
@@ -294,6 +342,15 @@ mod tests {
         let both = flags.or(file);
         assert_eq!((both.components, both.variance), (NonZeroUsize::new(8), None));
         assert_eq!((both.input.as_deref(), both.output.as_deref()), (Some("a"), Some("o")));
+        let file = JobOptions {
+            model: Some("a".into()),
+            model_sha256: Some("b".repeat(64).parse().unwrap()),
+            ..Default::default()
+        };
+        let flags = JobOptions { model: Some("c".into()), ..Default::default() };
+        assert_eq!(flags.or(file.clone()).model_sha256, None, "that was another model's");
+        assert_eq!(JobOptions::default().or(file.clone()), file);
+        assert!("b".repeat(63).parse::<Sha256Hex>().is_err() && "g".repeat(64).parse::<Sha256Hex>().is_err());
         let pin = JobOptions { pin_pca: Some("3fa2".into()), ..Default::default() };
         assert_eq!(pin.args(), ["--pin-pca=3fa2"]);
         let pinned = pin.clone().or(JobOptions { components: NonZeroUsize::new(8), ..Default::default() });

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod location;
 pub mod model;
 pub mod onnx;
+pub mod printable;
 pub mod prune;
 pub mod record;
 pub mod since;
@@ -19,6 +20,7 @@ pub mod stage;
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 pub use job::{EngineKind, JobOptions};
+pub use printable::{printable, printable_name};
 pub use record::RunRecord;
 pub use stage::Stage;
 

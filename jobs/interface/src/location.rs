@@ -95,6 +95,7 @@ impl std::fmt::Display for Location {
                 // A URI may carry a signature (https) or a password; neither belongs in a log.
                 let mut url = url.clone();
                 url.set_query(None);
+                url.set_fragment(None);
                 let _ = url.set_password(None);
                 let text = url.as_str().trim_end_matches('/');
                 if url.scheme().starts_with("http") {

@@ -74,6 +74,14 @@ pub fn files_beside(model: &[u8]) -> Result<Vec<String>, String> {
     }
 }
 
+/// The text whose SHA-256 is that of a model with other files: the hash of its own, and of each other its name and hash.
+/// `None` where there is no other, and the model's hash is that of its file.
+pub fn hashed_text<'a>(model: &str, beside: impl Iterator<Item = (&'a str, String)>) -> Option<String> {
+    let others: Vec<String> =
+        beside.map(|(name, sha256)| format!("\n{} {name} {sha256}", name.len())).collect();
+    (!others.is_empty()).then(|| format!("{model}{}", others.concat()))
+}
+
 /// What is often found in a model's place.
 /// Sources: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>, <https://mimesniff.spec.whatwg.org/#identifying-a-resource-with-an-unknown-mime-type>.
 pub fn instead(bytes: &[u8]) -> Option<&'static str> {

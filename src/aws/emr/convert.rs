@@ -10,21 +10,34 @@ use super::{
     Unread, Workforce,
 };
 
-/// Fetches the script and becomes it: what signals the step's process signals the script.
-const FETCH: &str = r#"script=$(mktemp) && aws s3 cp --only-show-errors --region "$1" "$0" "$script" && exec bash "$script" "$@""#;
+/// Fetches a script, proves that it is the one that was shipped, and becomes it: what signals its process signals the
+/// script. Called with the script's URI, its SHA-256, the region, and the script's arguments.
+const FETCH: &str = concat!(
+    r#"script=$(mktemp) && aws s3 cp --only-show-errors --region "$2" "$0" "$script" || exit 1; "#,
+    r#"echo "$1  $script" | sha256sum --check --status || "#,
+    // In two pieces: EMR's log of a step begins with its command, and a cause is looked for there.
+    r#"{ echo "error: $0 is ""not what was shipped: its SHA-256 is not $1" >&2; exit 1; }; "#,
+    r#"chmod u+x "$script" && exec "$script" "${@:3}""#
+);
 
-/// All words of a step that runs `script` with `args`, of which the first is the region.
-pub fn step_words(script: &str, args: &[String]) -> Vec<String> {
-    let words = ["bash", "-c", FETCH, script].map(str::to_owned);
+/// What bash is called with to run a script from the bucket.
+fn fetch_words(script: &str, sha256: &str, region: &str, args: &[String]) -> Vec<String> {
+    let words = ["-c", FETCH, script, sha256, region].map(str::to_owned);
     words.into_iter().chain(args.iter().cloned()).collect()
+}
+
+/// All words of a step.
+pub fn step_words(step: &StepSpec, region: &str) -> Vec<String> {
+    let words = fetch_words(&step.script, &step.sha256, region, &step.args);
+    ["bash".to_owned()].into_iter().chain(words).collect()
 }
 
 /// The jar that lies on every node; script-runner.jar lies in a bucket of EMR's, which nodes may not read by our role.
 /// Source: <https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-commandrunner.html>.
-pub(super) fn step_config(step: &StepSpec) -> t::StepConfig {
+pub(super) fn step_config(step: &StepSpec, region: &str) -> t::StepConfig {
     let jar = t::HadoopJarStepConfig::builder()
         .jar("command-runner.jar")
-        .set_args(Some(step_words(&step.script, &step.args)))
+        .set_args(Some(step_words(step, region)))
         .build();
     let on_failure =
         if step.is_last { t::ActionOnFailure::TerminateCluster } else { t::ActionOnFailure::Continue };
@@ -186,10 +199,13 @@ pub(super) fn is_told_of_fleet(fleet: &t::InstanceFleet) -> bool {
 
 /// `None`: EMR does not say all of it.
 pub(super) fn bootstrap_of(action: t::Command) -> Option<BootstrapAction> {
-    Some(BootstrapAction {
-        name: action.name.unwrap_or_default(),
-        path: action.script_path?,
-        args: action.args?,
+    let (name, path, args) = (action.name.unwrap_or_default(), action.script_path?, action.args?);
+    Some(match &args[..] {
+        [flag, fetch, script, sha256, _, rest @ ..] if path == BASH && flag == "-c" && fetch == FETCH => {
+            let (path, sha256) = (script.clone(), Some(sha256.clone()));
+            BootstrapAction { name, path, sha256, args: rest.to_vec() }
+        }
+        _ => BootstrapAction { name, path, sha256: None, args },
     })
 }
 
@@ -223,11 +239,19 @@ pub(super) fn configurations(by_class: &BTreeMap<String, BTreeMap<String, String
         .collect()
 }
 
-pub(super) fn bootstrap_action(action: &BootstrapAction) -> t::BootstrapActionConfig {
-    let script = t::ScriptBootstrapActionConfig::builder()
-        .path(&action.path)
-        .set_args(Some(action.args.clone()))
-        .build();
+/// The program of a bootstrap action that is checked. EMR fetches a script by its path alone, and would run whatever lies
+/// there; a path may also name a file of the node, and then its arguments are ours to choose.
+/// Sources: <https://docs.aws.amazon.com/cdk/api/v1/docs/@aws-cdk_aws-stepfunctions-tasks.EmrCreateCluster.ScriptBootstrapActionConfigProperty.html>
+/// ("either a location in Amazon S3 or on a local file system"); terraform-aws-modules/terraform-aws-emr
+/// examples/private-cluster/main.tf (`file:/bin/echo` on EMR 6, with an argument that has a space). Guess: bash is taken as echo is.
+const BASH: &str = "file:/bin/bash";
+
+pub(super) fn bootstrap_action(action: &BootstrapAction, region: &str) -> t::BootstrapActionConfig {
+    let (path, args) = match &action.sha256 {
+        Some(sha256) => (BASH, fetch_words(&action.path, sha256, region, &action.args)),
+        None => (&*action.path, action.args.clone()),
+    };
+    let script = t::ScriptBootstrapActionConfig::builder().path(path).set_args(Some(args)).build();
     t::BootstrapActionConfig::builder().name(&action.name).script_bootstrap_action(script).build()
 }
 

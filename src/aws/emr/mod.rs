@@ -96,6 +96,8 @@ pub struct BootstrapAction {
     pub name: String,
     /// `s3://...`.
     pub path: String,
+    /// The SHA-256 without which a node does not run it; none, where nothing checks.
+    pub sha256: Option<String>,
     pub args: Vec<String>,
 }
 
@@ -154,6 +156,8 @@ pub struct StepSpec {
     pub name: String,
     /// `s3://...`.
     pub script: String,
+    /// The script's SHA-256, without which the node does not run it.
+    pub sha256: String,
     /// What it is called with.
     pub args: Vec<String>,
     /// The cluster ends with it if it fails.
@@ -274,8 +278,10 @@ impl Aws {
             .job_flow_role(&cluster.profile)
             .security_configuration(&cluster.security_configuration)
             .set_configurations(Some(configurations(&cluster.configurations)))
-            .set_bootstrap_actions(Some(cluster.bootstrap.iter().map(bootstrap_action).collect()))
-            .set_steps(Some(cluster.steps.iter().map(step_config).collect()))
+            .set_bootstrap_actions(Some(
+                cluster.bootstrap.iter().map(|action| bootstrap_action(action, &self.region)).collect(),
+            ))
+            .set_steps(Some(cluster.steps.iter().map(|step| step_config(step, &self.region)).collect()))
             .set_auto_termination_policy(cluster.idle_seconds.map(idle_policy))
             .set_managed_scaling_policy(cluster.scaling.map(|bounds| scaling_policy(bounds, cluster.fleets)))
             .ebs_root_volume_size(cluster.root_gb)
@@ -543,7 +549,7 @@ impl Aws {
     /// Adds a step; its id. Asked for once only: where the answer is lost, look for its name among
     /// [`Aws::steps`] before asking again.
     pub async fn add_step(&self, cluster: &str, step: &StepSpec) -> Result<String> {
-        let config = step_config(step);
+        let config = step_config(step, &self.region);
         const ADD: &str = "elasticmapreduce:AddJobFlowSteps";
         let add = call(ADD, cluster, || {
             self.emr.add_job_flow_steps().job_flow_id(cluster).steps(config.clone()).send()

@@ -8,7 +8,6 @@ use fruitjob_interface::error::explain_io;
 use super::bucket::BOOTSTRAP;
 use crate::aws::Aws;
 use crate::aws::emr::BootstrapAction;
-use crate::aws::s3::Only;
 use crate::bundle;
 use crate::config::BootstrapConfig;
 use crate::error::{Error, Result};
@@ -69,16 +68,23 @@ impl Script {
 
     /// What EMR is told.
     pub fn action(&self, bucket: &str) -> BootstrapAction {
-        let path = format!("s3://{bucket}/{}", self.key);
-        BootstrapAction { name: self.name.clone(), path, args: self.args.clone() }
+        BootstrapAction {
+            name: self.name.clone(),
+            path: format!("s3://{bucket}/{}", self.key),
+            sha256: Some(sha256(&self.content)),
+            args: self.args.clone(),
+        }
     }
 }
 
 /// Keys of those that are in the bucket.
+///
+/// # Errors
+/// [`Kind::Refused`](crate::error::Kind::Refused), where one has another content.
 pub async fn observe(scripts: &[Script], bucket: &str, aws: &Aws) -> Result<Vec<String>> {
     let mut there = Vec::new();
     for script in scripts {
-        if aws.has_object(bucket, &script.key).await? {
+        if aws.has_content(bucket, &script.key, &script.content).await? {
             there.push(script.key.clone());
         }
     }
@@ -95,7 +101,7 @@ pub fn diff(scripts: &[Script], there: &[String]) -> Vec<Change> {
 /// Uploads those that are missing.
 pub async fn apply(scripts: &[Script], there: &[String], bucket: &str, aws: &Aws) -> Result<()> {
     for script in scripts.iter().filter(|script| !there.contains(&script.key)) {
-        aws.put_object(bucket, &script.key, &script.content, Only::Always).await?;
+        aws.ensure_content(bucket, &script.key, &script.content).await?;
     }
     Ok(())
 }

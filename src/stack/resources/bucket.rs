@@ -6,6 +6,7 @@ use crate::aws::s3::{BucketSettings, Expiry, Found};
 use crate::aws::{Aws, Tags, fence};
 use crate::config::BucketConfig;
 use crate::error::{Error, Kind, Result};
+use crate::hash::sha256;
 use crate::stack::change::{Change, Resource};
 use crate::stack::names::{MADE, Names};
 
@@ -123,11 +124,19 @@ pub async fn observe(names: &Names, name: &str, aws: &Aws) -> Result<Option<Buck
                 "bucket {name} is another account's, or these credentials may not see it (s3:ListBucket)"
             ),
         )
-        .help(format!(
-            "set another name under [bucket], for example {}; or see: fruitctl policy",
-            names.bucket()
-        ))),
+        .help(format!("where it is yours: fruitctl policy; else {}", another_name(names, name)))),
     }
+}
+
+/// What to do about a name that another account has: one that is not proposed is the same again.
+fn another_name(names: &Names, taken: &str) -> String {
+    let mut name = names.bucket();
+    if name == taken {
+        // 63 characters are the most; they are ASCII.
+        name.truncate(54);
+        name = format!("{}-{}", name.trim_end_matches('-'), &sha256(taken.as_bytes())[..8]);
+    }
+    format!("set another name under [bucket] in fruitctl.toml, such as {name}")
 }
 
 /// A setting that is not as it should be.
@@ -184,13 +193,16 @@ pub fn diff(spec: &Spec, seen: Option<&BucketSettings>) -> Change {
 }
 
 /// Makes it, without any setting but its tags: the place where the lock lies.
-pub async fn create(spec: &Spec, aws: &Aws) -> Result<()> {
+pub async fn create(names: &Names, spec: &Spec, aws: &Aws) -> Result<()> {
     aws.create_bucket(&spec.name, &spec.settings.tags).await.map_err(|error| match error.code.as_str() {
         "BucketAlreadyExists" => Error::new(
             Kind::Refused,
-            format!("another account has a bucket of the name {}; names of buckets are the world's", spec.name),
+            format!(
+                "another account has a bucket of the name {}; names of buckets are the world's",
+                spec.name
+            ),
         )
-        .help("set another name under [bucket] in fruitctl.toml, or none: then it has the account's number in it"),
+        .help(another_name(names, &spec.name)),
         _ => error.into(),
     })
 }

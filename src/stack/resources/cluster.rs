@@ -275,8 +275,10 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
     let gib = |gb: i32| format!("{gb} GiB");
     differ(Setting::RootVolume, "root volume", &gib(have.root_gb), &gib(want.root_gb));
     let scripts = |actions: &[BootstrapAction]| {
-        let name =
-            |a: &BootstrapAction| format!("{}({})", a.path.trim_start_matches("s3://"), a.args.join(" "));
+        let name = |a: &BootstrapAction| {
+            let unchecked = if a.sha256.is_none() { ", whose content is not checked" } else { "" };
+            format!("{}({}){unchecked}", a.path.trim_start_matches("s3://"), a.args.join(" "))
+        };
         if actions.is_empty() {
             "none".into()
         } else {

@@ -123,7 +123,8 @@ pub fn boundary(names: &Names, config: &Config) -> String {
     config.roles.boundary.clone().unwrap_or_else(ours)
 }
 
-/// The use of the bucket's KMS key, if it has one.
+/// What S3 does with the bucket's KMS key for whoever asks, if it has one; and nothing else with that key.
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service>.
 pub fn key(names: &Names, config: &Config) -> Option<Value> {
     let key = config.bucket.kms_key.as_ref()?;
     let arn = if key.starts_with("arn:") {
@@ -133,6 +134,7 @@ pub fn key(names: &Names, config: &Config) -> Option<Value> {
     };
     Some(json!({
         "Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": arn,
+        "Condition": { "StringEquals": { "kms:ViaService": format!("s3.{}.amazonaws.com", names.region) } },
     }))
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn save(output: &Output, record: &RunRecord) -> Result<()> {
 /// # Errors
 /// [`Error::Usage`] when there is none, or another model's features were under it.
 pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Handle) -> Result<Pca> {
-    let (place, folder) = locate(pin, output, runtime)?;
+    let (place, folder, id) = locate(pin, output, runtime)?;
     let origin = place.get(&format!("{folder}/{ORIGIN}"))?.ok_or_else(|| unknown(pin, output))?;
     let origin: ModelRecord = serde_json::from_slice(&origin)
         .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(&folder))))?;
@@ -92,12 +92,22 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Ha
             &model.sha256[..model.sha256.len().min(12)],
         )));
     }
-    load(&place, &folder)
+    let pca = load(&place, &folder)?;
+    match id {
+        Some(id) if id != pca.id() => Err(Error::Failed(format!(
+            "the PCA in {} is not the one of that id: its numbers have the id {}; somebody changed it after it was kept: \
+             name another, or leave out --pin-pca",
+            place.path(&folder),
+            pca.id()
+        ))),
+        _ => Ok(pca),
+    }
 }
 
-fn locate(pin: &str, output: &Output, runtime: &Handle) -> Result<(Output, String)> {
+/// The place, the folder in it, and the PCA's id, where it is kept under that.
+fn locate(pin: &str, output: &Output, runtime: &Handle) -> Result<(Output, String, Option<String>)> {
     if !pin.contains('/') && output.get(&format!("{}/{ORIGIN}", layout::pca(pin)))?.is_some() {
-        return Ok((output.clone(), layout::pca(pin)));
+        return Ok((output.clone(), layout::pca(pin), Some(pin.to_owned())));
     }
     let location = Location::parse(pin)?;
     // Opening it would make it.
@@ -106,13 +116,15 @@ fn locate(pin: &str, output: &Output, runtime: &Handle) -> Result<(Output, Strin
     }
     let place = Output::open(&location, runtime.clone())?;
     if place.get(ORIGIN)?.is_some() {
-        return Ok((place, String::new()));
+        let name = location.name();
+        let is_kept = location.to_string().ends_with(&layout::pca(&name));
+        return Ok((place, String::new(), is_kept.then_some(name)));
     }
     let run = place.get(layout::PUBLISHED_RECORD)?.ok_or_else(|| unknown(pin, output))?;
     let run: RunRecord = serde_json::from_slice(&run)
         .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(layout::PUBLISHED_RECORD))))?;
     let id = run.pca.map(|pca| pca.id).unwrap_or_default();
-    Ok((place, layout::pca(&id)))
+    Ok((place, layout::pca(&id), Some(id)))
 }
 
 /// The flags that a run with `now` lacks for the preprocessing that was `before`.
@@ -278,6 +290,21 @@ mod tests {
         scratch.output.delete(&format!("{folder}/{ORIGIN}")).unwrap();
         save(&scratch.output, &record(&pca(), "one")).unwrap();
         assert_eq!(scratch.output.get(&mean).unwrap(), saved);
+    }
+
+    #[test]
+    fn a_pca_that_was_changed_is_refused_however_it_is_named() {
+        let scratch = kept();
+        let folder = layout::pca(&pca().id());
+        let run = serde_json::to_vec(&record(&pca(), "one")).unwrap();
+        scratch.output.put(layout::PUBLISHED_RECORD, run).unwrap();
+        write(&scratch.output, &folder, &Pca { mean: vec![1.0, -2.25], ..pca() }).unwrap();
+        let place = scratch.folder.path().to_str().unwrap();
+        for pin in [pca().id(), place.to_owned(), format!("{place}/{folder}")] {
+            let error = find_in(&scratch, &pin, "one").unwrap_err();
+            assert!(matches!(error, Error::Failed(_)), "{pin}: {error:?}");
+            assert!(error.to_string().contains("is not the one of that id"), "{pin}: {error}");
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<Ge
         Layout::Nchw => [1, 3, h, w],
         Layout::Nhwc => [1, h, w, 3],
     };
+    graph::refuse_vast(proto)?;
     let fixed = rewrite(graph::with_input_shape(proto, shape)?)?;
     let model = ModelOptions::with_all_ops()
         .prepack_weights(true)

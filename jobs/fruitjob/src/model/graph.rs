@@ -140,6 +140,59 @@ pub struct Floats {
     pub data: Vec<f32>,
 }
 
+/// Lengths of axes; `None` where one is negative.
+fn lengths(dims: &[i64]) -> Option<Vec<usize>> {
+    dims.iter().map(|length| usize::try_from(*length).ok()).collect()
+}
+
+/// Elements of a tensor; `None` of more than can be counted.
+pub(super) fn elements(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |all, length| all.checked_mul(*length))
+}
+
+/// The most elements of a tensor that a node may make of lengths in the graph: 2 GiB of f32.
+const MAX_ELEMENTS: usize = 1 << 29;
+
+/// Refuses nodes that make a tensor of a size that the graph itself says, where that is vast: memory that cannot be had
+/// ends the process, and no error comes of it.
+///
+/// # Errors
+/// Which node.
+pub fn refuse_vast(proto: &ModelProto) -> Result<(), String> {
+    let mut constants: HashMap<&str, &TensorProto> = HashMap::new();
+    let graph = proto.graph.as_ref().ok_or("it has no graph")?;
+    constants.extend(graph.initializer.iter().map(|tensor| (tensor.name(), tensor)));
+    for node in nodes(proto).filter(|node| node.op_type() == "Constant") {
+        let value = attribute(node, "value").and_then(|attribute| attribute.t.as_ref());
+        constants.extend(node.output.first().map(String::as_str).zip(value));
+    }
+    for node in nodes(proto) {
+        let lengths = match node.op_type() {
+            "ConstantOfShape" => node.input.first(),
+            "Expand" => node.input.get(1),
+            _ => None,
+        };
+        let Some(tensor) = lengths.and_then(|name| constants.get(name.as_str())) else { continue };
+        let lengths: Option<Vec<usize>> = match tensor.raw_data() {
+            [] => tensor.int64_data.iter().map(|length| usize::try_from((*length).max(1)).ok()).collect(),
+            raw => raw
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| usize::try_from(i64::from_le_bytes(*b).max(1)).ok())
+                .collect(),
+        };
+        if lengths.and_then(|lengths| elements(&lengths)).is_none_or(|all| all > MAX_ELEMENTS) {
+            let name = crate::util::shown(node.name());
+            return Err(format!(
+                "its node '{name}' ({}) makes a tensor of more than {MAX_ELEMENTS} elements",
+                node.op_type()
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// A tensor of f32 or f16, as f32; `None` for other types, and where shape and data do not agree.
 pub fn floats(tensor: &TensorProto) -> Option<Floats> {
     let half = |bits: u16| half::f16::from_bits(bits).to_f32();
@@ -151,8 +204,8 @@ pub fn floats(tensor: &TensorProto) -> Option<Floats> {
         DataType::Float16 => raw.as_chunks().0.iter().map(|b| half(u16::from_le_bytes(*b))).collect(),
         _ => return None,
     };
-    let dims: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
-    (dims.iter().product::<usize>() == data.len()).then_some(Floats { dims, data })
+    let dims = lengths(&tensor.dims)?;
+    (elements(&dims)? == data.len()).then_some(Floats { dims, data })
 }
 
 impl Floats {
@@ -186,8 +239,8 @@ pub fn numbers(tensor: &TensorProto) -> Option<Floats> {
         DataType::Double => raw.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         _ => return floats(tensor),
     };
-    let dims: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
-    (dims.iter().product::<usize>() == data.len()).then_some(Floats { dims, data })
+    let dims = lengths(&tensor.dims)?;
+    (elements(&dims)? == data.len()).then_some(Floats { dims, data })
 }
 
 /// The first attribute of this name.

@@ -14,6 +14,7 @@ mod outputs;
 mod recognise;
 mod rewrite;
 pub(crate) mod source;
+mod web;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use backbone::{Backbone, MAX_FEATURES, Session};
 use fruitjob_interface::model::{DEFAULT, Precision, Preprocessing, PreprocessingOptions};
 use fruitjob_interface::record::ModelRecord;
 use onnx::ModelProto;
+pub(crate) use source::Reader;
 
 use crate::error::{Error, Result};
 use crate::image::PIXELS_VERSION;
@@ -36,6 +38,8 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// The value in it that the features are; `None` for its output.
     pub output_node: Option<&'a str>,
+    /// The SHA-256 that it has to have, in hexadecimal.
+    pub sha256: Option<&'a str>,
     /// What its file does not say of pixels.
     pub preprocessing: &'a PreprocessingOptions,
     /// What it computes with. Another than f32 is for graphs that run on our own kernels.
@@ -66,9 +70,14 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Usage`] when it is not there, is no ONNX, maps no image to a vector, does not say how its pixels are to be
-    /// normalised, or cannot be had in that precision.
+    /// normalised, or cannot be had in that precision; [`Error::Failed`] when it is not the one that is expected.
     pub fn load(wanted: &Wanted, runtime: &tokio::runtime::Handle) -> Result<Self> {
-        let model = Self::compile(wanted, runtime, |proto, preprocessing| {
+        Self::read(wanted, &Reader { runtime, stopped: &|| Ok(()) })
+    }
+
+    /// The same by a reader that may be stopped.
+    pub(crate) fn read(wanted: &Wanted, reader: &Reader<'_>) -> Result<Self> {
+        let model = Self::compile(wanted, reader, |proto, preprocessing| {
             recognise::recognise(proto, preprocessing)
                 .and_then(|network| kernels::compile(&network, preprocessing, wanted.precision))
         })?;
@@ -83,12 +92,13 @@ impl Model {
 
     /// The same in f32, with the general engine whatever the model: to compare.
     pub fn load_general(wanted: &Wanted, runtime: &tokio::runtime::Handle) -> Result<Self> {
-        Self::compile(wanted, runtime, |_, _| Err::<kernels::Kernels, _>("it was asked for".into()))
+        let reader = Reader { runtime, stopped: &|| Ok(()) };
+        Self::compile(wanted, &reader, |_, _| Err::<kernels::Kernels, _>("it was asked for".into()))
     }
 
     fn compile<B: Backbone + 'static>(
         wanted: &Wanted,
-        runtime: &tokio::runtime::Handle,
+        reader: &Reader<'_>,
         fast: impl FnOnce(&ModelProto, &Preprocessing) -> Result<B, String>,
     ) -> Result<Self> {
         let (name, options) = (wanted.name, wanted.preprocessing);
@@ -96,12 +106,19 @@ impl Model {
         let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
         let files = match name {
             DEFAULT => source::Files { model: BUILTIN.to_vec(), beside: Default::default() },
-            _ => source::read(name, runtime)?,
+            _ => source::read(name, reader)?,
         };
+        let sha256 = files.sha256();
+        // Before anything is made of it.
+        if let Some(expected) = wanted.sha256.filter(|expected| *expected != sha256) {
+            return Err(Error::Failed(format!(
+                "model {shown} is not what was shipped, or not what --model-sha256 says: its SHA-256 is {sha256} and not \
+                 {expected}; find out who changed it, and do not use it before"
+            )));
+        }
         let mut proto = graph::parse(&files.model).map_err(&explain)?;
         let output_node = outputs::choose(&mut proto, wanted.output_node).map_err(&explain)?;
         external::inline(&mut proto, &files.beside).map_err(&explain)?;
-        let sha256 = files.sha256();
         drop(files);
         graph::prune(&mut proto);
         let takes_bytes = inputs::as_floats(&mut proto).map_err(&explain)?;
@@ -175,7 +192,7 @@ mod tests {
     use super::*;
 
     fn wanted<'a>(name: &'a str, preprocessing: &'a PreprocessingOptions) -> Wanted<'a> {
-        Wanted { name, output_node: None, preprocessing, precision: Precision::F32 }
+        Wanted { name, output_node: None, sha256: None, preprocessing, precision: Precision::F32 }
     }
 
     fn load(name: &str, options: PreprocessingOptions) -> Result<Model> {

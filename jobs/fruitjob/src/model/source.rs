@@ -1,17 +1,47 @@
 //! Where a model comes from: a file, an object or a web server, with the files beside it that hold its weights.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
 
 use fruitjob_interface::location::Location;
-use fruitjob_interface::onnx::{MAX_BYTES, files_beside};
+use fruitjob_interface::onnx::{MAX_BYTES, files_beside, hashed_text};
+use futures::future::{Either, select};
 use object_store::ObjectStoreExt;
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::web;
 use crate::error::{self, Error, Result};
 use crate::storage;
 use crate::util::hex_sha256;
+
+/// Who fetches a model.
+pub(crate) struct Reader<'a> {
+    pub runtime: &'a Handle,
+    /// An error, once nobody waits for it any more.
+    pub stopped: &'a dyn Fn() -> Result<()>,
+}
+
+impl Reader<'_> {
+    /// Waits for what is fetched, or until a signal.
+    fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let stopped = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if let Err(stopped) = (self.stopped)() {
+                    return stopped;
+                }
+            }
+        };
+        self.runtime.block_on(async {
+            match select(Box::pin(work), Box::pin(stopped)).await {
+                Either::Left((found, _)) => found,
+                Either::Right((stopped, _)) => Err(stopped),
+            }
+        })
+    }
+}
 
 /// A model's name without the signature or password that a URI may carry.
 pub(crate) fn display_name(name: &str) -> String {
@@ -32,16 +62,9 @@ pub(super) struct Files {
 impl Files {
     /// The hash of all that makes the model: of its file where there is no other, or else of every file's name and hash.
     pub fn sha256(&self) -> String {
-        let mut hash = hex_sha256(&self.model);
-        if !self.beside.is_empty() {
-            let mut all = Sha256::new();
-            all.update(&hash);
-            for (name, bytes) in &self.beside {
-                all.update(format!("\n{} {name} {}", name.len(), hex_sha256(bytes)));
-            }
-            hash = fruitjob_interface::hex(&all.finalize());
-        }
-        hash
+        let model = hex_sha256(&self.model);
+        let beside = self.beside.iter().map(|(name, bytes)| (name.as_str(), hex_sha256(bytes)));
+        hashed_text(&model, beside).map_or(model, |text| hex_sha256(text.as_bytes()))
     }
 }
 
@@ -50,12 +73,12 @@ impl Files {
 /// # Errors
 /// [`Error::Usage`] when a path cannot be read or is no model, [`Error::Failed`] or [`Error::Denied`] when a server or store
 /// does not give it.
-pub(super) fn read(name: &str, runtime: &Handle) -> Result<Files> {
+pub(super) fn read(name: &str, reader: &Reader<'_>) -> Result<Files> {
     let location = Location::parse(name)?;
     // Displayed without the signature that a URI may carry.
     let doing = format!("model {location}");
     let mut left = MAX_BYTES;
-    let model = get(&location, &doing, &mut left, runtime).map_err(|e| match e {
+    let model = get(&location, &doing, &mut left, reader).map_err(|e| match e {
         Error::Usage(why) => {
             Error::Usage(format!("{why}; name an ONNX file or URI, or 'builtin' for the one inside"))
         }
@@ -65,7 +88,7 @@ pub(super) fn read(name: &str, runtime: &Handle) -> Result<Files> {
     let mut beside = BTreeMap::new();
     for file in names {
         let doing = format!("{doing}: its weights are in {file} beside it, and that file");
-        let bytes = get(&sibling(&location, &file), &doing, &mut left, runtime).map_err(|e| {
+        let bytes = get(&sibling(&location, &file), &doing, &mut left, reader).map_err(|e| {
             let with =
                 |why: String| format!("{why}; copy both files, which belong together, into one folder");
             match e {
@@ -96,7 +119,7 @@ fn sibling(location: &Location, name: &str) -> Location {
 }
 
 /// One file, of at most `left` bytes, which it is taken from.
-fn get(location: &Location, doing: &str, left: &mut u64, runtime: &Handle) -> Result<Vec<u8>> {
+fn get(location: &Location, doing: &str, left: &mut u64, reader: &Reader<'_>) -> Result<Vec<u8>> {
     let large = || Error::Usage(format!("{doing}: larger than 2 GiB, the most that an ONNX file may have"));
     let bytes: Vec<u8> = match location {
         Location::Local(path) => {
@@ -107,46 +130,29 @@ fn get(location: &Location, doing: &str, left: &mut u64, runtime: &Handle) -> Re
             std::fs::read(path).map_err(unreadable)?
         }
         Location::Remote(url) if url.scheme().starts_with("http") => {
-            runtime.block_on(download(url, *left)).map_err(|why| match why {
-                Some(e) => Error::Failed(format!("{doing}: {}", explain(e))),
-                None => large(),
-            })?
+            let download = async {
+                web::download(url, *left).await.map_err(|why| match why {
+                    web::Refused::TooLarge => large(),
+                    web::Refused::Address(why) => Error::Usage(format!("{doing}: {why}")),
+                    web::Refused::Failed(why) => Error::Failed(format!("{doing}: {why}")),
+                })
+            };
+            reader.wait(download)?
         }
         Location::Remote(url) => {
             let opened = storage::open(url)?;
             let get = async {
-                let found = opened.store.get(&opened.prefix).await?;
-                Ok(if found.meta.size > *left { None } else { Some(found.bytes().await?) })
+                let found = opened.store.get(&opened.prefix).await.map_err(|e| error::store(doing, e))?;
+                if found.meta.size > *left {
+                    return Err(large());
+                }
+                found.bytes().await.map_err(|e| error::store(doing, e))
             };
-            runtime.block_on(get).map_err(|e| error::store(doing, e))?.ok_or_else(large)?.into()
+            reader.wait(get)?.into()
         }
     };
     *left -= (bytes.len() as u64).min(*left);
     Ok(bytes)
-}
-
-/// The body of an answer; `None` as its error where it has more than `most` bytes.
-async fn download(url: &Url, most: u64) -> Result<Vec<u8>, Option<reqwest::Error>> {
-    let mut answer = reqwest::get(url.clone()).await?.error_for_status()?;
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        if body.len() as u64 + chunk.len() as u64 > most {
-            return Err(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn explain(e: reqwest::Error) -> String {
-    match e.status() {
-        Some(status) => format!("the server answers {status}"),
-        None => format!("cannot be downloaded: {}", root_cause(&e.without_url())),
-    }
-}
-
-fn root_cause(err: &dyn std::error::Error) -> String {
-    err.source().map_or_else(|| err.to_string(), root_cause)
 }
 
 #[cfg(test)]

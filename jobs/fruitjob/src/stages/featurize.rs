@@ -18,6 +18,7 @@ use crate::exec::{Batch, Done, Task};
 use crate::image::preprocess::Preprocessor;
 use crate::image::{decode, orientation};
 use crate::model::Session;
+use crate::storage::Wanted;
 use crate::storage::parquet::Span;
 
 /// Computes what is not there yet, and counts.
@@ -122,10 +123,10 @@ fn estimate(run: &mut Run, kept: &HashSet<String>) -> Result<Vec<f64>> {
         worker.manifest.entries(first)?.into_iter().filter(|e| e.problem.is_none()).take(PROBE).collect();
     let bytes: u64 = entries.iter().map(|e| e.size).sum();
     let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
-    let paths = entries.iter().map(|e| e.path.clone()).collect();
+    let images = entries.iter().map(listed).collect();
     let mut featurizer = Featurizer::new(&worker)?;
     let start = Instant::now();
-    for image in input.read_ahead(paths, bytes / entries.len().max(1) as u64, &worker.context.runtime) {
+    for image in input.read_ahead(images, bytes / entries.len().max(1) as u64, &worker.context.runtime) {
         worker.context.check()?;
         if let Ok(bytes) = image {
             let _ = featurizer.run(&bytes)?;
@@ -224,9 +225,9 @@ fn compute(
 ) -> Result<u64> {
     let counters = &worker.counters;
     let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
-    let paths = todo.iter().map(|&i| entries[i].path.clone()).collect();
+    let wanted = todo.iter().map(|&i| listed(&entries[i])).collect();
     let size = todo.iter().map(|&i| entries[i].size).sum::<u64>() / todo.len().max(1) as u64;
-    let mut images = input.read_ahead(paths, size, &worker.context.runtime);
+    let mut images = input.read_ahead(wanted, size, &worker.context.runtime);
     let mut featurizer = Featurizer::new(worker)?;
     let mut read = 0;
     for i in todo {
@@ -247,6 +248,10 @@ fn compute(
         outcomes[i] = Some(outcome);
     }
     Ok(read)
+}
+
+fn listed(entry: &Entry) -> Wanted {
+    Wanted { path: entry.path.clone(), size: Some(entry.size), tag: entry.tag.clone() }
 }
 
 /// A file's bytes to its features, one file after another on one thread.

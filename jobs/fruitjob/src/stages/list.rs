@@ -405,7 +405,7 @@ mod tests {
         }
         let kind = |name, head| passed_over(name, head).unwrap();
         assert_eq!(kind("a.heic", None), ".heic");
-        assert_eq!(kind("a.x\n\u{1b}[31m", None), ".x\\n\\u{1b}[31m");
+        assert_eq!(kind("a.x\n\u{1b}[31m", None), ".x\\n\\u001b[31m");
         assert_eq!(kind(".thumbs/a.jpg", None), "hidden");
         assert_eq!(kind(".git/config", None), "");
         assert_eq!(kind("README", Some(&b"# Fruit"[..])), "without extension");

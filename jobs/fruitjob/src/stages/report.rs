@@ -13,6 +13,7 @@ use fruitjob_interface::model::{ExifOrientation, Fit, Resample};
 use fruitjob_interface::record::{LabelRecord, RunRecord};
 use fruitjob_interface::{Stage, layout};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::compare;
 use super::state::Run;
@@ -20,6 +21,7 @@ use crate::artifacts::{partition, pcas, rejects, results};
 use crate::error::Result;
 use crate::image::{decode, encode, orientation, preprocess};
 use crate::pca::NONE;
+use crate::storage::Wanted;
 use crate::util::now;
 
 /// Points of the scatter plot, at most; of more results, evenly spaced ones are shown.
@@ -108,9 +110,18 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     };
     // `<` could end the script element that holds the data.
     let data = serde_json::to_string(&page).expect("plain data").replace('<', "\\u003c");
-    let html = include_str!("report.html").replacen("/*DATA*/", &data, 1);
+    let html = page_of(&data);
     run.output.put(&format!("{}/{}", layout::STAGING, layout::REPORT), html)?;
     Ok(run.output.path(layout::REPORT))
+}
+
+/// The page, which runs its own script and no other, and reaches nothing: names of files and labels are in it.
+/// Source: <https://www.w3.org/TR/CSP3/#grammardef-hash-source>.
+fn page_of(data: &str) -> String {
+    const PAGE: &str = include_str!("report.html");
+    let script = PAGE.rsplit_once("<script>").and_then(|(_, rest)| rest.split_once("</script>"));
+    let hash = BASE64_STANDARD.encode(Sha256::digest(script.map_or("", |(script, _)| script)));
+    PAGE.replacen("/*SCRIPT*/", &format!("sha256-{hash}"), 1).replacen("/*DATA*/", data, 1)
 }
 
 /// One point of the scatter plot.
@@ -190,8 +201,10 @@ fn thumbnails(run: &mut Run, found: &BTreeMap<String, LabelFound>) -> Result<BTr
         })
         .collect();
     let size = run.record.images.listed_bytes / run.record.images.listed.max(1);
-    let paths = chosen.iter().map(|(_, path)| (*path).to_owned()).collect();
-    let mut images = input.read_ahead(paths, size, &run.context.runtime);
+    // Pictures beside the figures: whatever is there now.
+    let wanted = |path: &str| Wanted { path: path.to_owned(), size: None, tag: String::new() };
+    let wanted = chosen.iter().map(|(_, path)| wanted(path)).collect();
+    let mut images = input.read_ahead(wanted, size, &run.context.runtime);
     let side = u32::from(THUMBNAIL);
     let options = decode::Options { max_pixels: run.job.max_pixels, target: Some([side; 2]) };
     let (mut resizer, mut small) = (Resizer::new(), Image::new(side, side, PixelType::U8x3));
@@ -217,6 +230,17 @@ fn thumbnails(run: &mut Run, found: &BTreeMap<String, LabelFound>) -> Result<BTr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_runs_its_own_script_alone() {
+        let page = page_of("{}");
+        let (_, rest) = page.split_once("script-src 'sha256-").unwrap();
+        let (hash, rest) = rest.split_once('\'').unwrap();
+        let script = rest.rsplit_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
+        assert!(script.contains("JSON.parse"));
+        assert_eq!(hash, BASE64_STANDARD.encode(Sha256::digest(script)));
+        assert!(page.contains("default-src 'none'") && page.contains(">{}</script>"));
+    }
 
     #[test]
     fn points_are_spaced_evenly_and_no_more_than_the_page_takes() {

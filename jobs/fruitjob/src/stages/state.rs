@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use fruitjob_interface::record::{RunRecord, SparkRecord};
 use fruitjob_interface::{Event, Stage};
 
-use super::worker::Worker;
+use super::worker::{Worker, load_model};
 use crate::artifacts::manifest::Manifest;
 use crate::artifacts::pcas;
 use crate::error::{Error, Result};
@@ -101,9 +101,7 @@ impl Run {
     /// The backbone; compiled once.
     pub fn model(&mut self) -> Result<Arc<Model>> {
         if self.model.is_none() {
-            let job = &self.job;
-            let model = Model::load(&job.backbone(), &self.context.runtime)?;
-            self.model = Some(Arc::new(model));
+            self.model = Some(Arc::new(load_model(&self.job, &self.context)?));
         }
         Ok(self.model.clone().expect("just set"))
     }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::exec::context::Context;
 use crate::exec::progress::Counters;
 use crate::job::Job;
-use crate::model::Model;
+use crate::model::{Model, Reader};
 use crate::pca::Pca;
 use crate::storage::{Input, Output};
 
@@ -33,6 +33,12 @@ pub(crate) struct Worker {
     pub pca: OnceLock<Arc<Pca>>,
 }
 
+/// The model of a job; a signal ends the wait for it.
+pub(super) fn load_model(job: &Job, context: &Context) -> Result<Model> {
+    let reader = Reader { runtime: &context.runtime, stopped: &|| context.check() };
+    Model::read(&job.backbone(), &reader)
+}
+
 impl Worker {
     /// What a process needs that only runs tasks, on what the list stage left.
     pub fn open(job: &Job, context: Context) -> Result<Self> {
@@ -40,7 +46,7 @@ impl Worker {
         Ok(Worker {
             input: job.input.as_ref().map(Input::open).transpose()?,
             manifest: Arc::new(Manifest::load(&output)?),
-            model: Arc::new(Model::load(&job.backbone(), &context.runtime)?),
+            model: Arc::new(load_model(job, &context)?),
             output,
             context,
             counters: Arc::default(),

@@ -1,14 +1,15 @@
 //! Where images come from: listing them, and reading them ahead of whoever decodes them.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fruitjob_interface::location::Location;
 use futures::{StreamExt, future};
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path as Key};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, path::Path as Key};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -47,6 +48,32 @@ struct Far {
     flight: Arc<Flight>,
     throttled: Throttled,
 }
+
+/// An image to be read: as it was listed, or not at all.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// Below the input.
+    pub path: String,
+    /// In bytes; `None` for whatever is there.
+    pub size: Option<u64>,
+    /// Its ETag, or when it was written; empty for whatever is there.
+    pub tag: String,
+}
+
+/// What was put in an image's place meanwhile is neither counted as it nor kept under its tag.
+const CHANGED: &str = "it was changed after it was listed; the next run takes it as it is then";
+
+/// A file, if it has the size that was listed; no more of it is read.
+fn read_file(file: &Path, size: Option<u64>) -> std::io::Result<Option<Bytes>> {
+    let Some(size) = size else { return std::fs::read(file).map(|bytes| Some(bytes.into())) };
+    let mut file = std::fs::File::open(file)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default().min(READ_AT_ONCE));
+    file.by_ref().take(size.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 == size).then(|| bytes.into()))
+}
+
+/// Bytes that a listing is believed before there are as many.
+const READ_AT_ONCE: usize = 64 << 20;
 
 impl Input {
     /// Opens a place to read images from.
@@ -145,35 +172,50 @@ impl Input {
     }
 
     /// Reads some images. The errors' messages do not name them.
-    async fn read(&self, paths: Vec<String>) -> Vec<Result<Bytes>> {
+    async fn read(&self, images: Vec<Wanted>) -> Vec<Result<Bytes>> {
         const DOING: &str = "cannot be read";
+        let changed = || Error::Failed(CHANGED.into());
         match &self.source {
             Source::Directory(root) => {
-                let files: Vec<PathBuf> = paths.iter().map(|path| root.join(path)).collect();
-                let read = |file| std::fs::read(file).map(Into::into).map_err(|e| Error::io(DOING, e));
+                let files: Vec<_> = images.iter().map(|image| (root.join(&image.path), image.size)).collect();
+                let read = move |(file, size): (PathBuf, Option<u64>)| {
+                    let found = read_file(&file, size).map_err(|e| Error::io(DOING, e))?;
+                    found.ok_or_else(changed)
+                };
                 match tokio::task::spawn_blocking(move || files.into_iter().map(read).collect()).await {
                     Ok(read) => read,
-                    Err(e) => paths.iter().map(|_| Err(Error::Bug(format!("{DOING}: {e}")))).collect(),
+                    Err(e) => images.iter().map(|_| Err(Error::Bug(format!("{DOING}: {e}")))).collect(),
                 }
             }
             Source::Store(Far { store, .. }, prefix) => {
-                let mut read = Vec::with_capacity(paths.len());
-                for path in paths {
-                    // As it was listed: another constructor of `Key` would percent-encode it once more.
+                let mut read = Vec::with_capacity(images.len());
+                for Wanted { path, size, tag } in images {
                     let get = async {
+                        // As it was listed: another constructor of `Key` would percent-encode it once more.
                         let key = Key::parse(format!("{prefix}/{path}"))?;
-                        store.get(&key).await?.bytes().await
+                        // Without an ETag, the tag is a time.
+                        let if_match = tag.starts_with('"').then_some(tag);
+                        let found =
+                            store.get_opts(&key, GetOptions { if_match, ..Default::default() }).await?;
+                        if size.is_some_and(|size| size != found.meta.size) {
+                            return Ok(None);
+                        }
+                        found.bytes().await.map(Some)
                     };
-                    read.push(get.await.map_err(|e| error::store(DOING, e)));
+                    read.push(match get.await {
+                        Ok(Some(bytes)) => Ok(bytes),
+                        Ok(None) | Err(object_store::Error::Precondition { .. }) => Err(changed()),
+                        Err(e) => Err(error::store(DOING, e)),
+                    });
                 }
                 read
             }
         }
     }
 
-    /// Reads images of some `size` on average in the order of `paths`, a few ahead of whoever takes them; to be called
-    /// from outside the runtime.
-    pub(crate) fn read_ahead(&self, paths: Vec<String>, size: u64, runtime: &Handle) -> ReadAhead {
+    /// Reads images of some `size` on average in their order, a few ahead of whoever takes them; to be called from outside
+    /// the runtime.
+    pub(crate) fn read_ahead(&self, images: Vec<Wanted>, size: u64, runtime: &Handle) -> ReadAhead {
         // A store answers slowly, and many requests at once; a file costs less than it takes to pass it from thread to
         // thread, so several are read at a time.
         let (together, far) = match &self.source {
@@ -186,15 +228,15 @@ impl Input {
         let reader = far.map(Reader::new);
         let flight = reader.as_ref().map(|reader| reader.0.flight.clone());
         runtime.spawn(async move {
-            let mut rest = paths.chunks(together);
+            let mut rest = images.chunks(together);
             let mut pending = VecDeque::new();
             loop {
                 let ahead = flight.as_ref().map_or(2, |flight| flight.limit(fit));
                 let free = ahead.saturating_sub(pending.len());
-                for paths in rest.by_ref().take(free).map(<[String]>::to_vec) {
-                    let (input, expected) = (input.clone(), paths.len());
+                for images in rest.by_ref().take(free).map(<[Wanted]>::to_vec) {
+                    let (input, expected) = (input.clone(), images.len());
                     // A task of its own each, so that it goes on while nobody asks for it.
-                    pending.push_back((tokio::spawn(async move { input.read(paths).await }), expected));
+                    pending.push_back((tokio::spawn(async move { input.read(images).await }), expected));
                 }
                 let Some((task, expected)) = pending.pop_front() else { break };
                 let failed =
@@ -356,12 +398,33 @@ mod tests {
             .map(|source| Input { location: location.clone(), source })
     }
 
+    fn listed(i: usize) -> Wanted {
+        Wanted { path: i.to_string(), size: Some(format!("image {i}").len() as u64), tag: String::new() }
+    }
+
+    #[test]
+    fn what_was_changed_after_it_was_listed_is_not_read() {
+        let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime().unwrap());
+        for input in places(folder.path(), runtime.handle()) {
+            for size in [0, 6, 8, u64::MAX] {
+                let image = Wanted { size: Some(size), ..listed(1) };
+                let read: Vec<_> = input.read_ahead(vec![image, listed(2)], 8, runtime.handle()).collect();
+                assert!(read[0].as_ref().is_err_and(|e| e.to_string() == CHANGED), "{read:?}");
+                assert!(read[1].is_ok());
+            }
+        }
+        let [_, store] = places(folder.path(), runtime.handle());
+        let other = Wanted { tag: "\"other\"".into(), ..listed(1) };
+        let read = store.read_ahead(vec![other], 8, runtime.handle()).next().unwrap();
+        assert!(read.is_err_and(|e| e.to_string() == CHANGED));
+    }
+
     #[test]
     fn images_are_read_in_order_and_one_that_is_missing_does_not_end_it() {
         let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime().unwrap());
         for input in places(folder.path(), runtime.handle()) {
-            let paths = (0..100).map(|i| i.to_string()).collect();
-            let read: Vec<_> = input.read_ahead(paths, 8, runtime.handle()).collect();
+            let read: Vec<_> =
+                input.read_ahead((0..100).map(listed).collect(), 8, runtime.handle()).collect();
             assert_eq!(read.len(), 100);
             for (i, image) in read.into_iter().enumerate() {
                 match image {

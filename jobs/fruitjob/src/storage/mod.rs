@@ -15,6 +15,7 @@ mod walk;
 
 pub use fruitjob_interface::location::Location;
 pub use input::Input;
+pub(crate) use input::Wanted;
 pub use output::{Object, Output, Upload};
 pub(crate) use store::{open, read};
 pub(crate) use walk::ListedObject;

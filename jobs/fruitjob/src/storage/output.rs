@@ -1,9 +1,11 @@
 //! Where results go: whole objects, uploads of large ones, and objects that are read in parts.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fruitjob_interface::layout;
 use fruitjob_interface::location::Location;
 use fruitjob_interface::prune::Stored;
 use futures::StreamExt;
@@ -38,6 +40,7 @@ impl Output {
                     let why = error::explain_io(&e);
                     Error::Usage(format!("output {}: cannot make the directory: {why}", dir.display()))
                 })?;
+                no_links(dir)?;
                 let store = LocalFileSystem::new_with_prefix(dir)
                     .map_err(|e| error::store(&format!("output {}", dir.display()), e))?;
                 Arc::new(store)
@@ -154,6 +157,32 @@ impl Output {
     }
 }
 
+/// Results are written below their folder and nowhere else: through no link that somebody has put there.
+fn no_links(dir: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| OURS.iter().any(|name| entry.file_name() == *name)) {
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            let link = entry.path();
+            return Err(Error::Usage(format!(
+                "output {}: {} is a link, and results are written through none; remove it, or name another output",
+                dir.display(),
+                link.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What lies directly below an output.
+const OURS: [&str; 6] = [
+    layout::WORK,
+    layout::RESULTS,
+    layout::PUBLISHED_MODEL,
+    layout::REPORT,
+    layout::PUBLISHED_RECORD,
+    "rejects.parquet",
+];
+
 /// Bytes of an object that are sent at once.
 const UPLOAD_PART: usize = 8 << 20;
 
@@ -262,6 +291,18 @@ mod tests {
         assert_eq!(object.len, 10);
         assert_eq!(object.range(3..6).unwrap(), "345");
         assert!(object.range(20..30).is_err());
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let (scratch, elsewhere) = (Scratch::new(), tempfile::tempdir().unwrap());
+        let link = scratch.folder.path().join("results");
+        std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+        let location = Location::Local(scratch.folder.path().to_owned());
+        let error = Output::open(&location, scratch.runtime.handle().clone()).err().unwrap().to_string();
+        assert!(error.contains("results is a link"), "{error}");
+        std::fs::remove_file(link).unwrap();
+        assert!(Output::open(&location, scratch.runtime.handle().clone()).is_ok());
     }
 
     #[test]

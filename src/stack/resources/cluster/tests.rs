@@ -156,7 +156,7 @@ fn a_cluster_as_wanted_is_kept() {
 /// Money and work hang on this table: whatever stands here ends a cluster.
 #[test]
 fn what_replaces_a_cluster() {
-    let rows: [(&str, Alter); 19] = [
+    let rows: [(&str, Alter); 20] = [
         ("release emr-6.3.0 -> ", |w| w.found.cluster.release = "emr-6.3.0".into()),
         ("applications Hive -> ", |w| w.found.cluster.applications = vec!["Hive".into()]),
         ("logs s3://other/logs -> s3://bucket/", |w| w.found.cluster.log_uri = "s3://other/logs".into()),
@@ -169,6 +169,9 @@ fn what_replaces_a_cluster() {
         }),
         ("bootstrap actions bucket/bootstrap/old/hostkeys.sh(bucket) -> ", |w| {
             w.found.cluster.bootstrap[0].path = "s3://bucket/bootstrap/old/hostkeys.sh".into()
+        }),
+        ("hostkeys.sh(bucket), whose content is not checked -> ", |w| {
+            w.found.cluster.bootstrap[0].sha256 = None
         }),
         ("instances by fleets -> groups", |w| w.found.cluster.fleets = true),
         ("subnet subnet-9 -> subnet-1 or subnet-2", |w| w.found.cluster.subnets = vec!["subnet-9".into()]),
