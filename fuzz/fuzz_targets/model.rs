@@ -3,7 +3,7 @@
 
 use std::cell::LazyCell;
 
-use fruitjob::model::Model;
+use fruitjob::model::{Model, Wanted};
 use fruitjob_interface::model::PreprocessingOptions;
 use libfuzzer_sys::fuzz_target;
 
@@ -17,7 +17,15 @@ fuzz_target!(|bytes: &[u8]| {
         let (file, runtime) = &**place;
         std::fs::write(file.path(), bytes).unwrap();
         let name = file.path().to_str().unwrap();
-        let model = Model::load(name, &PreprocessingOptions::default(), Default::default(), runtime.handle());
+        let preprocessing = PreprocessingOptions::default();
+        let wanted = Wanted {
+            name,
+            output_node: None,
+            sha256: None,
+            preprocessing: &preprocessing,
+            precision: Default::default(),
+        };
+        let model = Model::load(&wanted, runtime.handle());
         if let Err(error) = model {
             assert!(error.to_string().contains(name), "{error}");
         }
