@@ -27,21 +27,27 @@ pub(super) struct Held(u64);
 /// Waits until so many bytes are free. Nobody may hold any already: two would wait for each other.
 pub(super) fn hold(bytes: u64) -> Held {
     let bytes = bytes.min(BUDGET);
-    let mut now = BUDGET_NOW.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || BUDGET_NOW.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut now = lock();
     let number = now.next;
     now.next += 1;
     let must_wait = |now: &mut Budget| now.turn != number || now.free < bytes;
     if must_wait(&mut now) {
         drop(now);
-        now = lend(|| {
-            let now = BUDGET_NOW.lock().unwrap_or_else(PoisonError::into_inner);
-            CHANGED.wait_while(now, must_wait).unwrap_or_else(PoisonError::into_inner)
-        });
+        // All of it while the core is lent: who waits for a core must not have the lock, which others need to give theirs.
+        lend(|| CHANGED.wait_while(lock(), must_wait).unwrap_or_else(PoisonError::into_inner).take(bytes));
+    } else {
+        now.take(bytes);
     }
-    now.turn += 1;
-    now.free -= bytes;
     CHANGED.notify_all();
     Held(bytes)
+}
+
+impl Budget {
+    fn take(&mut self, bytes: u64) {
+        self.turn += 1;
+        self.free -= bytes;
+    }
 }
 
 impl Drop for Held {
@@ -59,11 +65,14 @@ mod tests {
 
     #[test]
     fn pictures_larger_than_half_the_budget_are_decoded_one_after_another() {
-        let now = AtomicU64::new(0);
+        let (now, cores) = (AtomicU64::new(0), crate::cores::Cores::new(1));
         std::thread::scope(|scope| {
-            for bytes in [BUDGET / 2 + 1, BUDGET, 2 * BUDGET, u64::MAX] {
+            for bytes in [BUDGET / 2 + 1, BUDGET, 2 * BUDGET, u64::MAX].repeat(25) {
                 let now = &now;
+                let cores = &cores;
                 scope.spawn(move || {
+                    // As many cores as one: who waits for memory lends it, and nobody waits for both with the lock.
+                    let _core = cores.hold();
                     let _held = hold(bytes);
                     assert_eq!(now.fetch_add(1, Ordering::SeqCst), 0);
                     std::thread::yield_now();
