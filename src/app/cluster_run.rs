@@ -86,6 +86,8 @@ async fn execute(
 fn show(finished: Finished, request: &Request, json: bool) {
     let Finished { record, output, dollars, planned, left } = finished;
     if json {
+        // What may cost money is told to whoever reads no sentences, too.
+        ui::note(&left);
         if let Some(record) = record {
             ui::JsonLines.event(&Event::Finished { run: Box::new(record) });
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fruitjob_interface::printable;
+
 use super::runtime;
 use crate::aws::ca_bundle;
 use crate::error::{Error, Kind, Result};
@@ -24,6 +26,9 @@ pub fn failed(summary: &Summary) {
     let why = error.as_deref().unwrap_or_default();
     let text =
         format!("fruitctl run {id}, {} -> {}: exit code {exit_code}: {why}", place(input), place(output));
+    // Others' words call nobody and lead nowhere.
+    // Source: <https://api.slack.com/reference/surfaces/formatting#escaping>.
+    let text = printable(&text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let told = runtime().and_then(|runtime| runtime.block_on(post(&url, &text)));
     if let Err(error) = told {
         ui::note(&format!("warning: {VARIABLE} was not told of this: {}", error.message));

@@ -66,6 +66,11 @@ impl ApiError {
         self.without.as_deref()
     }
 
+    /// Whether whoever asks is known, and has no right to this.
+    pub fn is_without_right(&self) -> bool {
+        self.is(&["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"])
+    }
+
     /// Whether AWS may have done what was asked: there was no answer, or one that says that it broke down.
     pub fn is_lost(&self) -> bool {
         let was_made = !self.is_credentials() && !matches!(self.without(), Some(Without::Fenced(_)));

@@ -6,7 +6,7 @@ use aws_smithy_types::base64;
 use sha2::{Digest, Sha256};
 
 use super::s3::Only;
-use super::{Aws, call};
+use super::{ApiError, Aws, absent, call};
 use crate::error::{Error, Kind, Result};
 use crate::hash::sha256;
 
@@ -29,12 +29,27 @@ impl Aws {
         let is_it = match found.checksum_sha256 {
             Some(sum) => sum == base64::encode(Sha256::digest(content)),
             None if found.content_length != i64::try_from(content.len()).ok() => false,
-            None => match self.get_object(bucket, key).await? {
-                Some((body, _)) => body == content,
+            None => match self.hash_object(bucket, key).await? {
+                Some(hash) => hash == sha256(content),
                 None => return Ok(false),
             },
         };
         if is_it { Ok(true) } else { Err(replaced(bucket, key, content)) }
+    }
+
+    /// The SHA-256 of an object, read as it comes; none, where there is none.
+    async fn hash_object(&self, bucket: &str, key: &str) -> Result<Option<String>> {
+        let on = format!("s3://{bucket}/{key}");
+        let get = call("s3:GetObject", &on, || self.s3.get_object().bucket(bucket).key(key).send());
+        let Some(mut found) = absent(get.await, &["NoSuchKey"])? else { return Ok(None) };
+        let mut hash = Sha256::new();
+        while let Some(chunk) = found.body.next().await {
+            let broken = |e: aws_smithy_types::byte_stream::error::Error| {
+                ApiError::answer("s3:GetObject", on.clone(), String::new(), e.to_string(), None)
+            };
+            hash.update(chunk.map_err(broken)?);
+        }
+        Ok(Some(fruitjob_interface::hex(&hash.finalize())))
     }
 
     /// Puts content where it is not yet.
@@ -51,6 +66,8 @@ impl Aws {
 
 fn replaced(bucket: &str, key: &str, content: &[u8]) -> Error {
     let sha256 = sha256(content);
+    // The name of a file of a model is whatever its author gave it.
+    let quoted = format!("'{}'", key.replace('\'', "'\\''"));
     Error::new(
         Kind::Refused,
         format!(
@@ -59,7 +76,7 @@ fn replaced(bucket: &str, key: &str, content: &[u8]) -> Error {
         ),
     )
     .help(format!(
-        "when it was written: aws s3api list-object-versions --bucket {bucket} --prefix {key}; once you know by whom, \
-         remove it, and fruitctl uploads its own again: aws s3 rm s3://{bucket}/{key}"
+        "when it was written: aws s3api list-object-versions --bucket {bucket} --prefix {quoted}; once you know by \
+         whom, remove it, and fruitctl uploads its own again: aws s3 rm s3://{bucket}/{quoted}"
     ))
 }

@@ -70,7 +70,7 @@ Examples:
   fruitctl run --input fruits --output out
   fruitctl run --input s3://bucket/Training --output out --model mobilenet_v2.onnx --variance 0.95
   fruitctl run --json | jq -c 'select(.event == \"finished\") | .run.images'")]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show what 'up' would do, and what it costs
     #[command(after_help = "\
 Examples:

@@ -176,7 +176,7 @@ fn grants(key: &str, names: &Names, config: &Config) -> Verdict {
     let node = config.roles.node.clone().unwrap_or_else(|| names.node_role());
     Verdict::Unknown {
         what: format!(
-            "{key} encrypts the bucket; whether its policy, or a grant, lets {node} and whoever runs fruitctl use              kms:Decrypt and kms:GenerateDataKey is not looked at: aws kms get-key-policy --region {} --policy-name              default --output text --key-id {key}",
+            "{key} encrypts the bucket; whether its policy, or a grant, lets {node} and whoever runs fruitctl use kms:Decrypt and kms:GenerateDataKey is not looked at: aws kms get-key-policy --region {} --policy-name default --output text --key-id {key}",
             names.region
         ),
     }

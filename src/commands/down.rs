@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crate::cli::{Cli, DownArgs};
 use crate::error::{Error, Result};
 use crate::logs::plain;
-use crate::run::history::{Entry, State};
+use crate::run::history::{Entry, LISTED, State};
 use crate::run::settle;
 use crate::stack::{Inventory, Names, OWNER, PROJECT, destroy, inventory, lock};
 use crate::ui;
@@ -120,10 +120,11 @@ fn runs_in(bucket: &str, runs: &[Entry]) -> Vec<String> {
         })
         .collect();
     let here = |output: &str| S3Uri::parse(output).is_some_and(|at| at.bucket == bucket);
+    let least = if runs.len() >= LISTED { "at least " } else { "" };
     let done: Vec<_> = runs.iter().filter(|run| run.state == State::Done && here(&run.output)).collect();
     if let Some(latest) = done.first() {
         lines.push(format!(
-            "warning: the results of {} go with the bucket, the latest those of {} of {}",
+            "warning: the results of {least}{} go with the bucket, the latest those of {} of {}",
             count(done.len() as u64, "run"),
             latest.id,
             plain(&latest.owner)
@@ -131,7 +132,7 @@ fn runs_in(bucket: &str, runs: &[Entry]) -> Vec<String> {
     }
     if !runs.is_empty() {
         lines.push(format!(
-            "warning: the history of {} goes with the bucket",
+            "warning: the history of {least}{} goes with the bucket",
             count(runs.len() as u64, "run")
         ));
     }

@@ -94,14 +94,19 @@ async fn under_lock(
             ui::note(&format!("{who}: PCAs and what was shipped stay, for they may be in use"));
             return Ok(Vec::new());
         }
-        let pcas = find(oldest(args)).await?;
+        let (pcas, shipped) = (find(oldest(args)).await?, shipped(own, aws).await?);
         delete(bucket, &base, &pcas, args, aws).await?;
-        let shipped = shipped(own, aws).await?;
         delete(own, "", &shipped, args, aws).await?;
         Ok([pcas, shipped].concat())
     };
     let claim = lock::Claim { force: false, ..*claim };
-    let shared = claim.hold_until_cancelled(&lock::Name::stack(), shared).await?;
+    let shared = claim.hold_until_cancelled(&lock::Name::stack(), shared).await.map_err(|error| {
+        if args.dry_run {
+            error
+        } else {
+            error.leftover("PCAs and what was shipped; features of no run are deleted")
+        }
+    })?;
     // A trial finds features twice.
     all.extend(shared.into_iter().filter(|garbage| !all.contains(garbage)).collect::<Vec<_>>());
     Ok(all)

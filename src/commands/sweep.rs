@@ -33,18 +33,23 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
         } else {
             show(&late, args.dry_run, &aws.region);
         }
-        match network::expire(args.project.as_deref(), args.dry_run, &aws).await {
-            Ok(rules) => {
+        let doors = match network::expire(args.project.as_deref(), args.dry_run, &aws).await {
+            Ok((rules, left)) => {
                 let verb = if args.dry_run { "would close" } else { "closed" };
                 for rule in rules {
                     ui::note(&format!("{verb} {}, which has expired", plain(&rule)));
                 }
+                left.map_or(Ok(()), Err)
             }
+            Err(error) => Err(error),
+        };
+        match doors {
             // Who may end clusters and nothing else does that.
-            Err(error) if error.kind == Kind::Denied => {
-                ui::note(&format!("rules for SSH that have expired stay: {}", error.message));
+            Err(error) if error.is_without_right() => {
+                ui::note(&format!("rules for SSH that have expired stay: {error}"));
             }
-            Err(error) => drop(failure.get_or_insert(error)),
+            Err(error) => drop(failure.get_or_insert(error.into())),
+            Ok(()) => {}
         }
         match failure {
             Some(error) => Err(Error { kind: Kind::LeftBehind, ..error }.help("fruitctl sweep")),

@@ -227,9 +227,12 @@ pub async fn put(entry: &Entry, bucket: &str, aws: &Aws) -> Result<()> {
     Ok(())
 }
 
+/// How many are listed at most.
+pub const LISTED: usize = 100;
+
 /// The latest hundred, the latest first.
 pub async fn all(bucket: &str, aws: &Aws) -> Result<Vec<Entry>> {
-    latest(bucket, 100, aws).await
+    latest(bucket, LISTED, aws).await
 }
 
 /// The latest ones, the latest first.

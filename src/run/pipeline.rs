@@ -28,7 +28,7 @@ use crate::{clock, cost};
 /// Seconds that a step is given to stop by itself after its time, before we stop it.
 const GRACE: i64 = 1800;
 
-/// Seconds for which the end of a run waits for whoever changes the project's resources.
+/// Seconds for which the end of a run waits for whoever changes the project's resources, where it was told to stop.
 const ENDING: f64 = 60.0;
 
 /// A run on a cluster.
@@ -196,7 +196,10 @@ impl ClusterRun<'_> {
                     check_cost_limit(self.request.max_cost, &nodes, &self.aws.region, prices)?;
                     Some((found.id.clone(), nodes.counting(None)))
                 }
-                None => None,
+                None => {
+                    self.spec.may_launch()?;
+                    None
+                }
             };
             let part = if self.request.keep && standing.is_none() { Part::All } else { Part::ButCluster };
             let made = stack::apply(part, self.spec, &observed, &plan, self.aws, &|change, state| {
@@ -373,7 +376,8 @@ impl ClusterRun<'_> {
         };
         // It may have been told to stop, and ends what costs money all the same.
         let (_canceller, patient) = Cancel::new();
-        let wait_seconds = self.claim.wait_seconds.min(ENDING);
+        let wait_seconds =
+            if ending.hasty { self.claim.wait_seconds.min(ENDING) } else { self.claim.wait_seconds };
         let claim = lock::Claim { force: false, wait_seconds, cancel: &patient, ..*self.claim };
         let left = ending.carry_out(&claim, self.aws, self.reporter).await;
         let results = match result {
@@ -392,6 +396,7 @@ impl ClusterRun<'_> {
             Err(error) => return Err(error.leftover(left?)),
         };
         let left = left?;
+        summary.left = Some(left.clone());
         if let Some(missing) = missing.or(kept.err()) {
             return Err(after_results(missing, &entry).leftover(left));
         }

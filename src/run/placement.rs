@@ -23,6 +23,7 @@ pub async fn choose_cluster(
         }
     }
     if entry.cluster.is_empty() {
+        spec.may_launch()?;
         step.is_last = true;
         reporter.state("a cluster", "is being asked for");
         entry.cluster = cluster::start(&spec.wanted_cluster(), Some((&entry.id, step.clone())), aws).await?;

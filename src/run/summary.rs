@@ -43,6 +43,8 @@ pub struct Summary {
     pub ended: String,
     /// Id of the cluster; null where there was none.
     pub cluster: Option<String>,
+    /// What became of it, in a sentence; null where it is not known, or nothing was started.
+    pub left: Option<String>,
     /// Dollars that the cluster's instances cost, as far as prices are known.
     pub dollars: Option<f64>,
     /// The run whose results stand, where nothing had changed.

@@ -6,7 +6,7 @@ use super::zones;
 use crate::aws::Aws;
 use crate::config::{Config, NetworkConfig, SshCidr};
 use crate::cost::PricedNodes;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// What should exist.
 #[derive(Debug, Clone)]
@@ -26,7 +26,10 @@ pub struct Spec {
     pub security_configuration: security_configuration::Spec,
     /// Bootstrap actions.
     pub bootstrap: Vec<bootstrap::Script>,
+    /// As configured; of a run on a cluster that stands and is otherwise, as that one is.
     pub cluster: cluster::Spec,
+    /// The cluster that `cluster` was made to fit, where it is not what is configured: no other is asked for by it.
+    pub fitted_to: Option<String>,
 }
 
 impl Spec {
@@ -60,6 +63,7 @@ impl Spec {
             security_configuration,
             bootstrap,
             cluster,
+            fitted_to: None,
         })
     }
 
@@ -91,15 +95,37 @@ impl Spec {
         let found = aws.inspect_cluster(found).await?;
         let groups = network::observe(&spec.names, &spec.network, aws).await?;
         let differs = cluster::differences(&spec.wanted_cluster(), &groups, &found);
-        let note = (!differs.is_empty()).then(|| {
-            format!(
-                "cluster {} is used as it stands, and fruitctl.toml says otherwise: {}; fruitctl up changes it",
-                found.id,
-                differs.join("; ")
-            )
-        });
+        if differs.is_empty() {
+            // It may end before it has the step, and another be asked for. A run on it needs no zone.
+            let _ = zones::fit(&mut spec.network, &spec.cluster, aws).await;
+            return Ok((spec, None));
+        }
+        let note = format!(
+            "cluster {} is used as it stands, and fruitctl.toml says otherwise: {}; fruitctl up changes it",
+            found.id,
+            differs.join("; ")
+        );
         spec.cluster = spec.cluster.fit_to(&found);
-        Ok((spec, note))
+        spec.fitted_to = Some(found.id);
+        Ok((spec, Some(note)))
+    }
+
+    /// Before a cluster is asked for.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], where the run was prepared for one that stood, and not for what is configured.
+    pub fn may_launch(&self) -> Result<()> {
+        match &self.fitted_to {
+            None => Ok(()),
+            Some(id) => Err(Error::new(
+                Kind::Refused,
+                format!(
+                    "cluster {id}, which stood there, ends or has ended, and fruitctl.toml describes another one: none \
+                     was asked for"
+                ),
+            )
+            .help("the same command again starts one as fruitctl.toml says")),
+        }
     }
 
     /// What the price of the cluster depends on.

@@ -368,22 +368,31 @@ async fn ensure(
     }
 }
 
-/// Takes away rules for SSH that have expired, of one project or of all; only tells of them in a trial. Each in words.
-pub async fn expire(project: Option<&str>, dry_run: bool, aws: &Aws) -> Result<Vec<String>> {
+/// Takes away rules for SSH that have expired, of one project or of all; only tells of them in a trial. Each in words, and
+/// the first failure: one that may not be taken away keeps nobody from the others.
+///
+/// # Errors
+/// Those of listing the groups.
+pub async fn expire(
+    project: Option<&str>,
+    dry_run: bool,
+    aws: &Aws,
+) -> Result<(Vec<String>, Option<ApiError>), ApiError> {
     let groups = match project {
         Some(project) => aws.groups(BY_PROJECT, project).await?,
         None => aws.groups("tag-key", PROJECT).await?,
     };
-    let mut told = Vec::new();
+    let (mut told, mut failure) = (Vec::new(), None);
     for group in &groups {
         for rule in group.ssh.iter().filter(|rule| has_expired(rule)) {
-            if !dry_run {
-                aws.forbid_ssh(&group.id, rule).await?;
+            let done = if dry_run { Ok(()) } else { aws.forbid_ssh(&group.id, rule).await };
+            match done {
+                Ok(()) => told.push(format!("SSH from {} to {} ({})", rule.cidr, group.name, rule.about)),
+                Err(error) => drop(failure.get_or_insert(error)),
             }
-            told.push(format!("SSH from {} to {} ({})", rule.cidr, group.name, rule.about));
         }
     }
-    Ok(told)
+    Ok((told, failure))
 }
 
 /// Deletes all of the project's groups. Their clusters have to be gone.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::bucket;
-use super::roles::access;
+use super::roles::{access, literal};
 use crate::aws::s3_uri::S3Uri;
 use crate::config::Config;
 use crate::hash::sha256;
@@ -93,7 +93,7 @@ impl Place {
         let S3Uri { bucket, key } = &self.at;
         let id = &self.hash()[..8];
         let file = |more: &str| {
-            let resource = format!("arn:aws:s3:::{bucket}/{key}{more}");
+            let resource = format!("arn:aws:s3:::{bucket}/{}{more}", literal(key));
             vec![
                 json!({ "Sid": format!("File{id}"), "Effect": "Allow", "Action": "s3:GetObject", "Resource": resource }),
             ]
@@ -117,18 +117,18 @@ impl Place {
     pub fn of_policy(name: &str, document: &Value) -> Option<Place> {
         let resource = document["Statement"].as_array()?.last()?["Resource"].as_str()?;
         let (bucket, key) = resource.strip_prefix("arn:aws:s3:::")?.split_once('/')?;
-        let below = key.trim_end_matches('*').trim_end_matches('/');
+        let below = key.strip_suffix("/*").unwrap_or_default();
+        let plain = |key: &str| {
+            ["${*}", "${?}", "${$}"].iter().fold(key.to_owned(), |key, c| key.replace(c, &c[2..3]))
+        };
         let candidates = [
             (Use::Read, below),
             (Use::Write, below),
-            (Use::Model, key.trim_end_matches('*')),
+            (Use::Model, key.strip_suffix('*').unwrap_or(key)),
             (Use::File, key),
         ];
         candidates
-            .map(|(purpose, key)| Place {
-                purpose,
-                at: S3Uri { bucket: bucket.to_owned(), key: key.to_owned() },
-            })
+            .map(|(purpose, key)| Place { purpose, at: S3Uri { bucket: bucket.to_owned(), key: plain(key) } })
             .into_iter()
             .find(|place| place.policy() == name && place.document() == *document)
     }
@@ -152,7 +152,9 @@ mod tests {
     #[test]
     fn a_policy_is_known_by_all_of_its_words() {
         for purpose in [Use::Read, Use::Write, Use::Model, Use::File] {
-            for uri in ["s3://photos", "s3://photos/in", "s3://photos/in/x.onnx"] {
+            for uri in
+                ["s3://photos", "s3://photos/in", "s3://photos/in/x.onnx", "s3://photos/*/what?/5$/${*}/*"]
+            {
                 let place = place(purpose, uri);
                 if place.at.key.is_empty() && matches!(purpose, Use::Model | Use::File) {
                     continue;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::stack::change::{Change, Resource};
 use crate::stack::names::{Names, PROJECT};
+use crate::stack::operator_policy::length;
 
 /// What a role should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,14 +143,28 @@ fn node_role(names: &Names, config: &Config) -> String {
     config.roles.node.clone().unwrap_or_else(|| names.node_role())
 }
 
+/// A key as policies write it, where some letters are patterns or variables.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>, `${*}`, `${?}` and `${$}`.
+pub fn literal(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    for c in key.chars() {
+        match c {
+            '*' | '?' | '$' => text.extend(['$', '{', c, '}']),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 /// What is allowed below a prefix, and to list it.
 pub fn access(bucket: &str, prefix: &str, sid: &str, actions: &[&str]) -> [Value; 2] {
+    let prefix = &literal(prefix);
     let below = if prefix.is_empty() { "*".to_owned() } else { format!("{prefix}/*") };
     let mut list = json!({
         "Sid": format!("List{sid}"), "Effect": "Allow", "Action": "s3:ListBucket", "Resource": format!("arn:aws:s3:::{bucket}"),
     });
     if !prefix.is_empty() {
-        list["Condition"] = json!({ "StringLike": { "s3:prefix": [prefix, format!("{prefix}/*")] } });
+        list["Condition"] = json!({ "StringLike": { "s3:prefix": [prefix, &format!("{prefix}/*")] } });
     }
     [
         list,
@@ -355,6 +370,7 @@ async fn apply_role(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> R
         aws.put_trust(name, &spec.trust).await?;
         changed = true;
     }
+    check_room(spec, &role)?;
     for (policy, document) in spec.to_set(&role) {
         aws.put_role_policy(name, policy, document).await?;
         changed = true;
@@ -368,6 +384,40 @@ async fn apply_role(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> R
         changed = true;
     }
     Ok(changed)
+}
+
+/// The characters that the inline policies of a role may have together, white space aside.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>; it cannot be raised.
+const ROOM: usize = 10_240;
+
+/// Before anything is written.
+///
+/// # Errors
+/// [`Kind::Refused`], where places of all configurations together are more than a role may have.
+fn check_room(spec: &Spec, role: &Role) -> Result<()> {
+    let kept = spec.others(role).filter(|(name, document)| Place::of_policy(name, document).is_some());
+    let others: Vec<_> = kept.collect();
+    let documents = spec.policies.values().chain(others.iter().map(|(_, document)| *document));
+    let needed: usize = documents.map(length).sum();
+    if needed <= ROOM {
+        return Ok(());
+    }
+    let places = others.iter().filter_map(|(name, document)| {
+        Some(format!("{}: {name}", Place::of_policy(name, document)?.in_words()))
+    });
+    Err(Error::new(
+        Kind::Refused,
+        format!(
+            "the policies of role {} would have {needed} characters, and IAM allows {ROOM}: too many places",
+            spec.name
+        ),
+    )
+    .help(format!(
+        "name fewer places, a prefix above several, in fruitctl.toml; what other configurations named, and perhaps nobody \
+         needs ({}), goes by: aws iam delete-role-policy --role-name {} --policy-name NAME",
+        places.collect::<Vec<_>>().join(", "),
+        spec.name
+    )))
 }
 
 /// A role that was not made: the policy of `up` allows it with the boundary alone.
@@ -457,6 +507,21 @@ mod tests {
             assert!(!policy.contains(wide), "{wide} in {policy}");
         }
         assert!(!node("").policies["fruitctl"].to_string().contains("photos"));
+    }
+
+    #[test]
+    fn places_of_all_configurations_have_to_fit() {
+        let spec = node("");
+        let place =
+            |i: usize| Place::new(crate::stack::Use::Write, Some(&format!("s3://photos/day-{i}"))).unwrap();
+        let role = |places: usize| Role {
+            policies: Some((0..places).map(|i| (place(i).policy(), place(i).document())).collect()),
+            ..Role::default()
+        };
+        assert!(check_room(&spec, &role(10)).is_ok());
+        let error = check_room(&spec, &role(40)).unwrap_err();
+        assert!(error.message.contains("IAM allows 10240"), "{}", error.message);
+        assert!(error.help.unwrap().contains("s3://photos/day-7 (write): fruitctl-place-"));
     }
 
     #[test]

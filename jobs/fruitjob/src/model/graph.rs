@@ -159,12 +159,18 @@ const MAX_ELEMENTS: usize = 1 << 29;
 /// # Errors
 /// Which node.
 pub fn refuse_vast(proto: &ModelProto) -> Result<(), String> {
-    let mut constants: HashMap<&str, &TensorProto> = HashMap::new();
+    let mut constants: HashMap<&str, Vec<i64>> = HashMap::new();
     let graph = proto.graph.as_ref().ok_or("it has no graph")?;
-    constants.extend(graph.initializer.iter().map(|tensor| (tensor.name(), tensor)));
+    let numbers = |tensor: &TensorProto| match tensor.raw_data() {
+        [] => tensor.int64_data.clone(),
+        raw => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
+    };
+    constants.extend(graph.initializer.iter().map(|tensor| (tensor.name(), numbers(tensor))));
     for node in nodes(proto).filter(|node| node.op_type() == "Constant") {
-        let value = attribute(node, "value").and_then(|attribute| attribute.t.as_ref());
-        constants.extend(node.output.first().map(String::as_str).zip(value));
+        let tensor = attribute(node, "value").and_then(|value| Some(numbers(value.t.as_ref()?)));
+        let list = || attribute(node, "value_ints").map(|value| value.ints.clone());
+        let one = || attribute(node, "value_int").and_then(|value| Some(vec![value.i?]));
+        constants.extend(node.output.first().map(String::as_str).zip(tensor.or_else(list).or_else(one)));
     }
     for node in nodes(proto) {
         let lengths = match node.op_type() {
@@ -172,16 +178,9 @@ pub fn refuse_vast(proto: &ModelProto) -> Result<(), String> {
             "Expand" => node.input.get(1),
             _ => None,
         };
-        let Some(tensor) = lengths.and_then(|name| constants.get(name.as_str())) else { continue };
-        let lengths: Option<Vec<usize>> = match tensor.raw_data() {
-            [] => tensor.int64_data.iter().map(|length| usize::try_from((*length).max(1)).ok()).collect(),
-            raw => raw
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| usize::try_from(i64::from_le_bytes(*b).max(1)).ok())
-                .collect(),
-        };
+        let Some(lengths) = lengths.and_then(|name| constants.get(name.as_str())) else { continue };
+        let lengths: Option<Vec<usize>> =
+            lengths.iter().map(|length| usize::try_from((*length).max(1)).ok()).collect();
         if lengths.and_then(|lengths| elements(&lengths)).is_none_or(|all| all > MAX_ELEMENTS) {
             let name = crate::util::shown(node.name());
             return Err(format!(

@@ -37,7 +37,9 @@ pub(super) async fn download(url: &Url, most: u64) -> Result<Vec<u8>, Refused> {
         .read_timeout(SILENCE)
         .timeout(LONGEST)
         .redirect(Policy::custom(move |attempt| follow(attempt, &first)))
-        .dns_resolver(Public { named: url.host_str().unwrap_or_default().to_owned() })
+        .dns_resolver(Public {
+            named: url.host_str().into_iter().map(str::to_owned).chain(proxies()).collect(),
+        })
         .build()
         .map_err(failed)?;
     let mut answer =
@@ -117,13 +119,25 @@ fn is_inside(ip: IpAddr) -> bool {
 
 /// Resolves names; those that the user did not name, to public addresses alone.
 struct Public {
-    /// The host that the user named.
-    named: String,
+    /// The hosts that the user named: the model's, and the proxies'.
+    named: Vec<String>,
+}
+
+/// Hosts of the proxies that the environment names: they may well be inside.
+fn proxies() -> impl Iterator<Item = String> {
+    let variables = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    variables.into_iter().filter_map(|name| proxy_host(&std::env::var(name).ok()?))
+}
+
+/// The host of a proxy, with or without a scheme.
+fn proxy_host(proxy: &str) -> Option<String> {
+    let url = if proxy.contains("://") { Url::parse(proxy) } else { Url::parse(&format!("http://{proxy}")) };
+    url.ok()?.host_str().map(str::to_owned)
 }
 
 impl Resolve for Public {
     fn resolve(&self, name: Name) -> Resolving {
-        let is_named = name.as_str() == self.named;
+        let is_named = self.named.iter().any(|named| named == name.as_str());
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let found: Vec<SocketAddr> =
@@ -154,6 +168,13 @@ mod tests {
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_proxy_is_named_by_the_user_too() {
+        assert_eq!(proxy_host("http://ana:secret@proxy.corp:3128/").as_deref(), Some("proxy.corp"));
+        assert_eq!(proxy_host("proxy.corp:3128").as_deref(), Some("proxy.corp"));
+        assert_eq!(proxy_host(""), None);
     }
 
     #[test]
@@ -196,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn names_that_lead_inside_are_not_resolved() {
         let name = || "localhost".parse::<Name>().unwrap();
-        let resolver = |named: &str| Public { named: named.into() };
+        let resolver = |named: &str| Public { named: vec![named.into()] };
         assert!(resolver("models.example").resolve(name()).await.is_err());
         assert!(resolver("localhost").resolve(name()).await.is_ok());
     }
