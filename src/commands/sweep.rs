@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::app;
+use crate::aws::Aws;
 use crate::aws::emr::ClusterState;
 use crate::cli::{Cli, SweepArgs};
 use crate::error::{Error, Kind, Result};
@@ -77,44 +78,56 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> Result<()> {
                 terminated,
             });
         }
-        if args.cloud.json {
-            ui::json(&late);
-        } else if late.is_empty() {
-            ui::say(&format!("no cluster in {} is past its deadline", aws.region));
-        } else {
-            for l in &late {
-                let verb = if l.terminated {
-                    "terminated"
-                } else if args.dry_run {
-                    "would terminate"
-                } else {
-                    "could not terminate"
-                };
-                ui::say(&format!(
-                    "{verb} {} of project {}: {}, deadline {}",
-                    l.id,
-                    l.project,
-                    l.state.in_words(),
-                    l.deadline
-                ));
-            }
-        }
-        match network::expire(args.project.as_deref(), args.dry_run, &aws).await {
-            Ok(rules) => {
-                let verb = if args.dry_run { "would close" } else { "closed" };
-                for rule in rules {
-                    ui::note(&format!("{verb} {}, which has expired", plain(&rule)));
-                }
-            }
-            // Who may end clusters and nothing else does that.
-            Err(error) if error.kind == Kind::Denied => {
-                ui::note(&format!("rules for SSH that have expired stay: {}", error.message));
-            }
-            Err(error) => drop(failure.get_or_insert(error)),
+        show(&late, args, &aws.region);
+        if let Err(error) = close_doors(args, &aws).await {
+            failure.get_or_insert(error);
         }
         match failure {
             Some(error) => Err(Error { kind: Kind::LeftBehind, ..error }.help("fruitctl sweep")),
             None => Ok(()),
         }
     })
+}
+
+fn show(late: &[Late], args: &SweepArgs, region: &str) {
+    if args.cloud.json {
+        return ui::json(&late);
+    }
+    if late.is_empty() {
+        return ui::say(&format!("no cluster in {region} is past its deadline"));
+    }
+    for l in late {
+        let verb = if l.terminated {
+            "terminated"
+        } else if args.dry_run {
+            "would terminate"
+        } else {
+            "could not terminate"
+        };
+        ui::say(&format!(
+            "{verb} {} of project {}: {}, deadline {}",
+            l.id,
+            l.project,
+            l.state.in_words(),
+            l.deadline
+        ));
+    }
+}
+
+/// Takes rules for SSH away that have expired. Who may end clusters and nothing else does not, and says so.
+async fn close_doors(args: &SweepArgs, aws: &Aws) -> Result<()> {
+    match network::expire(args.project.as_deref(), args.dry_run, aws).await {
+        Ok(rules) => {
+            let verb = if args.dry_run { "would close" } else { "closed" };
+            for rule in rules {
+                ui::note(&format!("{verb} {}, which has expired", plain(&rule)));
+            }
+            Ok(())
+        }
+        Err(error) if error.kind == Kind::Denied => {
+            ui::note(&format!("rules for SSH that have expired stay: {}", error.message));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
