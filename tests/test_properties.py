@@ -81,7 +81,7 @@ def state(project):
                    s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"],
                    s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]],
         "roles": {role: [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-                         for name in sorted(iam.list_role_policies(RoleName=role)["PolicyNames"]) if not name.startswith("fruitctl-place-")]
+                         for name in sorted(iam.list_role_policies(RoleName=role)["PolicyNames"]) if name == "fruitctl"]
                   for role in found["role"]},
         "groups": {g["GroupName"]: rules(g) for g in ec2.describe_security_groups()["SecurityGroups"] if g["GroupName"] in found["group"]},
         "cluster": [described[key] for key in ("ReleaseLabel", "Applications", "Configurations", "TerminationProtected")],

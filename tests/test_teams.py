@@ -106,7 +106,7 @@ def test_places_add_up_and_others_are_refused(aws, tmp_path):
     ben.configure(ALONE + "[places]\nread = [\"s3://pears/in\"]\nwrite = [\"s3://pears/out\"]\n")
     ana.run("up", "--wait")
     told = ben.run("up").stdout
-    assert "places that this fruitctl.toml does not name" in told and "s3://plums/in (read): fruitctl-place-" in told, told
+    assert "places or keys that this fruitctl.toml does not name" in told and "s3://plums/in (read): fruitctl-place-" in told, told
     assert all(place in granted(aws, ana) for place in ("plums/in/*", "pears/in/*", "pears/out/*"))
     # Nor does a run take anything away; and nothing differs for either.
     ben.run(*RUN, "--input", "s3://pears/in/Fig", "--output", "s3://pears/out/1", "--keep", code=6)
