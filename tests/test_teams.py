@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from conftest import command, fruitctl, soon
 from emulator import Emulator, Fault
+from hands import publish, run_of
 from stack import ACCOUNT, settle
-from test_hands import ALONE, living, people
+from test_hands import ALONE, asleep_at, living, people, wake
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,26 @@ def test_roles_stay_while_a_cluster_is_asked_for(aws, tmp_path):
     code, said = ended(hers)
     assert code == 6 and "has ended" in said, said
     assert len(ben.exists()["role"]) == 2
+    ana.run("down", "--purge-bucket")
+
+
+def test_who_slept_takes_nobodys_results_for_his(aws, tmp_path):
+    """Her step has ended when she sleeps; another's run over the same output is through when she wakes."""
+    ana, ben = people(aws, tmp_path, "results")
+    wrote = {}
+
+    def job(step):
+        wrote[run_of(step)], said = publish(aws.client("s3"), step)
+        return 0, said
+
+    aws.emr.job = job
+    ana.run("up", "--wait")
+    process = asleep_at(aws, ana, "elasticmapreduce:TerminateJobFlows", *RUN)
+    ben.run(*RUN, "--lock-wait", "1000")
+    code, said = wake(process)
+    assert code == 8 and "whose results are in s3://" in said and "was lost: " in said, (code, said)
+    runs = json.loads(ben.run("runs", "--json").stdout)
+    assert {run["id"]: run["results"] for run in runs} == wrote and {run["state"] for run in runs} == {"done"}, runs
     ana.run("down", "--purge-bucket")
 
 
