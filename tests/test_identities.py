@@ -85,6 +85,8 @@ class Aws(http.server.BaseHTTPRequestHandler):
                 return self.refuse("InvalidClientTokenId", "The security token included in the request is invalid.")
             return self.reply(200, f"<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>{KEYS[key]}</Arn><UserId>x</UserId>"
                                    f"<Account>{ACCOUNT}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>")
+        if asked["Action"] == "DescribeSecurityGroups":
+            return self.reply(200, "<DescribeSecurityGroupsResponse><securityGroupInfo/></DescribeSecurityGroupsResponse>")
         made = "WEB" if asked["Action"] == "AssumeRoleWithWebIdentity" else "ROLE"
         if asked["RoleArn"].endswith("/denied") or asked.get("WebIdentityToken") == "stale":
             who = f"User: {KEYS.get(key, 'nobody')} is not authorized to perform: sts:{asked['Action']} on resource: {asked['RoleArn']}"

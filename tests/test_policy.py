@@ -304,7 +304,8 @@ def test_the_boundary_holds_what_the_roles_may_and_little_more(aws, tmp_path):
     boundary = [printed_policy(aws, tmp_path, "bound", "--for", "boundary", more=more)]
     iam = aws.client("iam")
     for role in project.exists()["role"]:
-        for statement in iam.get_role_policy(RoleName=role, PolicyName="fruitctl")["PolicyDocument"]["Statement"]:
+        names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        for statement in [s for name in names for s in iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]]:
             for action in listed(statement["Action"]):
                 for resource in listed(statement["Resource"]):
                     for context in contexts_of(statement.get("Condition", {})):

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from conftest import command, fruitctl, soon
 from emulator import Emulator, Fault
+from hands import publish, run_of
 from stack import ACCOUNT, settle
-from test_hands import ALONE, living, people
+from test_hands import ALONE, asleep_at, living, people, wake
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,26 @@ def test_roles_stay_while_a_cluster_is_asked_for(aws, tmp_path):
     ana.run("down", "--purge-bucket")
 
 
+def test_who_slept_takes_nobodys_results_for_his(aws, tmp_path):
+    """Her step has ended when she sleeps; another's run over the same output is through when she wakes."""
+    ana, ben = people(aws, tmp_path, "results")
+    wrote = {}
+
+    def job(step):
+        wrote[run_of(step)], said = publish(aws.client("s3"), step)
+        return 0, said
+
+    aws.emr.job = job
+    ana.run("up", "--wait")
+    process = asleep_at(aws, ana, "elasticmapreduce:TerminateJobFlows", *RUN)
+    ben.run(*RUN, "--lock-wait", "1000")
+    code, said = wake(process)
+    assert code == 8 and "whose results are in s3://" in said and "was lost: " in said, (code, said)
+    runs = json.loads(ben.run("runs", "--json").stdout)
+    assert {run["id"]: run["results"] for run in runs} == wrote and {run["state"] for run in runs} == {"done"}, runs
+    ana.run("down", "--purge-bucket")
+
+
 def granted(aws, project):
     """Resources of the policies that the nodes' role has."""
     iam, role = aws.client("iam"), f"fruitctl-{project.name}-{aws.region}-node"
@@ -106,7 +127,7 @@ def test_places_add_up_and_others_are_refused(aws, tmp_path):
     ben.configure(ALONE + "[places]\nread = [\"s3://pears/in\"]\nwrite = [\"s3://pears/out\"]\n")
     ana.run("up", "--wait")
     told = ben.run("up").stdout
-    assert "places that this fruitctl.toml does not name" in told and "s3://plums/in (read): fruitctl-place-" in told, told
+    assert "places or keys that this fruitctl.toml does not name" in told and "s3://plums/in (read): fruitctl-place-" in told, told
     assert all(place in granted(aws, ana) for place in ("plums/in/*", "pears/in/*", "pears/out/*"))
     # Nor does a run take anything away; and nothing differs for either.
     ben.run(*RUN, "--input", "s3://pears/in/Fig", "--output", "s3://pears/out/1", "--keep", code=6)

@@ -28,11 +28,13 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
         let before = inventory(&names, &bucket, &aws).await?;
         let keeps = !before.contents.is_empty() && !args.purge_bucket;
         let shown = if keeps { before.but_bucket() } else { before.clone() };
+        let asks = args.purge_bucket && before.bucket.is_some() && !args.yes;
+        let verb = if args.dry_run || asks { "would delete" } else { "deleting" };
         if args.dry_run || !args.cloud.json {
-            show(&shown, args.cloud.json, args.dry_run);
+            show(&shown, args.cloud.json, verb);
         }
         if let Some(purged) = before.purged_of_adopted().filter(|_| args.purge_bucket) {
-            ui::note(&format!("{} {purged}", if args.dry_run { "would delete" } else { "deleting" }));
+            ui::note(&format!("{verb} {purged}"));
         }
         for line in harm(&names, &before, args.purge_bucket, &aws).await {
             ui::note(&line);
@@ -40,7 +42,7 @@ pub fn run(cli: &Cli, args: &DownArgs) -> Result<()> {
         if args.dry_run {
             return Ok(());
         }
-        if args.purge_bucket && before.bucket.is_some() && !args.yes {
+        if asks {
             confirm(&names.project, &bucket, cancel).await?;
         }
         let steps = Steps::new();
@@ -167,7 +169,7 @@ async fn confirm(project: &str, bucket: &str, cancel: &Cancel) -> Result<()> {
     }
 }
 
-fn show(inventory: &Inventory, json: bool, dry_run: bool) {
+fn show(inventory: &Inventory, json: bool, verb: &str) {
     if json {
         return ui::json(inventory);
     }
@@ -175,6 +177,5 @@ fn show(inventory: &Inventory, json: bool, dry_run: bool) {
     if lines.is_empty() {
         return ui::say("nothing is there");
     }
-    let verb = if dry_run { "would delete" } else { "deleting" };
     ui::say(&lines.iter().map(|line| format!("{verb} {line}")).collect::<Vec<_>>().join("\n"));
 }

@@ -390,7 +390,8 @@ impl ClusterRun<'_> {
         entry.end(published, dollars);
         summary.dollars = dollars;
         summary.run = published.ok().flatten().map(|published| published.record.clone());
-        let kept = fence::lifted(history::put(&entry, &self.spec.bucket.name, self.aws)).await;
+        let lost = results.as_ref().err().is_some_and(|error| error.kind == Kind::Locked);
+        let kept = fence::lifted(self.keep(&entry, lost)).await;
         let Results { published, missing } = match results {
             Ok(results) => results,
             Err(error) => return Err(error.leftover(left?)),
@@ -429,7 +430,27 @@ impl ClusterRun<'_> {
             .help("fruitctl logs says what it did; --executable has to be a fruitjob"));
         }
         let fetched = collect::fetch(&published, output, &self.request.download, false, self.aws).await;
+        // What was read is ours if the lock still is: another may have had it, and written there, while we slept.
+        if let Err(lost) = fence::prove().await
+            && lost.kind == Kind::Locked
+        {
+            let message = format!(
+                "the job has succeeded, and whose results are in {output} by now is not known: {}",
+                lost.message
+            );
+            return Err(Error { message, ..lost });
+        }
         Ok(Results { published: Some(published), missing: fetched.err() })
+    }
+
+    /// Writes down how the run ended. `lost`: whoever has the lock may have done so, and knows better.
+    async fn keep(&self, entry: &history::Entry, lost: bool) -> Result<()> {
+        let bucket = &self.spec.bucket.name;
+        let written = if lost { history::find(Some(&entry.id), bucket, self.aws).await.ok() } else { None };
+        match written {
+            Some(written) if written.state != history::State::Running => Ok(()),
+            _ => history::put(entry, bucket, self.aws).await,
+        }
     }
 }
 

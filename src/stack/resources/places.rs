@@ -12,6 +12,9 @@ use crate::hash::sha256;
 /// How the names of these policies begin.
 const PREFIX: &str = "fruitctl-place-";
 
+/// What policies take for a pattern.
+const PATTERN: [char; 3] = ['*', '?', '$'];
+
 /// What nodes do in a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
@@ -117,6 +120,10 @@ impl Place {
     pub fn of_policy(name: &str, document: &Value) -> Option<Place> {
         let resource = document["Statement"].as_array()?.last()?["Resource"].as_str()?;
         let (bucket, key) = resource.strip_prefix("arn:aws:s3:::")?.split_once('/')?;
+        // A pattern is wider than a place.
+        if bucket.contains(PATTERN) {
+            return None;
+        }
         let below = key.strip_suffix("/*").unwrap_or_default();
         let plain = |key: &str| {
             ["${*}", "${?}", "${$}"].iter().fold(key.to_owned(), |key, c| key.replace(c, &c[2..3]))
@@ -167,6 +174,10 @@ mod tests {
             }
         }
         assert_eq!(Place::of_policy("more", &json!({})), None);
+        for wide in ["s3://*", "s3://photos*/in", "s3://photos/*/x"] {
+            let wide = place(Use::Read, wide);
+            assert_eq!(Place::of_policy(&wide.policy(), &wide.document()), None);
+        }
     }
 
     #[test]

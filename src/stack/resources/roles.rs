@@ -13,6 +13,7 @@ use crate::bundle;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::hash::sha256;
 use crate::stack::change::{Change, Resource};
 use crate::stack::names::{Names, PROJECT};
 use crate::stack::operator_policy::length;
@@ -73,18 +74,17 @@ impl Spec {
 
     /// The nodes' role.
     pub fn node(names: &Names, config: &Config, bucket: &bucket::Spec) -> Spec {
-        let mut document = render(bundle::NODE_ROLE, names, &[("bucket", &bucket.name)]);
-        let statements = document["Statement"].as_array_mut().expect("the template has statements");
-        statements.extend(key(names, config));
+        let document = render(bundle::NODE_ROLE, names, &[("bucket", &bucket.name)]);
         // Input, output and others may lie in buckets of their own.
         let places = Place::all(config).into_iter().map(|place| (place.policy(), place.document()));
+        let key = key(names, config).map(key_policy);
         Spec {
             name: node_role(names, config),
             existing: config.roles.node.is_some(),
             has_profile: true,
             description: "Nodes of EMR clusters work with this role; made by fruitctl",
             trust: trust("ec2.amazonaws.com", None),
-            policies: places.chain([("fruitctl".to_owned(), document)]).collect(),
+            policies: places.chain(key).chain([("fruitctl".to_owned(), document)]).collect(),
             boundary: boundary(names, config),
             is_bounded: config.roles.boundary.is_some(),
         }
@@ -109,7 +109,7 @@ impl Spec {
 
     /// Inline policies that a role should not have. What another configuration has granted is somebody's who may be at work.
     fn to_delete<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
-        self.others(role).filter(|(k, v)| Place::of_policy(k, v).is_none()).map(|(k, _)| k)
+        self.others(role).filter(|(k, v)| granted(k, v).is_none()).map(|(k, _)| k)
     }
 
     /// The boundary that it should have, as far as is known.
@@ -133,10 +133,34 @@ pub fn key(names: &Names, config: &Config) -> Option<Value> {
     } else {
         format!("arn:aws:kms:{}:{}:key/{key}", names.region, names.account)
     };
-    Some(json!({
-        "Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": arn,
-        "Condition": { "StringEquals": { "kms:ViaService": format!("s3.{}.amazonaws.com", names.region) } },
-    }))
+    Some(use_of(&arn))
+}
+
+/// By way of S3 alone, in the key's region.
+fn use_of(key: &str) -> Value {
+    let region = key.split(':').nth(3).unwrap_or_default();
+    json!({
+        "Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key,
+        "Condition": { "StringEquals": { "kms:ViaService": format!("s3.{region}.amazonaws.com") } },
+    })
+}
+
+/// The policy for a key, and its name: of its own, as those of places.
+fn key_policy(statement: Value) -> (String, Value) {
+    let hash = sha256(statement["Resource"].as_str().unwrap_or_default().as_bytes());
+    let document = json!({ "Version": "2012-10-17", "Statement": [statement] });
+    (format!("fruitctl-key-{}", &hash[..12]), document)
+}
+
+/// What a policy grants, in words, if it is, word by word, one that is written for a place or a key.
+fn granted(name: &str, document: &Value) -> Option<String> {
+    if let Some(place) = Place::of_policy(name, document) {
+        return Some(place.in_words());
+    }
+    let key = document["Statement"][0]["Resource"].as_str()?;
+    let is_one = key.starts_with("arn:aws:kms:") && !key.contains(['*', '?', '$']);
+    let (its_name, its_document) = key_policy(use_of(key));
+    (is_one && its_name == name && its_document == *document).then(|| format!("key {key}"))
 }
 
 fn node_role(names: &Names, config: &Config) -> String {
@@ -292,13 +316,11 @@ pub fn note_of_places(spec: &Spec, seen: &Observed) -> Option<String> {
     let role = seen.role.as_ref().filter(|_| !spec.existing)?;
     let more: Vec<String> = spec
         .others(role)
-        .filter_map(|(name, document)| {
-            Some(format!("{}: {name}", Place::of_policy(name, document)?.in_words()))
-        })
+        .filter_map(|(name, document)| Some(format!("{}: {name}", granted(name, document)?)))
         .collect();
     (!more.is_empty()).then(|| {
         format!(
-            "role {0} has places that this fruitctl.toml does not name, by policies of their own: {1}; one that nobody needs \
+            "role {0} has places or keys that this fruitctl.toml does not name, by policies of their own: {1}; one that nobody needs \
              goes by: aws iam delete-role-policy --role-name {0} --policy-name NAME",
             spec.name,
             more.join(", ")
@@ -395,16 +417,15 @@ const ROOM: usize = 10_240;
 /// # Errors
 /// [`Kind::Refused`], where places of all configurations together are more than a role may have.
 fn check_room(spec: &Spec, role: &Role) -> Result<()> {
-    let kept = spec.others(role).filter(|(name, document)| Place::of_policy(name, document).is_some());
+    let kept = spec.others(role).filter(|(name, document)| granted(name, document).is_some());
     let others: Vec<_> = kept.collect();
     let documents = spec.policies.values().chain(others.iter().map(|(_, document)| *document));
     let needed: usize = documents.map(length).sum();
     if needed <= ROOM {
         return Ok(());
     }
-    let places = others.iter().filter_map(|(name, document)| {
-        Some(format!("{}: {name}", Place::of_policy(name, document)?.in_words()))
-    });
+    let places =
+        others.iter().filter_map(|(name, document)| Some(format!("{}: {name}", granted(name, document)?)));
     Err(Error::new(
         Kind::Refused,
         format!(
@@ -583,6 +604,17 @@ mod tests {
         let note = note_of_places(&ours, &seen).unwrap();
         assert!(note.contains("s3://theirs/in (read): fruitctl-place-"), "{note}");
         assert_eq!(note_of_places(&theirs, &seen), None);
+        // So does the use of a key; but not one that was written wider.
+        let with_key = node("[bucket]\nkms_key = \"1234abcd\"\n");
+        let seen = Observed { role: Some(role(&with_key)), ..seen };
+        let note = note_of_places(&theirs, &seen).unwrap();
+        assert!(
+            note.contains("key arn:aws:kms:eu-west-3:123456789012:key/1234abcd: fruitctl-key-"),
+            "{note}"
+        );
+        for wide in [key_policy(use_of("*")), key_policy(use_of("arn:aws:kms:*"))] {
+            assert_eq!(granted(&wide.0, &wide.1), None);
+        }
     }
 
     #[test]
