@@ -37,7 +37,10 @@ def replace(aws, bucket, prefix, name):
     """What somebody does who may write to the bucket; the key."""
     s3 = aws.client("s3")
     (key,) = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"] if o["Key"].endswith(f"/{name}")]
-    s3.put_object(Bucket=bucket, Key=key, Body=EVIL)
+    was = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    # A model is one still, with another weight.
+    body = was[:len(was) // 2] + bytes([was[len(was) // 2] ^ 1]) + was[len(was) // 2 + 1:] if name.endswith(".onnx") else EVIL
+    s3.put_object(Bucket=bucket, Key=key, Body=body)
     return key
 
 
@@ -88,16 +91,20 @@ def test_one_of_the_same_length_is_refused(aws, project):
 
 
 @needs_nodes
-@pytest.mark.parametrize("prefix, name", [("bootstrap/", "hostkeys.sh"), ("bootstrap/", "mine.sh"), ("jobs/", "step.sh"), ("jobs/", "fruitjob")])
+@pytest.mark.parametrize("prefix, name", [("bootstrap/", "hostkeys.sh"), ("bootstrap/", "mine.sh"), ("jobs/", "step.sh"), ("jobs/", "fruitjob"), ("jobs/", "fruit.onnx")])
 def test_nodes_run_nothing_that_was_replaced(aws, project, prefix, name):
     """Replaced after fruitctl has looked: the hash is in EMR's arguments."""
     project.run("up", "--no-cluster")
     bucket = project.exists()["bucket"][0]
     fault = Fault("elasticmapreduce:RunJobFlow", "kill_after", times=1, key=project.key)
     fault.kill = lambda: replace(aws, bucket, prefix, name)
+    shutil.copy(ROOT / "jobs" / "fruitjob" / "models" / "builtin.onnx", project.folder / "fruit.onnx")
+    # A model is read by fruitjob itself.
+    command = ["run", "--model", "fruit.onnx"] if name == "fruit.onnx" else ["run", "--executable", "job"]
+    project.seed(command)
     aws.faults[:] = [fault]
-    done = project.run("run", "--executable", "job", code=6)
-    assert fault.hits == 1 and f"/{name} is not what was shipped: its SHA-256 is not " in done.stderr, done.stderr
+    done = project.run(*command, code=6)
+    assert fault.hits == 1 and f"/{name} is not what was shipped" in done.stderr, done.stderr
     assert "evil" not in done.stdout + done.stderr and "mine" not in done.stdout
 
 
