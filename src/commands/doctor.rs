@@ -230,7 +230,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
     let ssh = match &config.network.ssh_cidr {
         SshCidr::Auto => network::own_address().await.map(|address| format!("port 22 from {address} only")),
         SshCidr::Closed => Ok("port 22 is closed: no live logs".into()),
-        SshCidr::Cidr(cidr) => Ok(format!("port 22 from {cidr} only")),
+        SshCidr::Ranges(ranges) => Ok(format!("port 22 from {} only", ranges.join(", "))),
     };
     note("SSH", ssh.map_or_else(Verdict::from, good));
     note(
