@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
 
 import pytest
-from conftest import ROOT, fruitctl, record
+from conftest import ROOT, command, fruitctl, record
 from emulator import Emulator, Fault, node, quirks
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from stack import Project, settle
@@ -158,6 +161,32 @@ def test_a_signed_address_is_not_given_to_a_cluster(aws, project):
         assert "name the file" in done.stderr and "s3cr3t" not in done.stdout + done.stderr, done.stderr
     assert "s3cr3t" not in project.run("run", "--executable", "job", "--model", "http://h.example/m.onnx?s3cr3t", code=2).stderr
     assert project.exists().keys() <= {"bucket"}
+
+
+def test_a_signal_ends_the_wait_for_a_model(fruits, tmp_path):
+    """A server that takes the question and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = command("fruitctl", "run", "-i", fruits, "-o", tmp_path / "out", "-m", f"http://127.0.0.1:{server.getsockname()[1]}/m.onnx")
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        connection, _ = server.accept()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+        connection.close()
+
+
+def test_a_server_does_not_send_us_to_its_neighbours(fruits, tmp_path):
+    """A redirect to another place on this machine, or to the cloud's metadata."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for place in ("http://127.0.0.1:9/m.onnx", "https://127.0.0.1:9/m.onnx", "https://169.254.169.254/latest/meta-data/", "https://localhost:9/m.onnx"):
+            words = command("fruitctl", "run", "-i", fruits, "-o", tmp_path / "out", "-m", f"http://127.0.0.1:{server.getsockname()[1]}/m.onnx")
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            connection, _ = server.accept()
+            connection.recv(1 << 16)
+            connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            connection.close()
+            said = process.communicate(timeout=30)[1]
+            assert process.returncode == 6 and "it redirects to" in said and "169.254" not in said, said
+    assert "fetched by https" in fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", "http://models.example/m.onnx", code=2).stderr
 
 
 def test_a_pinned_pca_that_was_changed_is_refused(fruits, tmp_path):
