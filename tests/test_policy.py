@@ -589,7 +589,8 @@ def test_a_node_may_do_its_work_and_no_more(tmp_path):
         s3.list_objects_v2(Bucket="photos", Prefix="Training/")
         s3.put_object(Bucket="vectors", Key="nightly/results/part-00000.parquet", Body=b"")
         s3.delete_object(Bucket="vectors", Key="nightly/results/part-00000.parquet")
-        for key in ("logs/x", "hostkeys/x", "output/x", "tmp/x"):
+        who = aws.client("sts", key=c["AWS_ACCESS_KEY_ID"], secret=c["AWS_SECRET_ACCESS_KEY"], token=c["AWS_SESSION_TOKEN"]).get_caller_identity()["UserId"]
+        for key in ("logs/x", f"hostkeys/{who}.pub", "output/x", "tmp/x"):
             s3.put_object(Bucket=bucket, Key=key, Body=b"")
         for attempt in (
             lambda: s3.put_object(Bucket="photos", Key="Training/Apple/2.jpg", Body=b""),
@@ -599,6 +600,9 @@ def test_a_node_may_do_its_work_and_no_more(tmp_path):
             # Neither its own scripts nor the lock: what runs as the next cluster's root is not its to write.
             lambda: s3.put_object(Bucket=bucket, Key="bootstrap/x", Body=b""),
             lambda: s3.put_object(Bucket=bucket, Key="jobs/x", Body=b""),
+            # Nor another node's host key.
+            lambda: s3.put_object(Bucket=bucket, Key=f"hostkeys/{who.partition(':')[0]}:i-0123456789abcdef0.pub", Body=b""),
+            lambda: s3.put_object(Bucket=bucket, Key=f"hostkeys/x:{who}.pub", Body=b""),
             lambda: s3.put_object(Bucket=bucket, Key=".fruitctl/lock", Body=b""),
             lambda: s3.delete_object(Bucket=bucket, Key="logs/x"),
             lambda: s3.put_bucket_policy(Bucket=bucket, Policy="{}"),

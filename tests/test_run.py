@@ -50,6 +50,12 @@ def script(project, text, name="job"):
     return path
 
 
+def host_key(aws, bucket, cluster):
+    """Where its primary node has published its host key."""
+    (key,) = [o["Key"] for o in aws.client("s3").list_objects_v2(Bucket=bucket, Prefix="hostkeys/")["Contents"] if o["Key"].endswith(f":{cluster.primary_id}.pub")]
+    return key
+
+
 def living(aws):
     return [c for c in aws.emr.clusters.values() if c.lives()]
 
@@ -169,7 +175,7 @@ def test_only_published_host_keys_are_believed(aws, project, published, tmp_path
     """The run goes on, for its results are safe; but nobody is listened to who cannot prove to be the node."""
     project.run("up", "--wait")
     found, s3 = project.exists(), aws.client("s3")
-    key = f"hostkeys/{found['cluster'][0]}.pub"
+    key = host_key(aws, found["bucket"][0], aws.emr.clusters[found["cluster"][0]])
     assert s3.get_object(Bucket=found["bucket"][0], Key=key)["Body"].read().startswith(b"ssh-ed25519 ")
     if published == "none":
         s3.delete_object(Bucket=found["bucket"][0], Key=key)
@@ -399,7 +405,7 @@ def test_around_a_run(aws, project, pictures):
     process.terminate()
     process.communicate(timeout=20)
     (cluster,) = living(aws)
-    key = f"hostkeys/{cluster.id}.pub"
+    key = host_key(aws, bucket, cluster)
     s3.put_object(Bucket=bucket, Key=key, Body=b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti\n")
     refused = project.run("ssh", "--", "true", code=255).stderr
     assert "Host key verification failed" in refused

@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
 
 import pytest
-from conftest import ROOT, fruitctl, record
+from conftest import ROOT, command, fruitctl, record
 from emulator import Emulator, Fault, node, quirks
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from stack import Project, settle
@@ -37,7 +40,10 @@ def replace(aws, bucket, prefix, name):
     """What somebody does who may write to the bucket; the key."""
     s3 = aws.client("s3")
     (key,) = [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"] if o["Key"].endswith(f"/{name}")]
-    s3.put_object(Bucket=bucket, Key=key, Body=EVIL)
+    was = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    # A model is one still, with another weight.
+    body = was[:len(was) // 2] + bytes([was[len(was) // 2] ^ 1]) + was[len(was) // 2 + 1:] if name.endswith(".onnx") else EVIL
+    s3.put_object(Bucket=bucket, Key=key, Body=body)
     return key
 
 
@@ -88,16 +94,20 @@ def test_one_of_the_same_length_is_refused(aws, project):
 
 
 @needs_nodes
-@pytest.mark.parametrize("prefix, name", [("bootstrap/", "hostkeys.sh"), ("bootstrap/", "mine.sh"), ("jobs/", "step.sh"), ("jobs/", "fruitjob")])
+@pytest.mark.parametrize("prefix, name", [("bootstrap/", "hostkeys.sh"), ("bootstrap/", "mine.sh"), ("jobs/", "step.sh"), ("jobs/", "fruitjob"), ("jobs/", "fruit.onnx")])
 def test_nodes_run_nothing_that_was_replaced(aws, project, prefix, name):
     """Replaced after fruitctl has looked: the hash is in EMR's arguments."""
     project.run("up", "--no-cluster")
     bucket = project.exists()["bucket"][0]
     fault = Fault("elasticmapreduce:RunJobFlow", "kill_after", times=1, key=project.key)
     fault.kill = lambda: replace(aws, bucket, prefix, name)
+    shutil.copy(ROOT / "jobs" / "fruitjob" / "models" / "builtin.onnx", project.folder / "fruit.onnx")
+    # A model is read by fruitjob itself.
+    command = ["run", "--model", "fruit.onnx"] if name == "fruit.onnx" else ["run", "--executable", "job"]
+    project.seed(command)
     aws.faults[:] = [fault]
-    done = project.run("run", "--executable", "job", code=6)
-    assert fault.hits == 1 and f"/{name} is not what was shipped: its SHA-256 is not " in done.stderr, done.stderr
+    done = project.run(*command, code=6)
+    assert fault.hits == 1 and f"/{name} is not what was shipped" in done.stderr, done.stderr
     assert "evil" not in done.stdout + done.stderr and "mine" not in done.stdout
 
 
@@ -151,6 +161,32 @@ def test_a_signed_address_is_not_given_to_a_cluster(aws, project):
         assert "name the file" in done.stderr and "s3cr3t" not in done.stdout + done.stderr, done.stderr
     assert "s3cr3t" not in project.run("run", "--executable", "job", "--model", "http://h.example/m.onnx?s3cr3t", code=2).stderr
     assert project.exists().keys() <= {"bucket"}
+
+
+def test_a_signal_ends_the_wait_for_a_model(fruits, tmp_path):
+    """A server that takes the question and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = command("fruitctl", "run", "-i", fruits, "-o", tmp_path / "out", "-m", f"http://127.0.0.1:{server.getsockname()[1]}/m.onnx")
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        connection, _ = server.accept()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+        connection.close()
+
+
+def test_a_server_does_not_send_us_to_its_neighbours(fruits, tmp_path):
+    """A redirect to another place on this machine, or to the cloud's metadata."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for place in ("http://127.0.0.1:9/m.onnx", "https://127.0.0.1:9/m.onnx", "https://169.254.169.254/latest/meta-data/", "https://localhost:9/m.onnx"):
+            words = command("fruitctl", "run", "-i", fruits, "-o", tmp_path / "out", "-m", f"http://127.0.0.1:{server.getsockname()[1]}/m.onnx")
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            connection, _ = server.accept()
+            connection.recv(1 << 16)
+            connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            connection.close()
+            said = process.communicate(timeout=30)[1]
+            assert process.returncode == 6 and "it redirects to" in said and "169.254" not in said, said
+    assert "fetched by https" in fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", "http://models.example/m.onnx", code=2).stderr
 
 
 def test_a_pinned_pca_that_was_changed_is_refused(fruits, tmp_path):

@@ -268,7 +268,8 @@ pub struct CloudArgs {
 pub struct StackArgs {
     #[command(flatten)]
     pub cloud: CloudArgs,
-    /// Who may reach port 22 of the primary node: 'auto' (this machine's address), 'none', or a range
+    /// Who may reach port 22 of the primary node: 'auto' (this machine's address), 'none', or ranges,
+    /// with commas between
     #[arg(long, value_name = "CIDR")]
     pub ssh_cidr: Option<SshCidr>,
 }
@@ -437,7 +438,8 @@ pub struct ClusterArgs {
     /// Whose credentials: those of a profile, or 'environment' [default: the environment's, or those of profile under [aws]]
     #[arg(long, value_name = "NAME|environment")]
     pub profile: Option<CredentialsFrom>,
-    /// Who may reach port 22 of the primary node: 'auto' (this machine's address), 'none', or a range
+    /// Who may reach port 22 of the primary node: 'auto' (this machine's address), 'none', or ranges,
+    /// with commas between
     #[arg(long, value_name = "CIDR")]
     pub ssh_cidr: Option<SshCidr>,
     /// Make a cluster for this run alone, even if there is one; as is done when there is none

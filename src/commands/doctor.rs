@@ -252,7 +252,7 @@ async fn examine_network(config: &Config, aws: &Aws, note: Note<'_>) {
             network::own_address(aws).await.map(|address| format!("port 22 from {address} only"))
         }
         SshCidr::Closed => Ok("port 22 is closed: no live logs".into()),
-        SshCidr::Cidr(cidr) => Ok(format!("port 22 from {cidr} only")),
+        SshCidr::Ranges(ranges) => Ok(format!("port 22 from {} only", ranges.join(", "))),
     };
     note("SSH", ssh.map_or_else(Verdict::from, good));
     note(

@@ -136,7 +136,7 @@ pub struct NetworkConfig {
     /// Ids of subnets of one VPC. Empty: those of the default VPC.
     pub subnets: Vec<String>,
     /// Who may reach port 22 of the primary node: `auto`, the address from which this machine is seen; `none`, nobody, so
-    /// that there are no live logs; or a range such as 203.0.113.0/24, of /8 or longer (IPv6: /32).
+    /// that there are no live logs; or ranges such as 203.0.113.0/24, of /8 or longer (IPv6: /32), with commas between.
     #[schemars(with = "String", extend("default" = "auto"))]
     pub ssh_cidr: SshCidr,
 }
@@ -149,8 +149,8 @@ pub enum SshCidr {
     Auto,
     /// Nobody: no live logs, only those in the bucket.
     Closed,
-    /// These addresses.
-    Cidr(String),
+    /// These addresses; one range at least.
+    Ranges(Vec<String>),
 }
 
 impl std::str::FromStr for SshCidr {
@@ -160,7 +160,9 @@ impl std::str::FromStr for SshCidr {
         match text {
             "auto" => Ok(SshCidr::Auto),
             "none" => Ok(SshCidr::Closed),
-            _ => cidr(text).map(SshCidr::Cidr),
+            _ => {
+                text.split(',').map(|range| cidr(range.trim())).collect::<Result<_, _>>().map(SshCidr::Ranges)
+            }
         }
     }
 }
@@ -492,8 +494,11 @@ mod tests {
             ("10.1.2.3/8", "10.0.0.0/8"),
             ("2001:DB8:0:1::7/64", "2001:db8:0:1::/64"),
         ] {
-            assert_eq!(text.parse(), Ok(SshCidr::Cidr(cidr.into())));
+            assert_eq!(text.parse(), Ok(SshCidr::Ranges(vec![cidr.into()])));
         }
+        let two = "203.0.113.7, 198.51.100.0/24".parse();
+        assert_eq!(two, Ok(SshCidr::Ranges(vec!["203.0.113.7/32".into(), "198.51.100.0/24".into()])));
+        assert!("203.0.113.7,0.0.0.0/0".parse::<SshCidr>().is_err() && ",".parse::<SshCidr>().is_err());
         assert_eq!("auto".parse(), Ok(SshCidr::Auto));
         for wrong in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "0.0.0.0/7", "1.2.3.4/33", "1.2.3", "home"] {
             assert!(wrong.parse::<SshCidr>().is_err(), "{wrong}");

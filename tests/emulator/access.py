@@ -91,6 +91,14 @@ def policies_of(access_key):
     return None
 
 
+def user_id(access_key):
+    """Of a node's session, its role's id and the instance's.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+    return next((a.user_id for a in sts_backends[ACCOUNT]["aws"].assumed_roles if a.access_key_id == access_key), None)
+
+
 def managed(policy):
     """The document of a managed policy that is in force."""
     return json.loads(next(version.document for version in policy.versions if version.is_default))
@@ -102,6 +110,7 @@ def check(request, clusters, organization=()):
     GetCallerIdentity needs no right: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
     """
     wanted = list(needs(request, clusters)) if request.name != "sts:GetCallerIdentity" else []
+    wanted = [(action, resource, context | {"aws:userid": user_id(request.access_key)}) for action, resource, context in wanted]
     principal, documents, boundary = policies_of(request.access_key) or (None, None, None)
     for action, resource, context in wanted:
         if denied(organization, action, resource, context | {"aws:RequestedRegion": request.region}):
@@ -270,7 +279,9 @@ def permitted(documents, action, resource, context):
 
 def applies(statement, action, resource, context):
     actions = any(matches(p, action, re.I) for p in listed(statement.get("Action", [])))
-    targets = any(matches(p, resource) for p in listed(statement.get("Resource", [])))
+    # A variable that is not known matches nothing.
+    patterns = (p.replace("${aws:userid}", context.get("aws:userid") or "\0") for p in listed(statement.get("Resource", [])))
+    targets = any(matches(p, resource) for p in patterns)
     return actions and targets and all(
         condition(operator, key, listed(values), context)
         for operator, tests in statement.get("Condition", {}).items() for key, values in tests.items())

@@ -1,4 +1,4 @@
-"""What of the AWS command line the nodes' scripts use: `aws s3 cp SOURCE TARGET`, '-' being stdin or stdout.
+"""What of the AWS command line the nodes' scripts use: `aws s3 cp SOURCE TARGET`, '-' being stdin or stdout, and who they are.
 
 By http.client alone: the SDK takes a second to load, and a node copies several times. The emulator wants to know whose call
 it is and checks no signature.
@@ -49,6 +49,19 @@ def call(method, uri, region, body, take):
     raise RuntimeError(problem)
 
 
+def caller(region):
+    """The id by which AWS knows whose credentials these are."""
+    place = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    credential = f"{os.environ['AWS_ACCESS_KEY_ID']}/{time.strftime('%Y%m%d')}/{region}/sts/aws4_request"
+    headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",
+               "X-Amz-Date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), "X-Amz-Security-Token": os.environ.get("AWS_SESSION_TOKEN", ""),
+               "Content-Type": "application/x-www-form-urlencoded"}
+    connection = http.client.HTTPConnection(place.hostname, place.port)
+    connection.request("POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", headers)
+    answer = connection.getresponse().read().decode()
+    return answer.partition("<UserId>")[2].partition("</UserId>")[0]
+
+
 def main(words):
     words = [w for w in words if w not in ("--only-show-errors", "--quiet")]
     region = os.environ.get("AWS_REGION")
@@ -56,6 +69,8 @@ def main(words):
         at = words.index("--region")
         region = words[at + 1]
         del words[at:at + 2]
+    if words == ["sts", "get-caller-identity", "--query", "UserId", "--output", "text"]:
+        return print(caller(region))
     if words[:2] != ["s3", "cp"] or len(words) != 4:
         sys.exit(f"aws: the emulator's nodes know 'aws s3 cp SOURCE TARGET' only, not: {' '.join(words)}")
     source, target = words[2:]

@@ -17,8 +17,8 @@ const DAYS: i64 = 30;
 /// Who opens it, and for whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Door {
-    /// Who may reach it; nobody, if it is to be closed.
-    pub from: Option<String>,
+    /// Who may reach it; empty, if it is to be closed.
+    pub from: Vec<String>,
     /// Who we are.
     identity: String,
     /// Our machine's key pair; empty, where it is to be closed.
@@ -27,7 +27,7 @@ pub struct Door {
 
 impl Door {
     /// For these addresses, made by whoever calls.
-    pub fn new(from: Option<String>, key: Option<&str>, aws: &Aws) -> Door {
+    pub fn new(from: Vec<String>, key: Option<&str>, aws: &Aws) -> Door {
         // Without what all identities of an account share.
         let caller = aws.caller.splitn(6, ':').last().unwrap_or_default();
         Door { from, identity: allowed(caller), key: allowed(key.unwrap_or_default()) }
@@ -36,14 +36,14 @@ impl Door {
     /// For one address, whoever we are.
     #[cfg(test)]
     pub fn of_test(from: &str) -> Door {
-        Door { from: Some(from.into()), identity: "user/test".into(), key: "key".into() }
+        Door { from: vec![from.into()], identity: "user/test".into(), key: "key".into() }
     }
 
-    /// What there is to do: the rules to take away, and the one to add.
-    pub fn changes(&self, seen: &[SshRule]) -> (Vec<SshRule>, Option<SshRule>) {
+    /// What there is to do: the rules to take away, and those to add.
+    pub fn changes(&self, seen: &[SshRule]) -> (Vec<SshRule>, Vec<SshRule>) {
         let (out, stay): (Vec<_>, Vec<_>) = seen.iter().cloned().partition(|rule| self.is_over(rule));
-        let missing = self.from.clone().filter(|from| !stay.iter().any(|rule| rule.cidr == *from));
-        (out, missing.map(|cidr| SshRule { cidr, about: self.about() }))
+        let missing = self.from.iter().filter(|from| !stay.iter().any(|rule| rule.cidr == **from));
+        (out, missing.map(|cidr| SshRule { cidr: cidr.clone(), about: self.about() }).collect())
     }
 
     /// A rule that nobody needs: one of ours for another address, one that has expired, and one for the whole internet.
@@ -57,8 +57,8 @@ impl Door {
         // A role's sessions have other names each time, and the key is this machine's; who closes it has none, and closes
         // it for all of his machines.
         let is_same_key = !self.key.is_empty() && key == Some(&self.key);
-        let is_ours = is_same_key || self.from.is_none() && identity == Some(&self.identity);
-        is_ours && Some(&rule.cidr) != self.from.as_ref()
+        let is_ours = is_same_key || self.from.is_empty() && identity == Some(&self.identity);
+        is_ours && !self.from.contains(&rule.cidr)
     }
 
     fn about(&self) -> String {
@@ -89,7 +89,8 @@ mod tests {
     use super::*;
 
     fn door(from: Option<&str>, identity: &str, key: &str) -> Door {
-        Door { from: from.map(str::to_owned), identity: identity.into(), key: key.into() }
+        let from = from.into_iter().map(str::to_owned).collect();
+        Door { from, identity: identity.into(), key: key.into() }
     }
 
     fn rule(cidr: &str, about: &str) -> SshRule {
@@ -98,15 +99,16 @@ mod tests {
 
     /// `cidr` of those that go, and of the one that comes.
     fn told(door: &Door, seen: &[SshRule]) -> (Vec<String>, Option<String>) {
-        let (out, missing) = door.changes(seen);
-        (out.into_iter().map(|rule| rule.cidr).collect(), missing.map(|rule| rule.cidr))
+        let (out, mut missing) = door.changes(seen);
+        assert!(missing.len() < 2);
+        (out.into_iter().map(|rule| rule.cidr).collect(), missing.pop().map(|rule| rule.cidr))
     }
 
     #[test]
     fn others_rules_are_theirs() {
         let ana = door(Some("203.0.113.7/32"), "user/ana", "k1");
         let (_, hers) = ana.changes(&[]);
-        let mut seen = vec![hers.unwrap(), rule("198.51.100.0/24", "the office")];
+        let mut seen = vec![hers[0].clone(), rule("198.51.100.0/24", "the office")];
         assert_eq!(told(&ana, &seen), (vec![], None));
         // A colleague, and a job that needs no door, change nothing of hers.
         let ben = door(Some("203.0.113.9/32"), "user/ben", "k2");
@@ -115,7 +117,7 @@ mod tests {
         // Nor does she on another machine; there, and here again, her own address moves.
         let desk = door(Some("203.0.113.8/32"), "user/ana", "k3");
         assert_eq!(told(&desk, &seen), (vec![], Some("203.0.113.8/32".into())));
-        let moved = Door { from: Some("203.0.113.99/32".into()), ..ana.clone() };
+        let moved = Door { from: vec!["203.0.113.99/32".into()], ..ana.clone() };
         assert_eq!(told(&moved, &seen), (vec!["203.0.113.7/32".into()], Some("203.0.113.99/32".into())));
         // Under another session's name, her machine is the same.
         let again = door(Some("203.0.113.99/32"), "user/session-2", "k1");
@@ -138,13 +140,25 @@ mod tests {
             assert_eq!(told(&ana, &[rule("203.0.113.9/32", old)]).0, ["203.0.113.9/32"]);
             assert!(has_expired(&rule("203.0.113.9/32", old)));
         }
-        assert!(
-            !has_expired(&ana.changes(&[]).1.unwrap()) && !has_expired(&rule("203.0.113.9/32", "the office"))
-        );
+        assert!(!has_expired(&ana.changes(&[]).1[0]) && !has_expired(&rule("203.0.113.9/32", "the office")));
         // Her own is made anew.
         let (out, missing) =
             ana.changes(&[rule("203.0.113.7/32", "SSH for fruitctl: user/ana, k1, 2025-01-01")]);
-        assert_eq!((out.len(), missing.is_some()), (1, true));
+        assert_eq!((out.len(), missing.len()), (1, 1));
+    }
+
+    #[test]
+    fn several_ranges_are_rules_of_their_own() {
+        let both = ["203.0.113.0/24", "198.51.100.0/24"].map(str::to_owned).to_vec();
+        let office = Door { from: both.clone(), ..door(None, "user/ana", "k1") };
+        let (out, rules) = office.changes(&[]);
+        assert_eq!(
+            (out.len(), rules.iter().map(|rule| &rule.cidr).collect::<Vec<_>>()),
+            (0, both.iter().collect())
+        );
+        assert_eq!(office.changes(&rules), (vec![], vec![]));
+        let fewer = Door { from: both[..1].to_vec(), ..office };
+        assert_eq!(told(&fewer, &rules), (vec!["198.51.100.0/24".into()], None));
     }
 
     #[test]

@@ -46,10 +46,10 @@ impl Spec {
         let ssh_from = async {
             match &config.ssh_cidr {
                 SshCidr::Auto => own_address(aws).await.map(|address| {
-                    Some(format!("{address}/{}", if address.contains(':') { 128 } else { 32 }))
+                    vec![format!("{address}/{}", if address.contains(':') { 128 } else { 32 })]
                 }),
-                SshCidr::Closed => Ok(None),
-                SshCidr::Cidr(cidr) => Ok(Some(cidr.clone())),
+                SshCidr::Closed => Ok(Vec::new()),
+                SshCidr::Ranges(ranges) => Ok(ranges.clone()),
             }
         };
         let ((subnets, unread), ssh_from) = tokio::try_join!(subnets, ssh_from)?;
@@ -220,10 +220,10 @@ pub fn diff(spec: &Spec, seen: &[Group]) -> Vec<Change> {
         if let Some(group) = found {
             let (out, missing) = match resource {
                 Resource::PrimaryGroup => spec.door.changes(&group.ssh),
-                _ => (group.ssh.clone(), None),
+                _ => (group.ssh.clone(), Vec::new()),
             };
             wrong.extend(out.iter().map(|rule| format!("close SSH from {}", rule.cidr)));
-            wrong.extend(missing.map(|rule| format!("open SSH from {}", rule.cidr)));
+            wrong.extend(missing.iter().map(|rule| format!("open SSH from {}", rule.cidr)));
             wrong.extend(group.open.iter().map(|open| format!("close {open}")));
             if resource == Resource::AccessGroup {
                 wrong.extend(wrong_access(spec, group, seen));
@@ -294,7 +294,7 @@ pub async fn apply(
                 done => done?,
             }
         }
-        if let Some(rule) = &missing {
+        for rule in &missing {
             aws.allow_ssh(&group.id, rule).await?;
         }
         aws.close(&group).await?;

@@ -333,4 +333,52 @@ mod tests {
         assert!(graph.initializer.is_empty());
         assert_eq!(graph.input.iter().map(|input| input.name()).collect::<Vec<_>>(), ["image"]);
     }
+
+    /// A weight that says these lengths and has one element.
+    fn claims(dims: &[i64]) -> TensorProto {
+        TensorProto { dims: dims.to_vec(), ..tensor("w", &[1], &[1.0]) }
+    }
+
+    #[test]
+    fn lengths_that_multiply_to_anything_are_no_tensor() {
+        assert!(floats(&claims(&[1, 1])).is_some());
+        // A product beyond 64 bits can come out as 1.
+        let half = 0x5555_5555_5555_5555; // times 3 is -1
+        for dims in [&[-1][..], &[-1, -1], &[half, 3, -1], &[i64::MAX, i64::MAX, 1], &[0]] {
+            assert!(floats(&claims(dims)).is_none() && numbers(&claims(dims)).is_none(), "{dims:?}");
+        }
+        let odd = i64::MAX; // times itself is 1, as bits
+        assert!(floats(&claims(&[odd, odd])).is_none());
+    }
+
+    #[test]
+    fn a_node_that_makes_a_vast_tensor_is_refused() {
+        let of = |op: &str, lengths: &[i64], is_raw: bool| {
+            let raw = lengths.iter().flat_map(|length| length.to_le_bytes()).collect();
+            let sizes = TensorProto {
+                name: Some("sizes".into()),
+                dims: vec![lengths.len() as i64],
+                data_type: Some(DataType::Int64 as i32),
+                int64_data: if is_raw { Vec::new() } else { lengths.to_vec() },
+                raw_data: is_raw.then_some(raw),
+                ..Default::default()
+            };
+            let inputs: &[&str] = if op == "Expand" { &["image", "sizes"] } else { &["sizes"] };
+            let graph = GraphProto {
+                node: vec![node(op, inputs, "big", vec![])],
+                initializer: vec![sizes],
+                ..Default::default()
+            };
+            refuse_vast(&ModelProto { graph: Some(graph), ..Default::default() })
+        };
+        for op in ["ConstantOfShape", "Expand"] {
+            for is_raw in [false, true] {
+                assert_eq!(of(op, &[1, 3, 224, 224], is_raw), Ok(()));
+                for vast in [&[1 << 20, 1 << 20][..], &[i64::MAX, i64::MAX], &[1 << 30]] {
+                    assert!(of(op, vast, is_raw).unwrap_err().contains("'big'"), "{op} {vast:?}");
+                }
+            }
+        }
+        assert_eq!(of("Relu", &[1 << 40], true), Ok(()));
+    }
 }
