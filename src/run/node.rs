@@ -53,3 +53,30 @@ async fn published_by(node: &str, bucket: &str, aws: &Aws) -> Result<Vec<String>
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_known_by_its_public_name_or_its_private_address() {
+        let of = |address: &str| Instance {
+            id: "i-1".into(),
+            kind: "m5.xlarge".into(),
+            market: "ON_DEMAND".into(),
+            state: crate::aws::emr::InstanceState::of(Some("RUNNING")),
+            address: address.into(),
+            public: false,
+            created: None,
+            ready: None,
+            ended: None,
+        };
+        assert!(has_name(
+            &of("ec2-203-0-113-7.eu-west-3.compute.amazonaws.com"),
+            "ec2-203-0-113-7.eu-west-3.compute.amazonaws.com"
+        ));
+        assert!(has_name(&of("10.0.0.1"), "ip-10-0-0-1.eu-west-3.compute.internal"));
+        assert!(!has_name(&of("10.0.0.1"), "ip-10-0-0-12.eu-west-3.compute.internal"));
+        assert!(!has_name(&of(""), "ip-.eu-west-3.compute.internal") && !has_name(&of(""), ""));
+    }
+}

@@ -620,7 +620,12 @@ impl Aws {
                     market: i.market.map(|m| m.as_str().to_owned()).unwrap_or_default(),
                     state: InstanceState::of(status.and_then(|s| s.state).as_ref().map(|s| s.as_str())),
                     public,
-                    address: i.public_dns_name.or(i.private_ip_address).unwrap_or_default(),
+                    // Of a private node, the public name may be there and empty.
+                    address: i
+                        .public_dns_name
+                        .filter(|name| !name.is_empty())
+                        .or(i.private_ip_address)
+                        .unwrap_or_default(),
                     created: timeline.as_ref().and_then(|t| t.creation_date_time).map(|t| t.secs()),
                     ready: timeline.as_ref().and_then(|t| t.ready_date_time).map(|t| t.secs()),
                     ended: timeline.and_then(|t| t.end_date_time).map(|t| t.secs()),
