@@ -56,6 +56,8 @@ impl Places {
             .help("use letters, digits, '.', '_' and '-' in names of folders")
         })?;
         let config = if inside == config::FILE { String::new() } else { format!(" --config {inside}") };
+        // As somebody who is there would type it.
+        let root = if root == here { PathBuf::new() } else { root };
         let beside = file.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Places { root, beside, named: named.map(Path::to_owned), config })
     }
