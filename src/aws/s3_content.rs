@@ -67,7 +67,8 @@ impl Aws {
 fn replaced(bucket: &str, key: &str, content: &[u8]) -> Error {
     let sha256 = sha256(content);
     // The name of a file of a model is whatever its author gave it.
-    let quoted = format!("'{}'", key.replace('\'', "'\\''"));
+    let is_plain = key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let quoted = if is_plain { key.to_owned() } else { format!("'{}'", key.replace('\'', "'\\''")) };
     Error::new(
         Kind::Refused,
         format!(
