@@ -21,7 +21,7 @@ const FRUITJOB: Layers = &[
 ];
 
 const INTERFACE: Layers = &[
-    &["error", "layout", "model", "onnx", "since", "spark", "stage"],
+    &["error", "layout", "model", "onnx", "printable", "since", "spark", "stage"],
     &["location", "job", "record"],
     &["event", "prune"],
     &["lib"],
