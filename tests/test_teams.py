@@ -61,8 +61,8 @@ def ended(process):
 def test_a_cluster_does_not_end_under_a_step_that_it_is_just_given(aws, tmp_path):
     ana, ben = apart(aws, tmp_path, "handover")
     ana.run("up", "--wait")
-    aws.emr.job = lambda step: until(lambda: step.signal, 0 if "/output/0" in str(step.spec) else 3)
-    aws.faults.append(Fault("elasticmapreduce:TerminateJobFlows", "delay", seconds=2, times=1, key=ana.key))
+    aws.emr.job = lambda step: until(lambda: step.signal, 0 if "/output/0" in str(step.spec) else 2.5)
+    aws.faults.append(Fault("elasticmapreduce:TerminateJobFlows", "delay", seconds=1.5, times=1, key=ana.key))
     hers = ana.start(*RUN)
     soon(lambda: ana.calls()["elasticmapreduce:TerminateJobFlows"])
     code, said = ended(ben.start(*RUN))
@@ -92,6 +92,8 @@ def test_roles_stay_while_a_cluster_is_asked_for(aws, tmp_path):
 def test_who_slept_takes_nobodys_results_for_his(aws, tmp_path):
     """Her step has ended when she sleeps; another's run over the same output is through when she wakes."""
     ana, ben = people(aws, tmp_path, "results")
+    for project in (ana, ben):
+        project.env["FRUITCTL_LEASE_PACE"] = "0.01"
     wrote = {}
 
     def job(step):
