@@ -148,7 +148,11 @@ def test_a_published_model_runs_on_our_kernels(done, fruits, tmp_path):
 def test_scores_of_classes_are_told(fruits, tmp_path):
     model = ROOT / "jobs/fruitjob/tests/exporters/torch_classes.onnx"
     run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", model, "--mean=127.5", "--std=127.5", "-k", 2)
-    assert "looks like the scores of classes" in run.stderr and "torch_classes.onnx', 'features.onnx'" in run.stderr
+    flag = re.search(r"looks like the scores of classes.*(--output-node=\S+)", run.stderr)[1]
+    # What it names is the vector before, under a key of its own.
+    run = fruitctl("run", "-i", fruits, "-o", tmp_path / "out", "-m", model, flag, "--mean=127.5", "--std=127.5", "-k", 2)
+    assert "scores of classes" not in run.stderr
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["model"]["output_node"] == flag.partition("=")[2]
 
 
 def test_stage_by_stage_equals_run(fruits, done, tmp_path):

@@ -242,7 +242,9 @@ def test_a_key_of_kms_is_used_through_s3_alone(aws, tmp_path):
     project.run("upload", "pictures")
     used = aws.actions[project.env["AWS_ACCESS_KEY_ID"]]
     assert {"kms:GenerateDataKey", "kms:Decrypt"} <= used
-    node = json.loads(json.dumps(aws.client("iam").get_role_policy(RoleName=f"fruitctl-sealed-{aws.region}-node", PolicyName="fruitctl")["PolicyDocument"]))
+    iam, role = aws.client("iam"), f"fruitctl-sealed-{aws.region}-node"
+    (name,) = [name for name in iam.list_role_policies(RoleName=role)["PolicyNames"] if name.startswith("fruitctl-key-")]
+    node = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     for document in (policy, node):
         (key,) = [s for s in document["Statement"] if s["Sid"] == "Key"]
         assert key["Condition"] == {"StringEquals": {"kms:ViaService": f"s3.{aws.region}.amazonaws.com"}} and key["Resource"].endswith(":key/1234abcd-12ab-34cd-56ef-1234567890ab")

@@ -94,7 +94,7 @@ def test_one_of_the_same_length_is_refused(aws, project):
 
 
 @needs_nodes
-@pytest.mark.parametrize("prefix, name", [("bootstrap/", "hostkeys.sh"), ("bootstrap/", "mine.sh"), ("jobs/", "step.sh"), ("jobs/", "fruitjob"), ("jobs/", "fruit.onnx")])
+@pytest.mark.parametrize("prefix, name", [("bootstrap/", "mine.sh"), ("jobs/", "step.sh"), ("jobs/", "fruitjob"), ("jobs/", "fruit.onnx")])
 def test_nodes_run_nothing_that_was_replaced(aws, project, prefix, name):
     """Replaced after fruitctl has looked: the hash is in EMR's arguments."""
     project.run("up", "--no-cluster")

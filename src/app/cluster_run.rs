@@ -2,12 +2,13 @@
 
 use fruitjob_interface::{Event, Observer};
 
-use super::{Access, block_on, claim, connect, notify};
+use super::{Access, block_on, claim, connect, local, notify};
 use crate::cancel::Cancel;
 use crate::cli::ClusterArgs;
 use crate::config::Config;
 use crate::error::Result;
 use crate::run::request::{new_id, places};
+use crate::run::ship::find_labels;
 use crate::run::summary::Summary;
 use crate::run::{ClusterRun, Finished, Outcome, Request};
 use crate::stack::Spec;
@@ -56,6 +57,8 @@ async fn execute(
         download: flags.download.clone(),
     };
     (summary.input, summary.output) = (request.job.input.clone(), request.job.output.clone());
+    local::check_model(&request.job, &request.preprocessing)?;
+    find_labels(&request)?;
     let run = ClusterRun {
         config,
         spec: &spec,

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use fruitjob::model::{Model, Wanted};
 use fruitjob::{Context, Job, pipeline};
+use fruitjob_interface::job::Sha256Hex;
 use fruitjob_interface::location::Location;
-use fruitjob_interface::model::PreprocessingOptions;
+use fruitjob_interface::model::{DEFAULT, PreprocessingOptions};
 use fruitjob_interface::prune::Garbage;
 use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, RunRecord};
 
@@ -45,6 +47,22 @@ fn execute(
     context.stop_on_signals()?;
     let output = job.output.clone();
     Ok((pipeline::run(job, context)?, output))
+}
+
+/// Whether a model of this machine can be a run's: what a node would find out after minutes that are paid.
+pub fn check_model(job: &JobOptions, preprocessing: &PreprocessingOptions) -> Result<()> {
+    let Some(name) = job.model.as_deref().filter(|name| *name != DEFAULT && !name.contains("://")) else {
+        return Ok(());
+    };
+    let runtime = fruitjob::runtime()?;
+    let wanted = Wanted {
+        name,
+        output_node: job.output_node.as_deref(),
+        sha256: job.model_sha256.as_ref().map(Sha256Hex::as_str),
+        preprocessing,
+        precision: job.precision.unwrap_or_default(),
+    };
+    Ok(Model::load(&wanted, runtime.handle()).map(drop)?)
 }
 
 /// Finds what is of no use in an output, and deletes it unless this is a trial.

@@ -21,6 +21,11 @@ pub fn run(_: JobOptions, _: PreprocessingOptions, _: Arc<dyn Observer>) -> Resu
     Err(absent().help(NEXT))
 }
 
+/// Leaves it to the nodes.
+pub fn check_model(_: &JobOptions, _: &PreprocessingOptions) -> Result<()> {
+    Ok(())
+}
+
 /// Finds nothing.
 pub fn prune(_: Option<&str>, _: i64, _: bool) -> Result<Vec<Garbage>> {
     Err(absent().help(NEXT))

@@ -89,8 +89,8 @@ Examples:
     Up(UpArgs),
     /// Upload images to the bucket: what is new or has changed
     #[command(after_help = "\
-A file whose object has its size and is not older is left alone. Stopped, the
-same command goes on.
+A file whose object has the same content is left alone. Stopped, the same
+command goes on.
 
 Example:
   fruitctl upload fruits")]

@@ -89,6 +89,9 @@ async fn harm(names: &Names, there: &Inventory, purge: bool, aws: &Arc<Aws>) -> 
         }
     }
     if let Some(bucket) = there.bucket.as_deref().filter(|_| purge) {
+        if !there.is_adopted && !there.contents.is_empty() {
+            lines.push(format!("warning: {} go with the bucket, images too", there.contents.text()));
+        }
         match settle::runs(names, bucket, None, aws).await {
             Ok(runs) => lines.extend(runs_in(bucket, &runs)),
             Err(error) => {
@@ -146,14 +149,13 @@ fn runs_in(bucket: &str, runs: &[Entry]) -> Vec<String> {
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage), where it is not, or nobody can.
 async fn confirm(project: &str, bucket: &str, cancel: &Cancel) -> Result<()> {
-    let refused = |why: String| {
+    let refused = |why: String, next: &str| {
         Err(Error::usage(format!("{why}; nothing was deleted"))
-            .help("fruitctl down --purge-bucket --yes; or, to keep the bucket: fruitctl down"))
+            .help(format!("{next}; or, to keep the bucket: fruitctl down")))
     };
     if !std::io::stdin().is_terminal() {
-        return refused(format!(
-            "nobody is at a terminal to be asked whether bucket {bucket} may be deleted"
-        ));
+        let why = format!("nobody is at a terminal to be asked whether bucket {bucket} may be deleted");
+        return refused(why, "fruitctl down --purge-bucket --yes");
     }
     ui::ask(&format!(
         "type the project's name, {project}, to delete bucket {bucket} and all that was named above: "
@@ -165,7 +167,9 @@ async fn confirm(project: &str, bucket: &str, cancel: &Cancel) -> Result<()> {
     let typed = cancel.until(async { Ok(read.await) }).await?;
     match typed.unwrap_or_else(|_| Ok(String::new())).unwrap_or_default().trim() {
         typed if typed == project => Ok(()),
-        typed => refused(format!("'{}' is not the project's name", plain(typed))),
+        typed => {
+            refused(format!("'{}' is not the project's name", plain(typed)), "fruitctl down --purge-bucket")
+        }
     }
 }
 

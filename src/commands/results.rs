@@ -26,6 +26,7 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
                 |run: &Entry| if wants_latest { run.state == State::Done } else { run.id == entry.id };
             entry = runs.into_iter().find(is_it).unwrap_or(entry);
         }
+        let published = its_own(&entry, &bucket, &aws).await?;
         let Some(folder) = &args.download else {
             if args.cloud.json {
                 ui::json(&entry);
@@ -39,7 +40,6 @@ pub fn run(cli: &Cli, args: &ResultsArgs) -> Result<()> {
             }
             return Ok(());
         };
-        let published = its_own(&entry, &bucket, &aws).await?;
         collect::fetch(&published, &entry.output, folder, args.parts, &aws).await?;
         let record = published.record;
         if args.cloud.json {

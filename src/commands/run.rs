@@ -7,7 +7,7 @@ use fruitjob_interface::{Event, Observer};
 
 use crate::app::cluster_run::cluster_run;
 use crate::app::{self, local, notify};
-use crate::cli::{Cli, RunArgs};
+use crate::cli::{Cli, ClusterArgs, RunArgs};
 use crate::config::{Config, Target};
 use crate::error::{Error, Result};
 use crate::run::request::new_id;
@@ -23,7 +23,24 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
             "--estimate is about runs on a cluster: on this machine, nothing has to be paid",
         )
         .help("fruitctl run; or, about a cluster: fruitctl run --estimate --target emr")),
-        Target::Local => here(config, args.json),
+        Target::Local => {
+            let ClusterArgs { one_shot, if_changed, keep, max_cost, executable, .. } = &args.cluster;
+            let set = [
+                ("--one-shot", *one_shot),
+                ("--if-changed", *if_changed),
+                ("--keep", *keep),
+                ("--max-cost", max_cost.is_some()),
+                ("--executable", executable.is_some()),
+            ];
+            let set: Vec<_> = set.into_iter().filter_map(|(flag, is_set)| is_set.then_some(flag)).collect();
+            if !set.is_empty() {
+                ui::note(&format!(
+                    "{}: for runs on a cluster (--target emr), and without effect here",
+                    set.join(", ")
+                ));
+            }
+            here(config, args.json)
+        }
         Target::Emr => cluster_run(&config, &args.cluster, args.json),
     }
 }
@@ -33,6 +50,7 @@ fn here(config: Config, json: bool) -> Result<()> {
     let observer: Arc<dyn Observer> = if json { Arc::new(ui::JsonLines) } else { Arc::new(Progress::new()) };
     ui::stamp_lines();
     let mut summary = Summary::new(new_id());
+    (summary.input, summary.output) = (config.job.input.clone(), config.job.output.clone());
     let folder = match &config.job.output {
         Some(output) => match Location::parse(output)? {
             Location::Local(folder) => Some(folder),

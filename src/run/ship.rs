@@ -60,7 +60,7 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
         Some(file) => {
             let file = Path::new(file);
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            Some(put(bucket, &name, &read(file, "table of labels")?, aws).await?.0)
+            Some(put(bucket, &name, &read_labels(file)?, aws).await?.0)
         }
         None => None,
     };
@@ -95,13 +95,25 @@ pub fn check_address(job: &JobOptions) -> Result<()> {
     }
 }
 
+/// Whether the table of labels is there, where it is a file.
+pub fn find_labels(request: &Request) -> Result<()> {
+    match request.job.labels.as_deref().filter(|name| !name.contains("://")) {
+        Some(file) => read_labels(Path::new(file)).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn read_labels(file: &Path) -> Result<Vec<u8>> {
+    read(file, "table of labels", "name a file that is there, or an s3:// URI")
+}
+
 /// The executable that runs on the cluster: the one that is named, the one that we carry, or one beside us.
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage) where there is none, or none that runs on the cluster's nodes.
 pub fn find_executable(request: &Request, spec: &Spec) -> Result<Vec<u8>> {
     let fitting = |path: &Path| {
-        let program = read(path, "executable")?;
+        let program = read(path, "executable", BUILD)?;
         check(&program, &path.display().to_string(), spec)?;
         Ok(program)
     };
@@ -121,10 +133,13 @@ pub fn find_executable(request: &Request, spec: &Spec) -> Result<Vec<u8>> {
     }
 }
 
-fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+/// Where a fruitjob comes from, if none is carried.
+const BUILD: &str = "build it (cargo build --release --workspace; for Graviton: release/jobs target/release), or name it: \
+                     --executable FILE";
+
+fn read(path: &Path, what: &str, next: &str) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| {
-        Error::usage(format!("cannot read the {what} {}: {}", path.display(), explain_io(&e)))
-            .help("build it (cargo build --release --workspace), or name it: --executable FILE")
+        Error::usage(format!("cannot read the {what} {}: {}", path.display(), explain_io(&e))).help(next)
     })
 }
 
@@ -138,7 +153,7 @@ async fn put_model(
 ) -> Result<(String, Sha256Hex)> {
     let file = Path::new(file);
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let model = read(file, "model")?;
+    let model = read(file, "model", "name a file that is there, or an s3:// or https:// URI")?;
     let beside = files_beside(&model)
         .map_err(|why| Error::usage(format!("model {}: {why}", file.display())).help("fruitctl help run"))?;
     let mut all = vec![(name.into_owned(), model)];
