@@ -490,7 +490,10 @@ def test_every_file_of_a_model_is_shipped(aws, project):
     missing = project.run("run", "--model", model, "--executable", job, code=2).stderr
     assert "torch_new.onnx.data beside it, and that file: not found" in missing and "into one folder" in missing, missing
     shutil.copy(exporters / "torch_new.onnx.data", project.folder)
-    project.run("run", "--model", model, "--executable", job, code=6)
+    # What a node would find out is found out here.
+    assert "it does not say its normalisation" in project.run("run", "--model", model, "--executable", job, code=2).stderr
+    assert living(aws) == []
+    project.run("run", "--model", model, "--mean", "127.5", "--std", "127.5", "--executable", job, code=6)
     objects = aws.client("s3").list_objects_v2(Bucket=project.exists()["bucket"][0], Prefix="jobs/")["Contents"]
     folders = {o["Key"].rsplit("/", 1)[0] for o in objects if "/torch_new.onnx" in o["Key"]}
     assert sum("/torch_new.onnx" in o["Key"] for o in objects) == 2 and len(folders) == 1, objects

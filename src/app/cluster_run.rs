@@ -19,7 +19,10 @@ use crate::ui::cluster_run::ClusterRunReporter;
 pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<()> {
     ui::stamp_lines();
     let mut summary = Summary::new(new_id());
-    let result = block_on(async |cancel: &Cancel| execute(config, flags, json, &mut summary, cancel).await);
+    // A cluster would find it out after minutes that are paid.
+    let result = local::check_model(&config.job, &config.preprocessing).and_then(|()| {
+        block_on(async |cancel: &Cancel| execute(config, flags, json, &mut summary, cancel).await)
+    });
     summary.end(&result);
     notify::failed(&summary);
     if json && let Err(error) = &result {
@@ -57,7 +60,6 @@ async fn execute(
         download: flags.download.clone(),
     };
     (summary.input, summary.output) = (request.job.input.clone(), request.job.output.clone());
-    local::check_model(&request.job, &request.preprocessing)?;
     find_labels(&request)?;
     let run = ClusterRun {
         config,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use fruitjob::model::{Model, Wanted};
 use fruitjob::{Context, Job, pipeline};
-use fruitjob_interface::job::Sha256Hex;
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{DEFAULT, PreprocessingOptions};
 use fruitjob_interface::prune::Garbage;
@@ -58,7 +57,8 @@ pub fn check_model(job: &JobOptions, preprocessing: &PreprocessingOptions) -> Re
     let wanted = Wanted {
         name,
         output_node: job.output_node.as_deref(),
-        sha256: job.model_sha256.as_ref().map(Sha256Hex::as_str),
+        // That is compared when it is shipped.
+        sha256: None,
         preprocessing,
         precision: job.precision.unwrap_or_default(),
     };
