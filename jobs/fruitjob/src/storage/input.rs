@@ -26,6 +26,9 @@ const READ_AHEAD: usize = 8;
 /// Bytes of those beyond the first few, per thread.
 const AHEAD_BYTES: u64 = 8 << 20;
 
+/// Images are small where so many fit into [`AHEAD_BYTES`].
+const SMALL: usize = 64;
+
 /// A place that images are read from.
 #[derive(Clone)]
 pub struct Input {
@@ -223,7 +226,8 @@ impl Input {
             Source::Store(far, _) => (1, Some(far.clone())),
         };
         let fit = usize::try_from(AHEAD_BYTES / size.max(1)).unwrap_or(usize::MAX).max(READ_AHEAD);
-        let (sender, batches) = mpsc::channel(1);
+        // Small images pass in several, so that neither side wakes the other for each.
+        let (sender, batches) = mpsc::channel(if fit > SMALL { 8 } else { 1 });
         let input = self.clone();
         let reader = far.map(Reader::new);
         let flight = reader.as_ref().map(|reader| reader.0.flight.clone());
@@ -328,12 +332,20 @@ impl Iterator for ReadAhead {
             if let Some(image) = self.batch.next() {
                 return Some(image);
             }
-            let asked = Instant::now();
-            let ready = self.batches.try_recv().ok();
-            let batch = ready.or_else(|| cores::lend(|| self.batches.blocking_recv()));
+            let mut waited = Duration::ZERO;
+            let batch = match self.batches.try_recv() {
+                Ok(ready) => Some(ready),
+                Err(_) => cores::lend(|| {
+                    let asked = Instant::now();
+                    let batch = self.batches.blocking_recv();
+                    // Not what it takes to have a core again.
+                    waited = asked.elapsed();
+                    batch
+                }),
+            };
             self.batch = batch?.into_iter();
             if let Some(reader) = &self.reader {
-                reader.taken(asked.elapsed());
+                reader.taken(waited);
             }
         }
     }
