@@ -1,12 +1,14 @@
-//! What this one executable carries: templates, scripts for the nodes, tables of prices and
-//! facts; and, in a release, a fruitjob
-//! for each kind of processor.
+//! What this one executable carries: templates, scripts for the nodes, tables of prices and facts, models; and, in a
+//! release, a fruitjob for each kind of processor.
 //!
 //! `release/build` makes the latter and builds with the feature `bundle`. A development build carries none, and ships the
 //! fruitjob that lies beside it.
 
 use fruitjob_interface::spark::DRIVER;
 
+use fruitjob_interface::model::Inside;
+
+use crate::error::{Error, Result};
 use crate::instances::Arch;
 
 macro_rules! files {
@@ -18,7 +20,11 @@ macro_rules! files {
             $(($path, $name.as_bytes()),)*
             ("jobs/interface/src/spark.py", DRIVER.as_bytes()),
             #[cfg(feature = "local")]
-            ("jobs/fruitjob/models/builtin.onnx", fruitjob::model::BUILTIN),
+            ("jobs/fruitjob/models/builtin.onnx", fruitjob::model::inside::BUILTIN),
+            #[cfg(feature = "local")]
+            ("jobs/fruitjob/models/builtin-1.onnx", fruitjob::model::inside::BUILTIN_1),
+            #[cfg(feature = "local")]
+            ("jobs/fruitjob/models/mobilenet_v2.onnx", fruitjob::model::inside::MOBILENET_V2),
         ];
     };
 }
@@ -59,6 +65,21 @@ macro_rules! job {
 static JOBS: &[(Arch, &[u8])] = &[(Arch::X86_64, job!("x86_64")), (Arch::Aarch64, job!("aarch64"))];
 #[cfg(not(feature = "bundle"))]
 static JOBS: &[(Arch, &[u8])] = &[];
+
+/// The ONNX file of a model that comes with the program.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage) where this fruitctl was built without it.
+pub fn model(inside: Inside) -> Result<&'static [u8]> {
+    #[cfg(feature = "local")]
+    let bytes = fruitjob::model::inside::bytes(inside);
+    #[cfg(not(feature = "local"))]
+    let bytes: Option<&'static [u8]> = None;
+    bytes.ok_or_else(|| {
+        Error::usage(format!("this fruitctl was built without the model {}", inside.name()))
+            .help("build it with its default features, or name the file: --model FILE")
+    })
+}
 
 /// The processors for which a fruitjob is carried.
 pub fn arches() -> impl Iterator<Item = Arch> {

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fruitjob::model::{Model, Wanted};
+use fruitjob::model::{Model, Wanted, inside};
 use fruitjob::{Context, Job, pipeline};
 use fruitjob_interface::location::Location;
-use fruitjob_interface::model::{DEFAULT, PreprocessingOptions};
+use fruitjob_interface::model::{DEFAULT, Inside, InsideFacts, PreprocessingOptions};
 use fruitjob_interface::prune::Garbage;
 use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, RunRecord};
 
@@ -50,9 +50,10 @@ fn execute(
 
 /// Whether a model of this machine can be a run's: what a node would find out after minutes that are paid.
 pub fn check_model(job: &JobOptions, preprocessing: &PreprocessingOptions) -> Result<()> {
-    let Some(name) = job.model.as_deref().filter(|name| *name != DEFAULT && !name.contains("://")) else {
+    let name = job.model.as_deref().unwrap_or(DEFAULT);
+    if name.contains("://") {
         return Ok(());
-    };
+    }
     let runtime = fruitjob::runtime()?;
     let wanted = Wanted {
         name,
@@ -63,6 +64,13 @@ pub fn check_model(job: &JobOptions, preprocessing: &PreprocessingOptions) -> Re
         precision: job.precision.unwrap_or_default(),
     };
     Ok(Model::load(&wanted, runtime.handle()).map(drop)?)
+}
+
+/// What is known of the models that come with the program.
+pub fn models() -> Result<Vec<InsideFacts>> {
+    let runtime = fruitjob::runtime()?;
+    let facts = |inside| Ok(inside::facts(inside, runtime.handle())?);
+    Inside::ALL.into_iter().map(facts).collect()
 }
 
 /// Finds what is of no use in an output, and deletes it unless this is a trial.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fruitjob_interface::location::Location;
-use fruitjob_interface::model::PreprocessingOptions;
+use fruitjob_interface::model::{InsideFacts, PreprocessingOptions};
 use fruitjob_interface::prune::Garbage;
 use fruitjob_interface::{JobOptions, Observer, RunRecord};
 
@@ -24,6 +24,11 @@ pub fn run(_: JobOptions, _: PreprocessingOptions, _: Arc<dyn Observer>) -> Resu
 /// Leaves it to the nodes.
 pub fn check_model(_: &JobOptions, _: &PreprocessingOptions) -> Result<()> {
     Ok(())
+}
+
+/// Carries none.
+pub fn models() -> Result<Vec<InsideFacts>> {
+    Err(absent().help("build fruitctl with its default features"))
 }
 
 /// Finds nothing.

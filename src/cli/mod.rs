@@ -184,6 +184,15 @@ Examples:
   fruitctl version --bundle                  templates, scripts and executables, with their SHA-256
   fruitctl version --extract /opt/fruitjob   the executables of the job, for a Spark of your own")]
     Version(VersionArgs),
+    /// List the models that come with the program
+    #[command(after_help = "\
+Each is a name for --model. Any other ONNX file that maps an image to a vector will
+do as well.
+
+Examples:
+  fruitctl models
+  fruitctl run --input fruits --output out --model mobilenet_v2")]
+    Models(ModelsArgs),
     /// Print the man page, or write one a command to a folder
     #[command(after_help = "\
 Examples:
@@ -567,6 +576,13 @@ pub struct VersionArgs {
     /// Write the executables of the job to this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["bundle", "json"])]
     pub extract: Option<PathBuf>,
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct ModelsArgs {
     /// Print JSON on stdout
     #[arg(long)]
     pub json: bool,

@@ -8,6 +8,7 @@ mod init;
 mod init_ci;
 mod logs;
 mod man;
+mod models;
 mod plan;
 mod policy;
 mod prune;
@@ -54,6 +55,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Sweep(args) => sweep::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Policy(args) => policy::run(cli, args),
+        Command::Models(args) => models::run(args),
         Command::Samples(args) => samples::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Version(args) => version::run(args),

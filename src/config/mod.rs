@@ -9,7 +9,7 @@ use clap::ValueEnum;
 pub use cloud::*;
 use fruitjob_interface::JobOptions;
 use fruitjob_interface::error::explain_io;
-use fruitjob_interface::model::PreprocessingOptions;
+use fruitjob_interface::model::{Inside, PreprocessingOptions};
 pub use schema::schema;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -106,7 +106,7 @@ impl Config {
 fn rebase(place: &mut Option<String>, base: &Path) {
     if let Some(text) = place
         && !text.contains("://")
-        && text != fruitjob_interface::model::DEFAULT
+        && Inside::named(text).is_none()
     {
         *text = base.join(&*text).to_string_lossy().into_owned();
     }

@@ -1,5 +1,6 @@
 //! Whether a run is spread over the cluster's nodes, and how Spark is told their shape.
 
+use fruitjob_interface::model::{self, Inside};
 use fruitjob_interface::{EngineKind, number};
 
 use super::Request;
@@ -68,8 +69,8 @@ pub async fn choose(spec: &Spec, request: &Request, aws: &Aws) -> Result<Choice>
             alone(format!("it has {} vCPUs, and the other nodes have {}", shape.primary, shape.slots()))
         }
         EngineKind::Auto => {
-            let builtin =
-                request.job.model.as_deref().is_none_or(|model| model == fruitjob_interface::model::DEFAULT);
+            let name = request.job.model.as_deref().unwrap_or(model::DEFAULT);
+            let builtin = Inside::named(name).is_some_and(Inside::is_in_every_job);
             let rate = if builtin { BUILTIN_RATE } else { OTHER_RATE } * f64::from(shape.primary);
             let enough = (PATIENCE * rate) as usize;
             let input = request.job.input.as_deref().and_then(S3Uri::parse);

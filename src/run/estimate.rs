@@ -155,10 +155,11 @@ fn pace(model: &Option<String>, runs: &[history::Entry]) -> Pace {
     }
 }
 
-/// A model's file name: the place of a shipped one is another.
+/// A model's file name without its ending: the place of a shipped one is another.
 fn name(model: &Option<String>) -> &str {
     let model = model.as_deref().unwrap_or(model::DEFAULT);
-    model.rsplit('/').next().unwrap_or(model)
+    let name = model.rsplit('/').next().unwrap_or(model);
+    name.strip_suffix(".onnx").unwrap_or(name)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use fruitjob_interface::JobOptions;
 use fruitjob_interface::error::explain_io;
 use fruitjob_interface::job::Sha256Hex;
 use fruitjob_interface::location::Location;
-use fruitjob_interface::model::DEFAULT;
+use fruitjob_interface::model::Inside;
 use fruitjob_interface::onnx::{files_beside, hashed_text};
 
 use super::{Request, elf};
@@ -42,12 +42,21 @@ pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> 
     let (executable, sha256) = put(bucket, "fruitjob", &program, aws).await?;
     let (script, script_sha256) = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
     check_address(&request.job)?;
-    let (model, model_sha256) = match request.job.model.as_deref() {
-        Some(file) if file != DEFAULT && !file.contains("://") => {
-            let (uri, sha256) = put_model(bucket, file, request.job.model_sha256.as_ref(), aws).await?;
+    let name = request.job.model.as_deref().unwrap_or(Inside::Builtin.name());
+    let (model, model_sha256) = match Inside::named(name) {
+        Some(inside) if inside.is_in_every_job() => {
+            (request.job.model.clone(), request.job.model_sha256.clone())
+        }
+        None if name.contains("://") => (request.job.model.clone(), request.job.model_sha256.clone()),
+        inside => {
+            let files = match inside {
+                Some(inside) => vec![(format!("{name}.onnx"), bundle::model(inside)?.to_vec())],
+                None => read_model(Path::new(name))?,
+            };
+            let (uri, sha256) =
+                put_model(bucket, name, &files, request.job.model_sha256.as_ref(), aws).await?;
             (Some(uri), Some(sha256))
         }
-        _ => (request.job.model.clone(), request.job.model_sha256.clone()),
     };
     let labels = match request.job.labels.as_deref() {
         Some(uri) if uri.contains("://") => {
@@ -143,15 +152,8 @@ fn read(path: &Path, what: &str, next: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// Uploads a model and the files beside it that hold its weights, under the hash of all of them; the model's URI, and the
-/// SHA-256 that it has for fruitjob.
-async fn put_model(
-    bucket: &str,
-    file: &str,
-    expected: Option<&Sha256Hex>,
-    aws: &Aws,
-) -> Result<(String, Sha256Hex)> {
-    let file = Path::new(file);
+/// A model and the files beside it that hold its weights, by name; itself first.
+fn read_model(file: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let model = read(file, "model", "name a file that is there, or an s3:// or https:// URI")?;
     let beside = files_beside(&model)
@@ -168,14 +170,25 @@ async fn put_model(
         })?;
         all.push((other, weights));
     }
+    Ok(all)
+}
+
+/// Uploads a model's files, itself first, under the hash of all of them; the model's URI, and the SHA-256 that it has for
+/// fruitjob.
+async fn put_model(
+    bucket: &str,
+    shown: &str,
+    all: &[(String, Vec<u8>)],
+    expected: Option<&Sha256Hex>,
+    aws: &Aws,
+) -> Result<(String, Sha256Hex)> {
     let (first, others) = all.split_first().expect("the model is in it");
     let own = sha256(&first.1);
     let others = others.iter().map(|(name, content)| (name.as_str(), sha256(content)));
     let hash = hashed_text(&own, others).map_or(own, |text| sha256(text.as_bytes()));
     if let Some(expected) = expected.filter(|expected| expected.as_str() != hash) {
         return Err(Error::usage(format!(
-            "model {} is not the one that --model-sha256 names: its SHA-256 is {hash} and not {}",
-            file.display(),
+            "model {shown} is not the one that --model-sha256 names: its SHA-256 is {hash} and not {}",
             expected.as_str()
         ))
         .help("find out which of the two is wrong"));

@@ -218,6 +218,32 @@ mod tests {
     }
 
     #[test]
+    fn a_pca_of_an_earlier_builtin_goes_on_with_that_model_and_says_so() {
+        let place = Place::new();
+        let earlier = Job { model: "builtin-1".into(), ..place.job("out", 1) };
+        let first = run(earlier, place.context()).unwrap();
+        let pin_pca = first.pca.map(|pca| pca.id);
+        let pinned = Job { pin_pca, ..place.job("out", 1) };
+        let second = run(pinned.clone(), place.context()).unwrap();
+        assert_eq!(second.model.unwrap().name, "builtin-1");
+        assert_eq!((second.images.cached, second.warnings.len()), (12, 1));
+        assert!(second.warnings[0].contains("--model builtin-1"), "{}", second.warnings[0]);
+        // Whoever names the model has it.
+        let named = run(Job { model: "builtin-1".into(), ..pinned.clone() }, place.context()).unwrap();
+        assert!(named.warnings.is_empty());
+        // Another model's vectors on it would mean nothing.
+        let file = place.folder.path().join("m.onnx");
+        std::fs::write(&file, crate::model::inside::BUILTIN).unwrap();
+        let other = Job { model: file.to_str().unwrap().into(), ..pinned };
+        let error = run(other, place.context()).unwrap_err().to_string();
+        assert!(error.contains("of model builtin-1") && error.contains("--model builtin-1"), "{error}");
+        // Without it, today's.
+        let third = run(place.job("out", 1), place.context()).unwrap();
+        assert_eq!(third.model.unwrap().name, "builtin");
+        assert!(third.since.unwrap().pca.is_none() && third.warnings.is_empty());
+    }
+
+    #[test]
     fn a_stage_without_what_it_works_on_names_the_one_to_run() {
         let place = Place::new();
         let next = |stage| match run_one(stage, place.job("out", 1), place.context()) {

@@ -8,7 +8,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from network import Block, Network
+from network import Block, Conv, Network
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
@@ -34,24 +34,24 @@ class Graph:
         self.weights.append(numpy_helper.from_array(value.astype(np.float16), f"{name}.f16"))
         return self.node("Cast", [f"{name}.f16"], name, to=TensorProto.FLOAT)
 
-    def conv(self, x: str, layers: nn.Sequential, name: str) -> str:
-        conv, norm = layers[0], layers[1]
-        weight, bias = fold(conv, norm)
+    def conv(self, x: str, layer: Conv, name: str) -> str:
+        weight, bias = fold(layer.conv, layer.norm)
         inputs = [x, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)]
-        x = self.node("Conv", inputs, f"{name}.conv", kernel_shape=list(conv.kernel_size),
-                      strides=list(conv.stride), pads=[conv.padding[0]] * 4, group=conv.groups)
-        return self.node("Clip", [x, "zero", "six"], name) if len(layers) == 3 else x
+        x = self.node("Conv", inputs, f"{name}.conv", kernel_shape=list(layer.conv.kernel_size),
+                      strides=list(layer.conv.stride), pads=layer.padding, group=layer.conv.groups)
+        return self.node("Clip", [x, "zero", "six"], name) if layer.clip else x
 
 
 def export(network: Network, crop: int, image: int, path: Path, source: str) -> None:
-    """`image` f32 [N, 3, crop, crop] -> `features` f32 [N, embedding]."""
+    """`image` f32 [N, 3, H, W], by default `crop` each, of an image whose shorter side is `image`; -> `features` f32
+    [N, embedding]."""
     graph = Graph()
     x = graph.conv("image", network.body[0], "stem")
     for number, block in enumerate(network.body[1:]):
         assert isinstance(block, Block)
         entry = x
-        for layer, layers in enumerate(block.layers):
-            x = graph.conv(x, layers, f"block{number}.{layer}")
+        for part, layer in enumerate(block.layers):
+            x = graph.conv(x, layer, f"block{number}.{part}")
         if block.residual:
             x = graph.node("Add", [entry, x], f"block{number}")
     x = graph.conv(x, network.head, "head")
@@ -60,11 +60,11 @@ def export(network: Network, crop: int, image: int, path: Path, source: str) -> 
     # ECCV 2010).
     x = graph.node("Sqrt", [x], "root")
     graph.node("Flatten", [x], "features", axis=1)
-    embedding = network.head[0].out_channels
+    embedding = network.head.conv.out_channels
     model = helper.make_model(
         helper.make_graph(
             graph.nodes, "fruitjob-builtin",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, crop, crop])],
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])],
             [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", embedding])],
             graph.weights),
         opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="fruitjob")

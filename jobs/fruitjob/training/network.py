@@ -1,6 +1,11 @@
-"""The backbone: MobileNetV2 (Sandler et al., CVPR 2018) of any width, with a head of any length."""
+"""The backbone: MobileNetV2 (Sandler et al., CVPR 2018) of any width, with a head of any length.
+
+Padded as TensorFlow pads (at stride 2: nothing before, one row and column after) and with its epsilon of batch norm, so
+that Keras' ImageNet weights fit.
+"""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 # expansion, channels, blocks, stride of the first
@@ -13,18 +18,28 @@ def channels(n: float) -> int:
     return rounded + 8 if rounded < 0.9 * n else rounded
 
 
-def conv(i: int, o: int, kernel: int, stride: int = 1, groups: int = 1, clip: bool = True) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(i, o, kernel, stride, kernel // 2, groups=groups, bias=False),
-                               nn.BatchNorm2d(o)]
-    return nn.Sequential(*layers, *([nn.ReLU6(inplace=True)] if clip else []))
+class Conv(nn.Module):
+    """Convolution, batch norm, and ReLU6 unless `clip` is false."""
+
+    def __init__(self, i: int, o: int, kernel: int, stride: int = 1, groups: int = 1, clip: bool = True):
+        super().__init__()
+        self.stride, self.clip = stride, clip
+        self.padding = [0] * 4 if kernel == 1 else [0, 0, 1, 1] if stride == 2 else [1] * 4  # top, left, bottom, right
+        own = 1 if self.padding[0] else 0
+        self.conv = nn.Conv2d(i, o, kernel, stride, own, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(o, eps=1e-3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.conv(F.pad(x, (0, 1, 0, 1)) if self.stride == 2 else x))
+        return F.relu6(x) if self.clip else x
 
 
 class Block(nn.Module):
     def __init__(self, i: int, o: int, stride: int, expansion: int):
         super().__init__()
         hidden = i * expansion
-        expand = [conv(i, hidden, 1)] if expansion != 1 else []
-        self.layers = nn.Sequential(*expand, conv(hidden, hidden, 3, stride, hidden), conv(hidden, o, 1, clip=False))
+        expand = [Conv(i, hidden, 1)] if expansion != 1 else []
+        self.layers = nn.Sequential(*expand, Conv(hidden, hidden, 3, stride, hidden), Conv(hidden, o, 1, clip=False))
         self.residual = stride == 1 and i == o
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -37,31 +52,17 @@ class Network(nn.Module):
     def __init__(self, width: float, embedding: int):
         super().__init__()
         c = channels(32 * width)
-        body: list[nn.Module] = [conv(3, c, 3, 2)]
+        body: list[nn.Module] = [Conv(3, c, 3, 2)]
         for expansion, o, blocks, stride in STAGES:
             for block in range(blocks):
                 body.append(Block(c, channels(o * width), stride if block == 0 else 1, expansion))
                 c = channels(o * width)
         self.body = nn.Sequential(*body)
-        self.head = conv(c, embedding, 1)
+        self.head = Conv(c, embedding, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.body(x)).mean((2, 3))
 
-    def multiply_adds(self, size: int) -> int:
-        """Of one image of size x size."""
-        total = 0
-
-        def count(layer: nn.Conv2d, _input, output: torch.Tensor) -> None:
-            nonlocal total
-            total += output[0].numel() * layer.weight[0].numel()
-
-        hooks = [m.register_forward_hook(count) for m in self.modules() if isinstance(m, nn.Conv2d)]
-        training = self.training
-        self.eval()
-        with torch.no_grad():
-            self(torch.zeros(1, 3, size, size))
-        self.train(training)
-        for hook in hooks:
-            hook.remove()
-        return total
+    def convolutions(self) -> list[Conv]:
+        """In the order in which an image passes them."""
+        return [module for module in self.modules() if isinstance(module, Conv)]

@@ -3,8 +3,70 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The model used when none is named: the one inside.
-pub const DEFAULT: &str = "builtin";
+/// The model used when none is named.
+pub const DEFAULT: &str = Inside::Builtin.name();
+
+/// A backbone that comes with the program. The model card (`jobs/fruitjob/training/MODEL_CARD.md`) tells of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// The small one for pictures of fruit, photographs included.
+    Builtin,
+    /// The one that had that name before: for turntable pictures alone.
+    Builtin1,
+    /// ImageNet's MobileNetV2. Too large to be in every executable: fruitctl has it, and ships it to clusters.
+    MobilenetV2,
+}
+
+impl Inside {
+    /// All of them; the default first.
+    pub const ALL: [Inside; 3] = [Inside::Builtin, Inside::Builtin1, Inside::MobilenetV2];
+
+    /// What `--model` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Inside::Builtin => "builtin",
+            Inside::Builtin1 => "builtin-1",
+            Inside::MobilenetV2 => "mobilenet_v2",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|inside| inside.name() == name)
+    }
+
+    /// Whether every fruitjob has it.
+    pub fn is_in_every_job(self) -> bool {
+        self != Inside::MobilenetV2
+    }
+}
+
+/// What is known of a model that comes with the program, and what it does on this machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct InsideFacts {
+    /// What `--model` calls it.
+    pub name: &'static str,
+    /// Of its ONNX file.
+    pub bytes: usize,
+    /// Of its ONNX file, in hexadecimal.
+    pub sha256: String,
+    /// Height and width of its input, in pixels.
+    pub input_size: u32,
+    /// What an image's shorter side is resized to before, in pixels.
+    pub resize: u32,
+    /// Numbers a vector.
+    pub features: usize,
+    /// What it was trained on.
+    pub trained_on: &'static str,
+    /// Its licence, and those of the pictures that it was trained on.
+    pub licence: &'static str,
+    /// Percent of Fruits-360's test images whose nearest training image, on 64 components, is of the same of 131 classes.
+    pub turntable_percent: f32,
+    /// The same of photographs from shops, of 50 classes.
+    pub photographs_percent: f32,
+    /// Images a second that a core of this machine runs through the network; reading and decoding are not in it.
+    pub images_per_second: f64,
+}
 
 /// What a model computes with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize, JsonSchema)]

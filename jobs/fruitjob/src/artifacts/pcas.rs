@@ -9,6 +9,7 @@ use fruitjob_interface::record::{ModelRecord, RunRecord};
 use tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
+use crate::model::inside;
 use crate::pca::{Pca, npy};
 use crate::storage::{Location, Output};
 
@@ -66,9 +67,7 @@ pub(crate) fn save(output: &Output, record: &RunRecord) -> Result<()> {
 /// [`Error::Usage`] when there is none, or another model's features were under it.
 pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Handle) -> Result<Pca> {
     let (place, folder, id) = locate(pin, output, runtime)?;
-    let origin = place.get(&format!("{folder}/{ORIGIN}"))?.ok_or_else(|| unknown(pin, output))?;
-    let origin: ModelRecord = serde_json::from_slice(&origin)
-        .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(&folder))))?;
+    let origin = origin_in(&place, &folder)?.ok_or_else(|| unknown(pin, output))?;
     if origin.pixels_version != model.pixels_version {
         return Err(Error::Usage(format!(
             "the PCA {pin} was fitted on images that another version of this program decoded, and vectors of both would \
@@ -83,10 +82,11 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Ha
         )));
     }
     if !origin.same_features_as(model) {
+        // A name may have stood for another model then.
+        let name = inside::of_sha256(&origin.sha256).map_or(origin.name, |inside| inside.name().into());
         return Err(Error::Usage(format!(
-            "the PCA {pin} was fitted on features of model {} ({}), and this run's are of {} ({}): its vectors would \
-             mean nothing; name that model, or leave out --pin-pca",
-            origin.name,
+            "the PCA {pin} was fitted on features of model {name} ({}), and this run's are of {} ({}): its vectors would \
+             mean nothing; for that PCA, run with --model {name}; or leave out --pin-pca",
             &origin.sha256[..origin.sha256.len().min(12)],
             model.name,
             &model.sha256[..model.sha256.len().min(12)],
@@ -102,6 +102,20 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Ha
         ))),
         _ => Ok(pca),
     }
+}
+
+/// The model whose features the named PCA was fitted on; `None` where there is no such PCA.
+pub(crate) fn origin(pin: &str, output: &Output, runtime: &Handle) -> Result<Option<ModelRecord>> {
+    let (place, folder, _) = locate(pin, output, runtime)?;
+    origin_in(&place, &folder)
+}
+
+fn origin_in(place: &Output, folder: &str) -> Result<Option<ModelRecord>> {
+    let origin = place.get(&format!("{folder}/{ORIGIN}"))?;
+    origin
+        .map(|json| serde_json::from_slice(&json))
+        .transpose()
+        .map_err(|e| Error::Failed(format!("{} is damaged: {e}", place.path(folder))))
 }
 
 /// The place, the folder in it, and the PCA's id, where it is kept under that.

@@ -7,6 +7,7 @@ mod general;
 mod graph;
 mod head;
 mod inputs;
+pub mod inside;
 mod kernels;
 mod onnx;
 mod options;
@@ -19,7 +20,7 @@ mod web;
 use std::sync::Arc;
 
 pub use backbone::{Backbone, MAX_FEATURES, Session};
-use fruitjob_interface::model::{DEFAULT, Precision, Preprocessing, PreprocessingOptions};
+use fruitjob_interface::model::{Inside, Precision, Preprocessing, PreprocessingOptions};
 use fruitjob_interface::record::ModelRecord;
 use onnx::ModelProto;
 pub(crate) use source::Reader;
@@ -28,13 +29,10 @@ use crate::error::{Error, Result};
 use crate::image::PIXELS_VERSION;
 use crate::util::{caught, hex_sha256};
 
-/// A small MobileNetV2, trained on fruit; see `jobs/fruitjob/training/MODEL_CARD.md`.
-pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
-
 /// A backbone that somebody wants.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// `builtin`, a path, or a URI.
+    /// The name of one [inside](Inside), a path, or a URI.
     pub name: &'a str,
     /// The value in it that the features are; `None` for its output.
     pub output_node: Option<&'a str>,
@@ -104,9 +102,13 @@ impl Model {
         let (name, options) = (wanted.name, wanted.preprocessing);
         let shown = source::display_name(name);
         let explain = |why: String| Error::Usage(format!("model {shown}: {why}"));
-        let files = match name {
-            DEFAULT => source::Files { model: BUILTIN.to_vec(), beside: Default::default() },
-            _ => source::read(name, reader)?,
+        let files = match Inside::named(name) {
+            Some(inside) => {
+                inside::check_size(inside, options).map_err(&explain)?;
+                let model = inside::bytes(inside).ok_or_else(|| explain(inside::absent(inside)))?.to_vec();
+                source::Files { model, beside: Default::default() }
+            }
+            None => source::read(name, reader)?,
         };
         let sha256 = files.sha256();
         // Before anything is made of it.
@@ -186,7 +188,7 @@ impl Model {
 mod tests {
     use std::path::Path;
 
-    use fruitjob_interface::model::Color;
+    use fruitjob_interface::model::{Color, DEFAULT};
     use prost::Message;
 
     use super::*;
@@ -201,7 +203,7 @@ mod tests {
     }
 
     fn builtin() -> ModelProto {
-        graph::parse(BUILTIN).unwrap()
+        graph::parse(inside::BUILTIN).unwrap()
     }
 
     /// A picture of stripes, in the order of axes that the backbone takes.
@@ -226,23 +228,47 @@ mod tests {
 
     #[test]
     fn the_model_inside_runs_on_kernels_of_our_own() {
-        let model = load(DEFAULT, Default::default()).unwrap();
-        assert_eq!((model.preprocessing.size, model.preprocessing.resize), ([96, 96], 100));
-        assert_eq!(model.why_general, None);
-        assert!(model.backbone.engine().starts_with("mobilenet-"));
-        let first = features(&model);
-        assert!(first.iter().any(|x| *x != first[0]));
-        assert_eq!(first, features(&load(DEFAULT, Default::default()).unwrap()));
+        for (inside, size, resize, length) in [
+            (Inside::Builtin, 128, 132, 256),
+            (Inside::Builtin1, 96, 100, 256),
+            (Inside::MobilenetV2, 224, 256, 1280),
+        ] {
+            let Some(_) = inside::bytes(inside) else {
+                let error = load(inside.name(), Default::default()).err().unwrap().to_string();
+                assert!(error.contains("--model FILE"), "{error}");
+                continue;
+            };
+            let model = load(inside.name(), Default::default()).unwrap();
+            assert_eq!((model.preprocessing.size, model.preprocessing.resize), ([size; 2], resize));
+            assert_eq!((model.why_general.as_deref(), model.backbone.features()), (None, length));
+            assert!(model.backbone.engine().starts_with("mobilenet-"));
+            assert_eq!(inside::of_sha256(&model.sha256), Some(inside));
+            let first = features(&model);
+            assert!(first.iter().any(|x| *x != first[0]));
+            assert_eq!(first, features(&load(inside.name(), Default::default()).unwrap()));
+        }
+    }
+
+    #[test]
+    fn the_builtin_takes_the_sizes_that_it_was_measured_at() {
+        let of = |name: &str, input_size| {
+            load(name, PreprocessingOptions { input_size: Some(input_size), ..Default::default() })
+        };
+        let model = of("builtin", 160).unwrap();
+        assert_eq!((model.preprocessing.size, model.preprocessing.resize), ([160, 160], 165));
+        for size in [80, 100, 240] {
+            let error = of("builtin", size).err().unwrap().to_string();
+            assert!(error.contains("multiple of 16 from 96 to 224"), "{error}");
+        }
+        let error = of("builtin-1", 128).err().unwrap().to_string();
+        assert!(error.contains("96 pixels"), "{error}");
     }
 
     #[test]
     fn both_engines_give_the_same() {
         for input_size in [96, 128, 224] {
             let options = PreprocessingOptions { input_size: Some(input_size), ..Default::default() };
-            let mut proto = builtin();
-            // Rows and columns of any number.
-            proto.graph.as_mut().unwrap().input[0] =
-                graph::value("image", &[Err("N"), Ok(3), Err("H"), Err("W")]);
+            let proto = builtin();
             let (preprocessing, _) = options::resolve(&proto, &options).unwrap();
             let general = general::compile(&proto, &preprocessing).unwrap();
             let network = recognise::recognise(&proto, &preprocessing).unwrap();
@@ -350,7 +376,7 @@ mod tests {
     fn a_saved_model_loads_with_its_metadata() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.onnx");
-        std::fs::write(&path, BUILTIN).unwrap();
+        std::fs::write(&path, inside::BUILTIN).unwrap();
         let from_file = load(path.to_str().unwrap(), Default::default()).unwrap();
         let made = load(DEFAULT, Default::default()).unwrap();
         assert_eq!(from_file.key(), made.key());

@@ -13,7 +13,7 @@ use crate::exec::context::Context;
 use crate::exec::progress::{Counters, Ticker};
 use crate::exec::{Batch, Done, Engine, Task};
 use crate::job::Job;
-use crate::model::Model;
+use crate::model::{Model, source};
 use crate::pca::Pca;
 use crate::storage::{Input, Output};
 
@@ -101,15 +101,23 @@ impl Run {
     /// The backbone; compiled once.
     pub fn model(&mut self) -> Result<Arc<Model>> {
         if self.model.is_none() {
-            self.model = Some(Arc::new(load_model(&self.job, &self.context)?));
+            self.model = Some(Arc::new(load_model(&self.job, &self.output, &self.context)?));
         }
         Ok(self.model.clone().expect("just set"))
     }
 
-    /// Notes the model in the record.
+    /// Notes the model in the record; warns where it is not the one that the name stands for today.
     pub fn record_model(&mut self) -> Result<Arc<Model>> {
         let model = self.model()?;
         self.record.model = Some(model.record());
+        let asked = source::display_name(&self.job.model);
+        if model.name != asked {
+            self.warn(format!(
+                "the pinned PCA is of {0}, which {asked} was when it was fitted: this run goes on with {0}; --model {0} says so \
+                 for good; to move to the {asked} of today, leave out --pin-pca once, and pin the new PCA from then on",
+                model.name
+            ));
+        }
         Ok(model)
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use fruitjob_interface::job::MaxRejects;
 use fruitjob_interface::layout;
+use fruitjob_interface::model::{DEFAULT, Inside};
 
 use crate::artifacts::manifest::Manifest;
 use crate::artifacts::pcas;
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::exec::context::Context;
 use crate::exec::progress::Counters;
 use crate::job::Job;
-use crate::model::{Model, Reader};
+use crate::model::{Model, Reader, inside};
 use crate::pca::Pca;
 use crate::storage::{Input, Output};
 
@@ -34,9 +35,20 @@ pub(crate) struct Worker {
 }
 
 /// The model of a job; a signal ends the wait for it.
-pub(super) fn load_model(job: &Job, context: &Context) -> Result<Model> {
+///
+/// A job that names none, or `builtin`, and pins a PCA of an earlier `builtin`, goes on with that one: the name stands for
+/// another model since, and vectors of both cannot be compared.
+pub(super) fn load_model(job: &Job, output: &Output, context: &Context) -> Result<Model> {
     let reader = Reader { runtime: &context.runtime, stopped: &|| context.check() };
-    Model::read(&job.backbone(), &reader)
+    let mut wanted = job.backbone();
+    if wanted.name == DEFAULT
+        && let Some(pin) = &job.pin_pca
+        && let Some(origin) = pcas::origin(pin, output, &context.runtime)?
+        && let Some(earlier @ Inside::Builtin1) = inside::of_sha256(&origin.sha256)
+    {
+        wanted.name = earlier.name();
+    }
+    Model::read(&wanted, &reader)
 }
 
 impl Worker {
@@ -46,7 +58,7 @@ impl Worker {
         Ok(Worker {
             input: job.input.as_ref().map(Input::open).transpose()?,
             manifest: Arc::new(Manifest::load(&output)?),
-            model: Arc::new(load_model(job, &context)?),
+            model: Arc::new(load_model(job, &output, &context)?),
             output,
             context,
             counters: Arc::default(),
