@@ -499,6 +499,19 @@ def test_every_file_of_a_model_is_shipped(aws, project):
     assert sum("/torch_new.onnx" in o["Key"] for o in objects) == 2 and len(folders) == 1, objects
 
 
+def test_a_model_that_fruitctl_carries_is_shipped(aws, project):
+    """The executables for nodes have the small ones alone."""
+    models = {model["name"]: model for model in json.loads(fruitctl("models", "--json").stdout)}
+    project.run("run", "--model", "mobilenet_v2", "--executable", script(project, "echo no plums >&2; exit 3"), code=6)
+    [cluster] = aws.emr.clusters.values()
+    args, sha256 = cluster.steps[0].spec["HadoopJarStep"]["Args"], models["mobilenet_v2"]["sha256"]
+    assert f"--model-sha256={sha256}" in args
+    [uri] = [arg.split("=", 1)[1] for arg in args if arg.startswith("--model=")]
+    bucket, key = uri.removeprefix("s3://").split("/", 1)
+    assert key == f"jobs/{sha256[:16]}/mobilenet_v2.onnx"
+    assert aws.client("s3").head_object(Bucket=bucket, Key=key)["ContentLength"] == models["mobilenet_v2"]["bytes"]
+
+
 def test_what_would_not_run_is_not_shipped(aws, project):
     job = script(project, "true")
     message = project.run("run", "--input", "fruits", "--executable", job, code=2).stderr

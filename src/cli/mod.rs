@@ -68,7 +68,7 @@ it was; run again, it computes what is new.
 
 Examples:
   fruitctl run --input fruits --output out
-  fruitctl run --input s3://bucket/Training --output out --model mobilenet_v2.onnx --variance 0.95
+  fruitctl run --input s3://bucket/Training --output out --model mobilenet_v2 --variance 0.95
   fruitctl run --json | jq -c 'select(.event == \"finished\") | .run.images'")]
     Run(Box<RunArgs>),
     /// Show what 'up' would do, and what it costs

@@ -23,7 +23,7 @@ pub enum Event {
         input: String,
         /// The directory or URI that the results go to.
         output: String,
-        /// The model, as it was named; `builtin` is the one inside.
+        /// The model, as it was named: one that comes with the program (`builtin`), a path or a URI.
         model: String,
         /// The inference engine that runs the model; null where the stage needs none.
         #[serde(default)]

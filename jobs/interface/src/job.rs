@@ -26,7 +26,7 @@ pub struct JobOptions {
     /// (or path) and label
     #[arg(long, value_name = "FILE")]
     pub labels: Option<String>,
-    /// The backbone: an ONNX file or URI, or 'builtin', which knows fruit [default: builtin]
+    /// The backbone: an ONNX file or URI, or one that 'fruitctl models' lists [default: builtin]
     #[arg(short, long, value_name = "URI")]
     pub model: Option<String>,
     /// Where the features leave the model: an output of several, or a value inside it, what is behind which is left out

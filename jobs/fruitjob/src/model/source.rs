@@ -80,7 +80,7 @@ pub(super) fn read(name: &str, reader: &Reader<'_>) -> Result<Files> {
     let mut left = MAX_BYTES;
     let model = get(&location, &doing, &mut left, reader).map_err(|e| match e {
         Error::Usage(why) => {
-            Error::Usage(format!("{why}; name an ONNX file or URI, or 'builtin' for the one inside"))
+            Error::Usage(format!("{why}; name an ONNX file or URI, or one of 'builtin', 'builtin-1' and 'mobilenet_v2'"))
         }
         other => other,
     })?;
