@@ -162,7 +162,8 @@ class Bench:
         fit = (FRUITJOB, "fit", "-i", self.all, "-o", out, "-m", self.model, "-k", COMPONENTS)
         compare("PCA of 22,688 x 1280 features, in f64", "seconds of CPU", {
             "fruitjob fit, reading included": lambda: measured("cpu", *fit),
-            "scikit-learn covariance_eigh": lambda: peer("pca.py", "sklearn", features, COMPONENTS),
+            "scikit-learn covariance_eigh, reading included": lambda: peer("pca.py", "sklearn", features, COMPONENTS),
+            "the same, the features being in memory": lambda: peer("pca.py", "in-memory", features, COMPONENTS),
             "Spark MLlib": lambda: peer("pca.py", "spark", features, COMPONENTS),
         }, self.rounds)
 

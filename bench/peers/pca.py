@@ -1,6 +1,8 @@
-"""PCA of features that fruitjob kept: seconds of CPU of the fit alone, the features being in memory.
+"""PCA of features that fruitjob kept: seconds of CPU.
 
-    python pca.py sklearn|spark FEATURES COMPONENTS      FEATURES: OUTPUT/.fruitjob/features/KEY
+    python pca.py sklearn|in-memory|spark FEATURES COMPONENTS      FEATURES: OUTPUT/.fruitjob/features/KEY
+
+`sklearn` counts from the files to the PCA, as `fruitjob fit` does; `in-memory` and `spark` count the fit alone.
 """
 
 import os
@@ -9,17 +11,19 @@ import time
 from pathlib import Path
 
 
-def sklearn(folder: str, components: int) -> float:
+def sklearn(folder: str, components: int, in_memory: bool = False) -> float:
     import numpy as np
     import pyarrow.parquet as pq
     import threadpoolctl
     from sklearn.decomposition import PCA
 
+    start = time.process_time()
     parts = [pq.read_table(f, columns=["features"])["features"] for f in sorted(Path(folder).glob("*.parquet"))]
     # In f64, as fruitjob and MLlib compute; on one thread, which takes the least CPU.
     features = np.concatenate([np.stack(p.to_numpy(zero_copy_only=False)) for p in parts]).astype(np.float64)
     with threadpoolctl.threadpool_limits(1):
-        start = time.process_time()
+        if in_memory:
+            start = time.process_time()
         PCA(components, svd_solver="covariance_eigh").fit(features)
         return time.process_time() - start
 
@@ -51,7 +55,8 @@ def spark(folder: str, components: int) -> float:
 
 def main() -> None:
     peer, folder, components = sys.argv[1:]
-    print({"sklearn": sklearn, "spark": spark}[peer](folder, int(components)))
+    peers = {"sklearn": sklearn, "in-memory": lambda *args: sklearn(*args, in_memory=True), "spark": spark}
+    print(peers[peer](folder, int(components)))
 
 
 if __name__ == "__main__":
