@@ -79,15 +79,15 @@ def test_fused_onnx_gives_the_vectors_of_the_results(tmp_path):
     (tmp_path / "in" / "noise").mkdir(parents=True)
     for i in range(70):
         low = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
-        Image.fromarray(low).resize((100, 100)).save(tmp_path / "in" / "noise" / f"{i:02}.png")
+        Image.fromarray(low).resize((132, 132)).save(tmp_path / "in" / "noise" / f"{i:02}.png")
     fruitctl("run", "-i", tmp_path / "in", "-o", tmp_path / "out", "-k", 16)
     onnx.checker.check_model(tmp_path / "out" / "model" / "model.onnx", full_check=True)
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model" / "model.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     mean, std = float(metadata["mean"].split(",")[0]), float(metadata["std"].split(",")[0])
-    assert metadata["input_size"] == "96" and metadata["resize"] == "100" and metadata["layout"] == "NCHW"
+    assert metadata["input_size"] == "128" and metadata["resize"] == "132" and metadata["layout"] == "NCHW"
     for path, (_, vector) in results(tmp_path / "out").items():
-        pixels = np.asarray(Image.open(tmp_path / "in" / path), dtype=np.float32)[2:98, 2:98]
+        pixels = np.asarray(Image.open(tmp_path / "in" / path), dtype=np.float32)[2:130, 2:130]
         tensor = ((pixels - mean) / std).transpose(2, 0, 1)[None]
         [got] = session.run(["pca"], {session.get_inputs()[0].name: tensor})
         np.testing.assert_allclose(got[0], vector, atol=1e-3)
