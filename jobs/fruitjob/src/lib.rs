@@ -17,7 +17,7 @@
 //! The folders are layers: a file imports from its own folder, or from one to the left.
 //!
 //! ```text
-//! error < util, cores < storage, image < pca < model < job, exec, artifacts < stages < pipeline, prune, samples < main
+//! error < util, cores < storage, image < pca < model < job, exec, artifacts < stages < pipeline, prune, samples, gallery < main
 //! ```
 //!
 //! `exec` runs tasks and knows no stage; `artifacts` knows what lies below an output, and who wrote it is no matter. Neither
@@ -27,6 +27,7 @@ pub mod artifacts;
 mod cores;
 mod error;
 pub mod exec;
+pub mod gallery;
 pub mod image;
 mod job;
 pub mod model;

@@ -16,12 +16,12 @@ const FRUITJOB: Layers = &[
     &["model"],
     &["job", "exec", "artifacts"],
     &["stages"],
-    &["pipeline", "prune", "samples"],
+    &["pipeline", "prune", "samples", "gallery"],
     &["lib", "main"],
 ];
 
 const INTERFACE: Layers = &[
-    &["error", "layout", "model", "onnx", "printable", "since", "spark", "stage"],
+    &["error", "layout", "model", "onnx", "printable", "recognition", "since", "spark", "stage"],
     &["location", "job", "record"],
     &["event", "prune"],
     &["lib"],

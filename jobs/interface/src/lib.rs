@@ -12,6 +12,7 @@ pub mod model;
 pub mod onnx;
 pub mod printable;
 pub mod prune;
+pub mod recognition;
 pub mod record;
 pub mod since;
 pub mod spark;

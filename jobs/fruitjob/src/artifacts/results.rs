@@ -7,7 +7,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::Schema;
+use bytes::Bytes;
 use fruitjob_interface::layout;
+use fruitjob_interface::record::PartRecord;
 
 use super::entry::Entry;
 use crate::error::{Error, Result};
@@ -57,12 +59,36 @@ pub(crate) fn save(
 ///
 /// # Errors
 /// [`Error::Usage`] when it is not there, [`Error::Failed`] when it is damaged.
-pub(crate) fn read(output: &Output, part: &str, mut row: impl FnMut(&str, &str, &[f32])) -> Result<()> {
+pub(crate) fn read(output: &Output, part: &str, row: impl FnMut(&str, &str, &[f32])) -> Result<()> {
     let name = staged(part);
     let bytes = output.get(&name)?.ok_or_else(|| output.missing(&name, "project"))?;
+    rows(output, &name, bytes, row)
+}
+
+/// The same of a part that is published, and that is the one that the record has: whoever may write to the output may have put
+/// another in its place, and a run may be publishing.
+///
+/// # Errors
+/// [`Error::Failed`] when it is not there, is another or is damaged.
+pub(crate) fn read_published(
+    output: &Output,
+    part: &PartRecord,
+    row: impl FnMut(&str, &str, &[f32]),
+) -> Result<()> {
+    let name = format!("{}/{}", layout::RESULTS, part.name);
+    let bytes = output.get(&name)?.filter(|bytes| hex_sha256(bytes) == part.sha256).ok_or_else(|| {
+        Error::Failed(format!(
+            "{} is not there, or is not what run.json says: a run is publishing, or it was changed; try again, or run again",
+            output.path(&name)
+        ))
+    })?;
+    rows(output, &name, bytes, row)
+}
+
+fn rows(output: &Output, name: &str, bytes: Bytes, mut row: impl FnMut(&str, &str, &[f32])) -> Result<()> {
     let batches = parquet::read(bytes)
         .and_then(Iterator::collect::<parquet::Result<Vec<_>>>)
-        .map_err(|e| Error::Failed(format!("{} is damaged: {e}", output.path(&name))))?;
+        .map_err(|e| Error::Failed(format!("{} is damaged: {e}", output.path(name))))?;
     for batch in batches {
         let (path, label) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
         let pca = batch.column(2).as_list::<i32>();

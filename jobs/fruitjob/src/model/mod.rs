@@ -2,6 +2,7 @@
 
 mod backbone;
 mod external;
+mod featurizer;
 pub(crate) mod fused;
 mod general;
 mod graph;
@@ -20,6 +21,7 @@ mod web;
 use std::sync::Arc;
 
 pub use backbone::{Backbone, MAX_FEATURES, Session};
+pub use featurizer::Featurizer;
 use fruitjob_interface::model::{Inside, Precision, Preprocessing, PreprocessingOptions};
 use fruitjob_interface::record::ModelRecord;
 use onnx::ModelProto;

@@ -79,9 +79,9 @@ pub(super) fn read(name: &str, reader: &Reader<'_>) -> Result<Files> {
     let doing = format!("model {location}");
     let mut left = MAX_BYTES;
     let model = get(&location, &doing, &mut left, reader).map_err(|e| match e {
-        Error::Usage(why) => {
-            Error::Usage(format!("{why}; name an ONNX file or URI, or one of 'builtin', 'builtin-1' and 'mobilenet_v2'"))
-        }
+        Error::Usage(why) => Error::Usage(format!(
+            "{why}; name an ONNX file or URI, or one of 'builtin', 'builtin-1' and 'mobilenet_v2'"
+        )),
         other => other,
     })?;
     let names = files_beside(&model).map_err(|why| Error::Usage(format!("{doing}: {why}")))?;

@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use fruitjob_interface::model::ExifOrientation;
 use fruitjob_interface::{Stage, count, number};
 
 use super::rejects;
@@ -15,9 +14,8 @@ use crate::artifacts::features::{self, Reject, Row};
 use crate::artifacts::manifest::Partition;
 use crate::error::{Error, Result};
 use crate::exec::{Batch, Done, Task};
-use crate::image::preprocess::Preprocessor;
-use crate::image::{decode, orientation};
-use crate::model::Session;
+use crate::image::decode::Refused;
+use crate::model::Featurizer;
 use crate::storage::Wanted;
 use crate::storage::parquet::Span;
 
@@ -124,7 +122,7 @@ fn estimate(run: &mut Run, kept: &HashSet<String>) -> Result<Vec<f64>> {
     let bytes: u64 = entries.iter().map(|e| e.size).sum();
     let input = worker.input.as_ref().ok_or_else(|| Error::Bug("featurize without an input".into()))?;
     let images = entries.iter().map(listed).collect();
-    let mut featurizer = Featurizer::new(&worker)?;
+    let mut featurizer = Featurizer::new(&worker.model, worker.max_pixels)?;
     let start = Instant::now();
     for image in input.read_ahead(images, bytes / entries.len().max(1) as u64, &worker.context.runtime) {
         worker.context.check()?;
@@ -228,7 +226,7 @@ fn compute(
     let wanted = todo.iter().map(|&i| listed(&entries[i])).collect();
     let size = todo.iter().map(|&i| entries[i].size).sum::<u64>() / todo.len().max(1) as u64;
     let mut images = input.read_ahead(wanted, size, &worker.context.runtime);
-    let mut featurizer = Featurizer::new(worker)?;
+    let mut featurizer = Featurizer::new(&worker.model, worker.max_pixels)?;
     let mut read = 0;
     for i in todo {
         worker.context.check()?;
@@ -236,7 +234,9 @@ fn compute(
             Ok(bytes) => {
                 read += bytes.len() as u64;
                 counters.read(bytes.len() as u64);
-                featurizer.run(&bytes)?
+                // One that is too large is worth another try, for the limit may be another then.
+                let reject = |refused: Refused| Reject { reason: refused.reason, retry: refused.too_large };
+                featurizer.run(&bytes)?.map_err(reject)
             }
             Err(error) => {
                 rejects::give_up(worker, &entries[i].path, &error)?;
@@ -252,54 +252,6 @@ fn compute(
 
 fn listed(entry: &Entry) -> Wanted {
     Wanted { path: entry.path.clone(), size: Some(entry.size), tag: entry.tag.clone() }
-}
-
-/// A file's bytes to its features, one file after another on one thread.
-struct Featurizer<'a> {
-    options: decode::Options,
-    session: Box<dyn Session + 'a>,
-    preprocessor: Preprocessor,
-    exif_orientation: ExifOrientation,
-    tensor: Vec<f32>,
-    features: usize,
-}
-
-impl<'a> Featurizer<'a> {
-    fn new(worker: &'a Worker) -> Result<Self> {
-        let model = &worker.model;
-        // One that lies on its side is turned after decoding.
-        let [width, height] = model.preprocessing.resized();
-        let target = Some([width.max(height); 2]);
-        Ok(Featurizer {
-            options: decode::Options { max_pixels: worker.max_pixels, target },
-            session: model.backbone.session()?,
-            preprocessor: Preprocessor::new(model.preprocessing.clone(), model.backbone.layout()),
-            exif_orientation: model.preprocessing.exif_orientation,
-            tensor: vec![0.0; model.preprocessing.len()],
-            features: model.backbone.features(),
-        })
-    }
-
-    /// The features, or why there are none; an error when it is not the image's fault.
-    fn run(&mut self, bytes: &[u8]) -> Result<Outcome> {
-        // One that is too large is worth another try, for the limit may be another then.
-        let reject = |refused: decode::Refused| Reject { reason: refused.reason, retry: refused.too_large };
-        let mut image = match decode::decode(bytes, &self.options) {
-            Ok(image) => image,
-            Err(refused) => return Ok(Err(reject(refused))),
-        };
-        if self.exif_orientation == ExifOrientation::Apply {
-            image = orientation::upright(image, bytes);
-        }
-        if let Err(reason) = self.preprocessor.run(&image, &mut self.tensor) {
-            return Ok(Err(Reject { reason, retry: false }));
-        }
-        let mut vector = vec![0.0; self.features];
-        self.session.run(&self.tensor, &mut vector)?;
-        let finite = vector.iter().all(|x| x.is_finite());
-        let reason = "the model gives values that are not finite".to_owned();
-        Ok(if finite { Ok(vector) } else { Err(Reject { reason, retry: false }) })
-    }
 }
 
 #[cfg(test)]
