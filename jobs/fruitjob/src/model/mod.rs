@@ -235,11 +235,6 @@ mod tests {
             (Inside::Builtin1, 96, 100, 256),
             (Inside::MobilenetV2, 224, 256, 1280),
         ] {
-            let Some(_) = inside::bytes(inside) else {
-                let error = load(inside.name(), Default::default()).err().unwrap().to_string();
-                assert!(error.contains("--model FILE"), "{error}");
-                continue;
-            };
             let model = load(inside.name(), Default::default()).unwrap();
             assert_eq!((model.preprocessing.size, model.preprocessing.resize), ([size; 2], resize));
             assert_eq!((model.why_general.as_deref(), model.backbone.features()), (None, length));
