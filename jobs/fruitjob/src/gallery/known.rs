@@ -22,8 +22,8 @@ const SAME: (f32, f32) = (0.95, 1.3);
 const OTHERS: usize = 2000;
 /// Where there are millions, fewer, down to this: each is compared with all.
 const LEAST: usize = 100;
-/// Comparisons for that, about: a few seconds' work.
-const COMPARISONS: usize = 300_000_000;
+/// Comparisons for that, about: a second of one core.
+const COMPARISONS: usize = 100_000_000;
 /// How many of them are nearer to one of another label than an image has to be to any.
 const OTHER: f32 = 0.4;
 /// Between two looks at whether somebody wants to stop.
