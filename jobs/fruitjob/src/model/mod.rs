@@ -186,6 +186,15 @@ impl Model {
     }
 }
 
+/// The SHA-256 of a model's files, in hexadecimal.
+///
+/// # Errors
+/// As of [`Model::load`], where they cannot be read.
+pub(crate) fn sha256(name: &str, reader: &Reader<'_>) -> Result<String> {
+    let carried = Inside::named(name).and_then(inside::bytes);
+    carried.map_or_else(|| Ok(source::read(name, reader)?.sha256()), |bytes| Ok(hex_sha256(bytes)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
