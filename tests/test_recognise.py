@@ -200,6 +200,18 @@ def test_results_in_a_store(place):
         assert "no complete results" in said
 
 
+def test_a_run_of_other_pictures_is_told(place, tmp_path):
+    """What builtin was not trained on: charts. What it was, and drawn fruit is like it, is told nothing."""
+    (tmp_path / "charts").mkdir()
+    for number in range(60):
+        chart = Image.open(place / "chart.png").rotate(number / 10, fillcolor="white")
+        chart.crop((number // 8, number % 8, 300, 230)).save(tmp_path / "charts" / f"{number}.png")
+    fruitctl("run", "-i", tmp_path / "charts", "-o", tmp_path / "out", "-k", 4)
+    [warning] = record(tmp_path / "out")["warnings"]
+    assert "unlike those that model builtin was trained on" in warning and "--model mobilenet_v2" in warning
+    assert record(place / "out")["warnings"] == []
+
+
 def test_it_can_be_interrupted(place):
     images = [str(picture) for picture in (place / "in").rglob("*.jpg")] * 20
     words = command("fruitctl", "recognise", "-o", place / "out", *images)
