@@ -200,6 +200,19 @@ def test_results_in_a_store(place):
         assert "no complete results" in said
 
 
+def test_a_run_of_other_pictures_is_told(place, tmp_path):
+    """What builtin was not trained on: textures. What it was, and drawn fruit is like it, is told nothing."""
+    (tmp_path / "textures").mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(60):
+        noise = Image.fromarray(rng.integers(0, 256, (3 + number, 3 + number, 3), np.uint8))
+        noise.resize((160, 160), Image.Resampling.BICUBIC).save(tmp_path / "textures" / f"{number}.png")
+    fruitctl("run", "-i", tmp_path / "textures", "-o", tmp_path / "out", "-k", 4)
+    [warning] = record(tmp_path / "out")["warnings"]
+    assert "unlike those that model builtin was trained on" in warning and "--model mobilenet_v2" in warning
+    assert record(place / "out")["warnings"] == []
+
+
 def test_it_can_be_interrupted(place):
     images = [str(picture) for picture in (place / "in").rglob("*.jpg")] * 20
     words = command("fruitctl", "recognise", "-o", place / "out", *images)

@@ -16,6 +16,7 @@ mod outputs;
 mod recognise;
 mod rewrite;
 pub(crate) mod source;
+pub(crate) mod usual;
 mod web;
 
 use std::sync::Arc;
