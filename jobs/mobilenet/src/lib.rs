@@ -28,13 +28,15 @@ pub enum Isa {
     Avx2,
     /// AArch64.
     Neon,
+    /// WebAssembly with SIMD of 128 bits, where it is compiled for it.
+    Simd128,
     /// Any processor: no instructions of its own.
     Portable,
 }
 
 impl Isa {
     /// All of them, in the same order.
-    pub const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
+    pub const ALL: [Isa; 5] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Simd128, Isa::Portable];
 
     /// As written in settings and records.
     pub fn name(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Isa {
             Isa::Avx512 => "avx512",
             Isa::Avx2 => "avx2",
             Isa::Neon => "neon",
+            Isa::Simd128 => "simd128",
             Isa::Portable => "portable",
         }
     }
@@ -60,6 +63,8 @@ impl Isa {
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(all(target_arch = "aarch64", not(miri)))]
             Isa::Neon => true,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => true,
             Isa::Portable => true,
             _ => false,
         }
