@@ -7,6 +7,7 @@
 //! the projection follows strip by strip of rows: the hidden tensor never exists as a whole.
 
 mod aligned;
+mod head;
 mod kernels;
 mod matrix;
 mod network;
@@ -15,6 +16,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
+pub use head::Step;
 pub use kernels::Clamp;
 pub use network::{Network, Scratch};
 pub use roof::roof;
