@@ -1,13 +1,16 @@
 //! The job in this process: the one place that knows how it is done. Without the feature `local`, `no_local.rs` stands here.
 
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fruitjob::gallery::{self, Gallery};
 use fruitjob::model::{Model, Wanted, inside};
 use fruitjob::{Context, Job, pipeline};
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{DEFAULT, Inside, InsideFacts, PreprocessingOptions};
 use fruitjob_interface::prune::Garbage;
+use fruitjob_interface::recognition::Recognition;
 use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, RunRecord};
 
 use crate::error::{Error, Result};
@@ -64,6 +67,31 @@ pub fn check_model(job: &JobOptions, preprocessing: &PreprocessingOptions) -> Re
         precision: job.precision.unwrap_or_default(),
     };
     Ok(Model::load(&wanted, runtime.handle()).map(drop)?)
+}
+
+/// Says what images are, by the nearest pictures of a run's results; `opened` is told how many images there are and pictures
+/// in the results, and `done` of each image.
+pub fn recognise(
+    output: Option<&str>,
+    model: Option<&str>,
+    images: &[PathBuf],
+    neighbours: usize,
+    opened: &dyn Fn(usize, usize),
+    done: &(dyn Fn() + Sync),
+) -> Result<Vec<Recognition>> {
+    let output = output.ok_or_else(|| {
+        Error::usage(
+            "no output; name the results of a run by --output DIR, or output under [job] in fruitctl.toml",
+        )
+    })?;
+    let images = gallery::images(images)?;
+    let runtime = fruitjob::runtime()?;
+    let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
+    context.stop_on_signals()?;
+    let gallery = Gallery::open(&Location::parse(output)?, model, &context)?;
+    opened(images.len(), gallery.len());
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Ok(gallery.recognise(&images, neighbours, threads, &context, done)?)
 }
 
 /// What is known of the models that come with the program.

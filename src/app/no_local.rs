@@ -1,11 +1,12 @@
 //! In the place of `local.rs`, where the feature `local` is off: what to do instead.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{InsideFacts, PreprocessingOptions};
 use fruitjob_interface::prune::Garbage;
+use fruitjob_interface::recognition::Recognition;
 use fruitjob_interface::{JobOptions, Observer, RunRecord};
 
 use crate::error::{Error, Result};
@@ -24,6 +25,18 @@ pub fn run(_: JobOptions, _: PreprocessingOptions, _: Arc<dyn Observer>) -> Resu
 /// Leaves it to the nodes.
 pub fn check_model(_: &JobOptions, _: &PreprocessingOptions) -> Result<()> {
     Ok(())
+}
+
+/// Recognises nothing.
+pub fn recognise(
+    _: Option<&str>,
+    _: Option<&str>,
+    _: &[PathBuf],
+    _: usize,
+    _: &dyn Fn(usize, usize),
+    _: &(dyn Fn() + Sync),
+) -> Result<Vec<Recognition>> {
+    Err(absent().help("build fruitctl with its default features"))
 }
 
 /// Carries none.

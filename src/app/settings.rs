@@ -1,7 +1,8 @@
 //! Settings: flags over `fruitctl.toml`, in one place.
 
 use crate::cli::{
-    Cli, CloneArgs, CloudArgs, ClusterArgs, InitArgs, PolicyArgs, PruneArgs, RunArgs, StackArgs,
+    Cli, CloneArgs, CloudArgs, ClusterArgs, InitArgs, PolicyArgs, PruneArgs, RecogniseArgs, RunArgs,
+    StackArgs,
 };
 use crate::config::Config;
 use crate::error::Result;
@@ -33,6 +34,12 @@ fn set<T: Clone>(setting: &mut T, given: &Option<T>) {
 fn fill<T: Clone>(setting: &mut Option<T>, given: &Option<T>) {
     if given.is_some() {
         setting.clone_from(given);
+    }
+}
+
+impl Overrides for RecogniseArgs {
+    fn overrule(&self, config: &mut Config) {
+        fill(&mut config.job.output, &self.output);
     }
 }
 

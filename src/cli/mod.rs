@@ -2,6 +2,7 @@
 
 mod values;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -184,6 +185,16 @@ Examples:
   fruitctl version --bundle                  templates, scripts and executables, with their SHA-256
   fruitctl version --extract /opt/fruitjob   the executables of the job, for a Spark of your own")]
     Version(VersionArgs),
+    /// Say what images are, by the nearest pictures of a run's results
+    #[command(after_help = "\
+The images go through the run's own model and PCA, and are held against every picture
+of its results. The label is that of the nearest one. An image that is farther from it
+than that label's pictures are from each other is unlike anything here.
+
+Examples:
+  fruitctl recognise --output out photo.jpg
+  fruitctl recognise --output s3://bucket/out photos/ --json | jq -c '[.image, .label]'")]
+    Recognise(RecogniseArgs),
     /// List the models that come with the program
     #[command(after_help = "\
 Each is a name for --model. Any other ONNX file that maps an image to a vector will
@@ -577,6 +588,25 @@ pub struct VersionArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["bundle", "json"])]
     pub extract: Option<PathBuf>,
     /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct RecogniseArgs {
+    /// The images: files, or folders of them
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// The results of a run: a directory or a URI [default: output under [job]]
+    #[arg(short, long, value_name = "URI")]
+    pub output: Option<String>,
+    /// Where the run's model is now, if it was a file and has moved
+    #[arg(short, long, value_name = "URI")]
+    pub model: Option<String>,
+    /// Pictures that are told of each image
+    #[arg(short = 'n', long, value_name = "N", default_value = "5")]
+    pub neighbours: NonZeroUsize,
+    /// Print a line of JSON an image on stdout
     #[arg(long)]
     pub json: bool,
 }

@@ -12,6 +12,7 @@ mod models;
 mod plan;
 mod policy;
 mod prune;
+mod recognise;
 mod results;
 mod run;
 mod runs;
@@ -55,6 +56,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Sweep(args) => sweep::run(cli, args),
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Policy(args) => policy::run(cli, args),
+        Command::Recognise(args) => recognise::run(cli, args),
         Command::Models(args) => models::run(args),
         Command::Samples(args) => samples::run(args),
         Command::Schema(args) => schema::run(args),
