@@ -26,12 +26,12 @@ use crate::pca::project::project;
 use crate::storage::{Location, Output};
 
 /// Pictures of a label whose distance to the nearest other one of it is looked at.
-const PROBES: usize = 32;
+pub(crate) const PROBES: usize = 32;
 /// Pictures that a label needs for a limit of its own.
-const ENOUGH: usize = 5;
+pub(crate) const ENOUGH: usize = 5;
 /// How much farther than nineteen of twenty pictures of a label are from the next one an image may be. Chosen on photographs and
 /// turntable pictures; docs/howto/recognise.md has what it lets through and what it takes away.
-const MARGIN: f32 = 1.3;
+pub(crate) const MARGIN: f32 = 1.3;
 /// The largest file that is read as an image, in bytes: no picture that may be decoded takes more.
 const MAX_FILE: u64 = 1 << 30;
 
@@ -178,6 +178,11 @@ impl Gallery {
     pub fn vector(&self, picture: usize) -> &[f32] {
         let k = self.components();
         &self.vectors[picture * k..(picture + 1) * k]
+    }
+
+    /// The vectors of all pictures, one after another.
+    pub(crate) fn vectors(&self) -> &[f32] {
+        &self.vectors
     }
 
     /// The distance beyond which an image is unlike the pictures of a label, by its index.
@@ -376,7 +381,7 @@ fn begins_as_an_image(file: &Path) -> bool {
 }
 
 /// The `k` nearest of these rows of `vectors` and their distances, the nearest first.
-fn nearest(
+pub(crate) fn nearest(
     vector: &[f32],
     vectors: &[f32],
     rows: impl Iterator<Item = usize>,
@@ -417,7 +422,7 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// What nineteen of twenty are at most; infinite where there are none, for then nothing is known.
-fn most(mut distances: Vec<f32>) -> f32 {
+pub(crate) fn most(mut distances: Vec<f32>) -> f32 {
     distances.sort_by(f32::total_cmp);
     let at = (distances.len() * 95).div_ceil(100);
     at.checked_sub(1).map_or(f32::INFINITY, |at| distances[at])
