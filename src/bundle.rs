@@ -6,6 +6,7 @@
 
 use fruitjob_interface::spark::DRIVER;
 
+use crate::error::{Error, Result};
 use crate::instances::Arch;
 
 macro_rules! files {
@@ -64,6 +65,32 @@ static JOBS: &[(Arch, &[u8])] = &[];
 
 /// ImageNet's MobileNetV2, which no fruitjob carries: local runs are given it, and it is shipped to clusters.
 pub const MOBILENET_V2: &[u8] = include_bytes!("../jobs/fruitjob/models/mobilenet_v2.onnx");
+
+/// What a page computes with, as release/build has made it.
+#[cfg(feature = "bundle")]
+static APP: Option<&[u8]> = Some(include_bytes!(concat!(
+    env!("FRUITCTL_JOBS", "the feature 'bundle' is for release/build"),
+    "/fruitapp.wasm.zst"
+)));
+#[cfg(not(feature = "bundle"))]
+static APP: Option<&[u8]> = None;
+
+/// What a page computes with: WebAssembly that is carried, or, in a development build, that lies beside the executable or in the
+/// folder above, `target`.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage) where there is none.
+pub fn app() -> Result<Vec<u8>> {
+    if let Some(packed) = APP {
+        return Ok(zstd::decode_all(packed).expect("release/build packed it"));
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    let beside = program.ancestors().skip(1).take(2).map(|folder| folder.join("fruitapp.wasm"));
+    beside.into_iter().find_map(|file| std::fs::read(file).ok()).ok_or_else(|| {
+        Error::usage("this is a development build, and fruitapp.wasm, which a page computes with, is not beside it or in target/")
+            .help("release/app in the source's folder makes it; a release carries it")
+    })
+}
 
 /// The processors for which a fruitjob is carried.
 pub fn arches() -> impl Iterator<Item = Arch> {

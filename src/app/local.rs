@@ -9,6 +9,7 @@ use fruitjob::model::{Model, Wanted, inside};
 use fruitjob::{Context, Job, pipeline};
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{DEFAULT, Inside, InsideFacts, PreprocessingOptions};
+use fruitjob_interface::page::{PageOptions, PageRecord};
 use fruitjob_interface::prune::Garbage;
 use fruitjob_interface::recognition::Recognition;
 use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, RunRecord};
@@ -101,6 +102,26 @@ pub fn models() -> Result<Vec<InsideFacts>> {
     let runtime = runtime()?;
     let facts = |inside| Ok(inside::facts(inside, runtime.handle())?);
     Inside::ALL.into_iter().map(facts).collect()
+}
+
+/// Writes a page of a run's results.
+pub fn page(
+    output: Option<&str>,
+    model: Option<&str>,
+    options: &PageOptions,
+    wasm: &[u8],
+    to: &str,
+) -> Result<PageRecord> {
+    let output = output.ok_or_else(|| {
+        Error::usage(
+            "no output; name the results of a run by --output DIR, or output under [job] in fruitctl.toml",
+        )
+    })?;
+    let runtime = fruitjob::runtime()?;
+    let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
+    context.stop_on_signals()?;
+    let gallery = Gallery::open(&Location::parse(output)?, model, &context)?;
+    Ok(fruitjob::page::write(&gallery, options, wasm, &Location::parse(to)?, &context)?)
 }
 
 /// Finds what is of no use in an output, and deletes it unless this is a trial.

@@ -8,6 +8,8 @@ pub mod local;
 pub mod local;
 pub mod logging;
 pub mod notify;
+pub mod page;
+pub mod serve;
 mod settings;
 mod signals;
 mod write;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fruitjob_interface::location::Location;
 use fruitjob_interface::model::{InsideFacts, PreprocessingOptions};
+use fruitjob_interface::page::{PageOptions, PageRecord};
 use fruitjob_interface::prune::Garbage;
 use fruitjob_interface::recognition::Recognition;
 use fruitjob_interface::{JobOptions, Observer, RunRecord};
@@ -41,6 +42,11 @@ pub fn recognise(
 
 /// Carries none.
 pub fn models() -> Result<Vec<InsideFacts>> {
+    Err(absent().help("build fruitctl with its default features"))
+}
+
+/// Writes no page.
+pub fn page(_: Option<&str>, _: Option<&str>, _: &PageOptions, _: &[u8], _: &str) -> Result<PageRecord> {
     Err(absent().help("build fruitctl with its default features"))
 }
 

@@ -1,8 +1,8 @@
 //! Settings: flags over `fruitctl.toml`, in one place.
 
 use crate::cli::{
-    Cli, CloneArgs, CloudArgs, ClusterArgs, InitArgs, PolicyArgs, PruneArgs, RecogniseArgs, RunArgs,
-    StackArgs,
+    Cli, CloneArgs, CloudArgs, ClusterArgs, InitArgs, PageArgs, PolicyArgs, PruneArgs, RecogniseArgs,
+    RunArgs, StackArgs,
 };
 use crate::config::Config;
 use crate::error::Result;
@@ -40,6 +40,14 @@ fn fill<T: Clone>(setting: &mut Option<T>, given: &Option<T>) {
 impl Overrides for RecogniseArgs {
     fn overrule(&self, config: &mut Config) {
         fill(&mut config.job.output, &self.output);
+    }
+}
+
+impl Overrides for PageArgs {
+    fn overrule(&self, config: &mut Config) {
+        fill(&mut config.job.output, &self.output);
+        fill(&mut config.app.per_label, &self.per_label);
+        fill(&mut config.app.check, &self.check);
     }
 }
 

@@ -195,6 +195,18 @@ Examples:
   fruitctl recognise --output out photo.jpg
   fruitctl recognise --output s3://bucket/out photos/ --json | jq -c '[.image, .label]'")]
     Recognise(RecogniseArgs),
+    /// Write a page that recognises fruit, from a run's results
+    #[command(after_help = "\
+The page is a folder of files for any static host. It runs in the browser, on a phone
+too, and works without a network after the first visit; no picture is sent anywhere.
+It has the run's model and PCA, and a few pictures of each label. DIR is a folder or a
+URI; what else is there stays, but for pages of before.
+
+Examples:
+  fruitctl app --output out page
+  fruitctl app --output out page --serve
+  fruitctl app --output s3://bucket/out s3://site/fruit --per-label 16")]
+    App(PageArgs),
     /// List the models that come with the program
     #[command(after_help = "\
 Each is a name for --model. Any other ONNX file that maps an image to a vector will
@@ -587,6 +599,30 @@ pub struct VersionArgs {
     /// Write the executables of the job to this folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["bundle", "json"])]
     pub extract: Option<PathBuf>,
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct PageArgs {
+    /// Where the page goes: a folder or a URI
+    pub dir: String,
+    /// The results of a run: a directory or a URI [default: output under [job]]
+    #[arg(short, long, value_name = "URI")]
+    pub output: Option<String>,
+    /// Where the run's model is now, if it was a file and has moved
+    #[arg(short, long, value_name = "URI")]
+    pub model: Option<String>,
+    /// Pictures of each label on the page, at most [default: per_label under [app], or 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub per_label: Option<u32>,
+    /// The share of all pictures that is set aside, to say how often the page is right [default: check under [app], or 10%]
+    #[arg(long, value_name = "SHARE", value_parser = values::share)]
+    pub check: Option<f64>,
+    /// Serve the folder to this machine, at this port, until Ctrl-C
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "8000")]
+    pub serve: Option<u16>,
     /// Print JSON on stdout
     #[arg(long)]
     pub json: bool,

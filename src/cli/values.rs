@@ -47,9 +47,29 @@ pub fn dollars(text: &str) -> Result<f64, String> {
     dollars.ok_or_else(|| format!("'{text}' is no number of dollars like 20 or 0.5"))
 }
 
+/// `10%`, `0.1`: a share of what there is, up to a half.
+pub fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    share
+        .ok()
+        .filter(|share| (0.0..=0.5).contains(share))
+        .ok_or_else(|| format!("'{text}' is no share between 0% and 50%"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage_or_a_number() {
+        assert_eq!((share("10%"), share("0.25"), share("0")), (Ok(0.1), Ok(0.25), Ok(0.0)));
+        for bad in ["", "%", "60%", "0.6", "-1%", "nan", "10 of 100"] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_name_cannot_widen_a_policy() {

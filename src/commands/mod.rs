@@ -9,6 +9,7 @@ mod init_ci;
 mod logs;
 mod man;
 mod models;
+mod page;
 mod plan;
 mod policy;
 mod prune;
@@ -57,6 +58,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Doctor(args) => doctor::run(cli, args),
         Command::Policy(args) => policy::run(cli, args),
         Command::Recognise(args) => recognise::run(cli, args),
+        Command::App(args) => page::run(cli, args),
         Command::Models(args) => models::run(args),
         Command::Samples(args) => samples::run(args),
         Command::Schema(args) => schema::run(args),

@@ -6,7 +6,7 @@ use fruitjob_interface::location::Location;
 use fruitjob_interface::{Event, Observer};
 
 use crate::app::cluster_run::cluster_run;
-use crate::app::{self, local, notify};
+use crate::app::{self, local, notify, page};
 use crate::cli::{Cli, ClusterArgs, RunArgs};
 use crate::config::{Config, Target};
 use crate::error::{Error, Result};
@@ -41,7 +41,10 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
             }
             here(config, args.json)
         }
-        Target::Emr => cluster_run(&config, &args.cluster, args.json),
+        Target::Emr => {
+            cluster_run(&config, &args.cluster, args.json)?;
+            if args.cluster.estimate { Ok(()) } else { publish(&config, args.json) }
+        }
     }
 }
 
@@ -58,7 +61,7 @@ fn here(config: Config, json: bool) -> Result<()> {
         },
         None => None,
     };
-    let result = local::run(config.job, config.preprocessing, observer.clone());
+    let result = local::run(config.job.clone(), config.preprocessing.clone(), observer.clone());
     match &result {
         Ok((record, output)) if !json => ui::summary::print(record, output),
         Ok(_) => {}
@@ -68,5 +71,19 @@ fn here(config: Config, json: bool) -> Result<()> {
     summary.end(&result);
     notify::failed(&summary);
     // No folder is made for a run that could not begin.
-    result.and(ui::summary::publish(&summary, folder.as_deref().filter(|folder| folder.is_dir())))
+    result.and(ui::summary::publish(&summary, folder.as_deref().filter(|folder| folder.is_dir())))?;
+    publish(&config, json)
+}
+
+/// Writes the page of a run that has ended, where the configuration says so.
+fn publish(config: &Config, json: bool) -> Result<()> {
+    if config.app.publish && config.job.output.is_none() {
+        ui::note(
+            "[app] publish: name the output under [job] for it; or write the page now: fruitctl app --output s3://BUCKET/output page",
+        );
+    }
+    if let Some(record) = page::publish(config)?.filter(|_| !json) {
+        page::say(&record);
+    }
+    Ok(())
 }

@@ -40,6 +40,8 @@ pub struct Config {
     pub job: JobOptions,
     /// What the model's file does not say about its input, or says wrongly. Flags of the same names overrule it.
     pub preprocessing: PreprocessingOptions,
+    /// The page that recognises, beside a run's results.
+    pub app: AppConfig,
     /// Needed on AWS: part of the name of everything that is made there, and the value of its tag `fruitctl:project`: 2 to 20 of a-z,
     /// 0-9 and `-`, beginning with a letter and not ending with `-`.
     #[serde(deserialize_with = "project")]
@@ -64,6 +66,30 @@ pub struct Config {
     /// The job as the file has it, without flags: its places are granted.
     #[serde(skip)]
     pub written: JobOptions,
+}
+
+/// The page that recognises.
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AppConfig {
+    /// Whether a run writes one to `app/` in its output when it has ended [default: false]
+    pub publish: bool,
+    /// Pictures of each label, at most [default: 8]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub per_label: Option<u32>,
+    /// The share of all pictures that is set aside, to say how often the page is right: 0 to 0.5 [default: 0.1]
+    #[serde(deserialize_with = "check")]
+    #[schemars(range(min = 0.0, max = 0.5))]
+    pub check: Option<f64>,
+}
+
+fn check<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<f64>, D::Error> {
+    let share = f64::deserialize(value)?;
+    if (0.0..=0.5).contains(&share) {
+        Ok(Some(share))
+    } else {
+        Err(serde::de::Error::custom(format!("{share} is no share between 0 and 0.5")))
+    }
 }
 
 impl Config {

@@ -17,7 +17,7 @@
 //! The folders are layers: a file imports from its own folder, or from one to the left.
 //!
 //! ```text
-//! error < util, cores < storage, image < pca < model < job, exec, artifacts < stages < pipeline, prune, samples, gallery < main
+//! error < util, cores < storage, image < pca < model < job, exec, artifacts < stages < pipeline, prune, samples, gallery < page < main
 //! ```
 //!
 //! `exec` runs tasks and knows no stage; `artifacts` knows what lies below an output, and who wrote it is no matter. Neither
@@ -31,6 +31,7 @@ pub mod gallery;
 pub mod image;
 mod job;
 pub mod model;
+pub mod page;
 pub mod pca;
 pub mod pipeline;
 pub mod prune;

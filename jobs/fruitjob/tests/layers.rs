@@ -17,11 +17,12 @@ const FRUITJOB: Layers = &[
     &["job", "exec", "artifacts"],
     &["stages"],
     &["pipeline", "prune", "samples", "gallery"],
+    &["page"],
     &["lib", "main"],
 ];
 
 const INTERFACE: Layers = &[
-    &["error", "layout", "model", "onnx", "printable", "recognition", "since", "spark", "stage"],
+    &["error", "layout", "model", "onnx", "page", "printable", "recognition", "since", "spark", "stage"],
     &["location", "job", "record"],
     &["event", "prune"],
     &["lib"],

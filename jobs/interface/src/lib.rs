@@ -10,6 +10,7 @@ pub mod layout;
 pub mod location;
 pub mod model;
 pub mod onnx;
+pub mod page;
 pub mod printable;
 pub mod prune;
 pub mod recognition;

@@ -340,6 +340,8 @@ kernels!(
 kernels!(crate::simd::Avx2, 2 x 6, crate::simd::Avx2, 12, crate::simd::Avx2, 4, "avx2,fma"; "avx2,fma");
 #[cfg(target_arch = "aarch64")]
 kernels!(crate::simd::Neon, 4 x 6, crate::simd::Neon, 12, Portable, 1, "neon"; "neon");
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+kernels!(crate::simd::Simd128, 4 x 3, crate::simd::Simd128, 6, Portable, 1; "simd128");
 kernels!(Portable, 2 x 4, Portable, 8, Portable, 1;);
 
 /// Goes down `m` rows in tiles of at most `MOST`, as equal as they can be: a tile of few rows waits for its own sums.

@@ -7,6 +7,7 @@
 //! the projection follows strip by strip of rows: the hidden tensor never exists as a whole.
 
 mod aligned;
+mod head;
 mod kernels;
 mod matrix;
 mod network;
@@ -15,6 +16,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
+pub use head::Step;
 pub use kernels::Clamp;
 pub use network::{Network, Scratch};
 pub use roof::roof;
@@ -28,13 +30,15 @@ pub enum Isa {
     Avx2,
     /// AArch64.
     Neon,
+    /// WebAssembly with SIMD of 128 bits, where it is compiled for it.
+    Simd128,
     /// Any processor: no instructions of its own.
     Portable,
 }
 
 impl Isa {
     /// All of them, in the same order.
-    pub const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
+    pub const ALL: [Isa; 5] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Simd128, Isa::Portable];
 
     /// As written in settings and records.
     pub fn name(self) -> &'static str {
@@ -42,6 +46,7 @@ impl Isa {
             Isa::Avx512 => "avx512",
             Isa::Avx2 => "avx2",
             Isa::Neon => "neon",
+            Isa::Simd128 => "simd128",
             Isa::Portable => "portable",
         }
     }
@@ -60,6 +65,8 @@ impl Isa {
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(all(target_arch = "aarch64", not(miri)))]
             Isa::Neon => true,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => true,
             Isa::Portable => true,
             _ => false,
         }

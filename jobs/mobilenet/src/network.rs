@@ -6,6 +6,8 @@ use crate::matrix::{Entry, Matrix, Operand, bytes_of};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 use crate::simd::Portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use crate::simd::Simd128;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::{Isa, Layer, Padding, Precision};
@@ -171,6 +173,8 @@ impl Network {
             Isa::Avx2 => Avx2::PANEL,
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => Neon::PANEL,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => Simd128::PANEL,
             _ => Portable::PANEL,
         };
         let matrix = |layer: &Layer, lane: usize| match layer {
@@ -354,6 +358,8 @@ impl Network {
             Isa::Avx2 => self.run::<Avx2>(image, scratch),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => self.run::<Neon>(image, scratch),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => self.run::<Simd128>(image, scratch),
             _ => self.run::<Portable>(image, scratch),
         }
         features.copy_from_slice(&scratch.features[..self.features]);

@@ -21,6 +21,8 @@ pub fn roof(isa: Isa) -> f64 {
         Isa::Avx2 => best::<simd::Avx2>(),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => best::<simd::Neon>(),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Simd128 => best::<simd::Simd128>(),
         _ => best::<simd::Portable>(),
     }
 }

@@ -66,7 +66,11 @@ fn check(len: usize, at: usize, n: usize) {
 }
 
 /// Implements [`Simd`] by intrinsics.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 macro_rules! simd {
     ($name:ident, $doc:literal, $v:ty, $lanes:literal, $splat:path, $load:path, $store:path, $fma:path, $add:path,
      $min:path, $max:path, $clamp:path) => {
@@ -310,6 +314,97 @@ mod arm {
 }
 #[cfg(target_arch = "aarch64")]
 pub(crate) use arm::Neon;
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm {
+    use std::arch::wasm32::*;
+
+    use super::{Simd, check};
+
+    // A module with SIMD128 in it is refused as a whole where it is not to be had: what runs has the instructions, and most of
+    // the intrinsics are safe. The wrappers give them the others' form.
+
+    /// # Safety
+    /// Four floats are at `from`.
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> v128 {
+        // SAFETY: see above; it need not be aligned.
+        unsafe { v128_load(from.cast()) }
+    }
+
+    /// # Safety
+    /// Four floats may be written to `to`.
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, v: v128) {
+        // SAFETY: see above; it need not be aligned.
+        unsafe { v128_store(to.cast(), v) }
+    }
+
+    /// # Safety
+    /// None is needed; so below.
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> v128 {
+        f32x4_splat(x)
+    }
+
+    /// Rounded twice: the fused one is of relaxed SIMD, which not every browser has.
+    ///
+    /// # Safety
+    /// See `splat`.
+    #[inline(always)]
+    unsafe fn multiply_add(a: v128, b: v128, c: v128) -> v128 {
+        f32x4_add(f32x4_mul(a, b), c)
+    }
+
+    /// # Safety
+    /// See `splat`.
+    #[inline(always)]
+    unsafe fn add(a: v128, b: v128) -> v128 {
+        f32x4_add(a, b)
+    }
+
+    /// As x86's `minps`, one instruction there; `f32x4_min` looks at signs of zeros and at NaN.
+    ///
+    /// # Safety
+    /// See `splat`.
+    #[inline(always)]
+    unsafe fn min(a: v128, b: v128) -> v128 {
+        f32x4_pmin(b, a)
+    }
+
+    /// As `min`.
+    ///
+    /// # Safety
+    /// See `splat`.
+    #[inline(always)]
+    unsafe fn max(a: v128, b: v128) -> v128 {
+        f32x4_pmax(b, a)
+    }
+
+    /// # Safety
+    /// See `splat`.
+    #[inline(always)]
+    unsafe fn clamp(v: v128, min: v128, max: v128) -> v128 {
+        i32x4_min(i32x4_max(v, min), max)
+    }
+
+    simd!(
+        Simd128,
+        "WebAssembly's SIMD: registers of 4; a browser has 16 or 32 of them.",
+        v128,
+        4,
+        splat,
+        load,
+        store,
+        multiply_add,
+        add,
+        min,
+        max,
+        clamp
+    );
+}
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) use wasm::Simd128;
 
 /// No instructions of any kind assumed: what the compiler makes of plain arithmetic. Multiplies and adds are
 /// rounded one by one, so results differ from the others' in the last bits.

@@ -12,9 +12,9 @@ use crate::exec::context::Context;
 use crate::pca::NONE;
 
 /// Pictures of a label whose distance to the nearest other one of it is looked at.
-const PROBES: usize = 32;
+pub(crate) const PROBES: usize = 32;
 /// Pictures that a label needs for a distance of its own.
-const ENOUGH: usize = 5;
+pub(crate) const ENOUGH: usize = 5;
 /// How many of a label's pictures are nearer than an image has to be, and by what margin.
 const SAME: (f32, f32) = (0.95, 1.3);
 
@@ -50,13 +50,20 @@ pub(super) fn limits(gallery: &Gallery, context: &Context) -> Result<Vec<f32>> {
         let distances: Vec<f32> = of_label.iter().step_by(step).filter_map(next).map(|n| n.1).collect();
         apart.push(distances);
     }
+    let few = |label: usize| pictures[label].len() < ENOUGH;
+    Ok(limits_of(apart, few, to_others(gallery, context)?))
+}
+
+/// The same of what is known of each label's pictures, `apart`; of labels with a `few`, by what is known of all; and of
+/// distances to pictures of other labels.
+pub(crate) fn limits_of(apart: Vec<Vec<f32>>, few: impl Fn(usize) -> bool, others: Vec<f32>) -> Vec<f32> {
     let all = quantile(apart.concat(), SAME.0);
-    let other = quantile(to_others(gallery, context)?, OTHER);
-    let limit = |(apart, pictures): (Vec<f32>, &Vec<usize>)| {
-        let same = if pictures.len() < ENOUGH { all } else { quantile(apart, SAME.0) };
+    let other = quantile(others, OTHER);
+    let limit = |(label, apart): (usize, Vec<f32>)| {
+        let same = if few(label) { all } else { quantile(apart, SAME.0) };
         same.map(|same| same * SAME.1).into_iter().chain(other).reduce(f32::max).unwrap_or(f32::INFINITY)
     };
-    Ok(apart.into_iter().zip(&pictures).map(limit).collect())
+    apart.into_iter().enumerate().map(limit).collect()
 }
 
 /// Distances of evenly spaced pictures to the nearest one of another label.

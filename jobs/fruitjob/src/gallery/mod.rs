@@ -3,8 +3,8 @@
 //! The search is exact: every picture's vector is compared. A vector of 64 components takes 256 bytes, its path some 50 more,
 //! and all of them are in memory (docs/howto/recognise.md says up to where that is enough).
 
-mod known;
-mod search;
+pub(crate) mod known;
+pub(crate) mod search;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -194,6 +194,11 @@ impl Gallery {
     pub fn vector(&self, picture: usize) -> &[f32] {
         let k = self.components();
         &self.vectors[picture * k..(picture + 1) * k]
+    }
+
+    /// The vectors of all pictures, one after another.
+    pub(crate) fn vectors(&self) -> &[f32] {
+        &self.vectors
     }
 
     /// The distance beyond which an image is unlike the pictures of a label, by its index.

@@ -28,7 +28,7 @@ pub(super) fn nearest(
 }
 
 /// The nearest of these rows of `vectors`, and its distance.
-pub(super) fn nearest_of(
+pub(crate) fn nearest_of(
     vector: &[f32],
     vectors: &[f32],
     rows: impl Iterator<Item = usize>,

@@ -2,27 +2,11 @@
 
 use std::collections::HashMap;
 
+use mobilenet::Step;
+
 use super::graph::{self, Floats};
 use super::onnx::NodeProto;
 use super::recognise::clip;
-
-/// One thing that is done to a vector.
-#[derive(Debug, Clone)]
-enum Step {
-    Root,
-    /// A product with a matrix, `[inputs][outputs]`.
-    Product {
-        weight: Vec<f32>,
-        outputs: usize,
-    },
-    /// A factor and a summand, each one number or as many as the vector has.
-    Affine {
-        factor: Vec<f32>,
-        summand: Vec<f32>,
-    },
-    Clamp([f32; 2]),
-    Softmax,
-}
 
 /// What is done to the vector of means, in order.
 #[derive(Debug, Clone, Default)]
@@ -124,17 +108,12 @@ impl Head {
     /// # Errors
     /// A step takes another number.
     pub fn features(&self, means: usize) -> Result<usize, String> {
-        self.0.iter().try_fold(means, |n, step| {
-            let fits = |list: &[f32]| list.len() == 1 || list.len() == n;
-            match step {
-                Step::Product { weight, outputs } if weight.len() == n * outputs => Ok(*outputs),
-                Step::Affine { factor, summand } if fits(factor) && fits(summand) => Ok(n),
-                Step::Product { .. } | Step::Affine { .. } => {
-                    Err(format!("what follows the mean takes no {n} numbers"))
-                }
-                _ => Ok(n),
-            }
-        })
+        Step::features(&self.0, means)
+    }
+
+    /// All of it.
+    pub fn steps(&self) -> &[Step] {
+        &self.0
     }
 
     /// Whether there is nothing to do.
@@ -144,29 +123,7 @@ impl Head {
 
     /// Does all of it.
     pub fn run(&self, vector: &mut Vec<f32>) {
-        for step in &self.0 {
-            match step {
-                Step::Root => vector.iter_mut().for_each(|x| *x = x.sqrt()),
-                Step::Product { weight, outputs } => {
-                    let mut sums = vec![0.0; *outputs];
-                    for (x, row) in vector.iter().zip(weight.chunks_exact(*outputs)) {
-                        sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += x * w);
-                    }
-                    *vector = sums;
-                }
-                Step::Affine { factor, summand } => {
-                    let of = |list: &[f32], i: usize| if list.len() == 1 { list[0] } else { list[i] };
-                    vector.iter_mut().enumerate().for_each(|(i, x)| *x = *x * of(factor, i) + of(summand, i));
-                }
-                Step::Clamp([low, high]) => vector.iter_mut().for_each(|x| *x = x.max(*low).min(*high)),
-                Step::Softmax => {
-                    let most = vector.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                    vector.iter_mut().for_each(|x| *x = (*x - most).exp());
-                    let sum: f32 = vector.iter().sum();
-                    vector.iter_mut().for_each(|x| *x /= sum);
-                }
-            }
-        }
+        Step::run(&self.0, vector);
     }
 }
 

@@ -13,7 +13,7 @@ mod kernels;
 mod onnx;
 mod options;
 mod outputs;
-mod recognise;
+pub(crate) mod recognise;
 mod rewrite;
 pub(crate) mod source;
 pub(crate) mod usual;
@@ -179,6 +179,14 @@ impl Model {
             self.name,
             outputs::flag(&features)
         ))
+    }
+
+    /// Its layers, for who computes them elsewhere.
+    ///
+    /// # Errors
+    /// It is not in MobileNet's manner.
+    pub(crate) fn recognised(&self) -> Result<recognise::Recognised, String> {
+        recognise::recognise(&self.proto, &self.preprocessing)
     }
 
     /// The ONNX graph, as it was read.
