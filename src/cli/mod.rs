@@ -188,8 +188,10 @@ Examples:
     /// Say what images are, by the nearest pictures of a run's results
     #[command(after_help = "\
 The images go through the run's own model and PCA, and are held against every picture
-of its results. The label is that of the nearest one. An image that is farther from it
-than that label's pictures are from each other is unlike anything here.
+of its results. The label is that of the nearest one. An image that is too far from it,
+or of whose features the PCA leaves out too much, is unlike anything here; the limits
+are worked out from the results (docs/howto/recognise.md). An image that cannot be used
+is told, the others go on, and the exit code is 6.
 
 Examples:
   fruitctl recognise --output out photo.jpg
