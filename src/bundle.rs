@@ -6,9 +6,6 @@
 
 use fruitjob_interface::spark::DRIVER;
 
-use fruitjob_interface::model::Inside;
-
-use crate::error::{Error, Result};
 use crate::instances::Arch;
 
 macro_rules! files {
@@ -23,8 +20,7 @@ macro_rules! files {
             ("jobs/fruitjob/models/builtin.onnx", fruitjob::model::inside::BUILTIN),
             #[cfg(feature = "local")]
             ("jobs/fruitjob/models/builtin-1.onnx", fruitjob::model::inside::BUILTIN_1),
-            #[cfg(feature = "local")]
-            ("jobs/fruitjob/models/mobilenet_v2.onnx", fruitjob::model::inside::MOBILENET_V2),
+            ("jobs/fruitjob/models/mobilenet_v2.onnx", MOBILENET_V2),
         ];
     };
 }
@@ -66,20 +62,8 @@ static JOBS: &[(Arch, &[u8])] = &[(Arch::X86_64, job!("x86_64")), (Arch::Aarch64
 #[cfg(not(feature = "bundle"))]
 static JOBS: &[(Arch, &[u8])] = &[];
 
-/// The ONNX file of a model that comes with the program.
-///
-/// # Errors
-/// [`Kind::Usage`](crate::error::Kind::Usage) where this fruitctl was built without it.
-pub fn model(inside: Inside) -> Result<&'static [u8]> {
-    #[cfg(feature = "local")]
-    let bytes = fruitjob::model::inside::bytes(inside);
-    #[cfg(not(feature = "local"))]
-    let bytes: Option<&'static [u8]> = None;
-    bytes.ok_or_else(|| {
-        Error::usage(format!("this fruitctl was built without the model {}", inside.name()))
-            .help("build it with its default features, or name the file: --model FILE")
-    })
-}
+/// ImageNet's MobileNetV2, which no fruitjob carries: local runs are given it, and it is shipped to clusters.
+pub const MOBILENET_V2: &[u8] = include_bytes!("../jobs/fruitjob/models/mobilenet_v2.onnx");
 
 /// What a page computes with, as release/build has made it.
 #[cfg(feature = "bundle")]

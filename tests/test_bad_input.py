@@ -141,7 +141,7 @@ def only(fruits, folder, n, same=False):
         (lambda f, t: f, ["--model", "nowhere.onnx"], 2, "not found"),
         (lambda f, t: f, ["--model", __file__], 2, "not an ONNX file"),
         (lambda f, t: f, ["--model", "ftp://x/y"], 2, "no store serves"),
-        (lambda f, t: f, ["--input-size", "128"], 2, "96 pixels"),
+        (lambda f, t: f, ["--input-size", "100"], 2, "multiple of 16 from 96 to 224"),
         (lambda f, t: f, ["--std", "0"], 2, "std must be above 0"),
         (lambda f, t: f, ["--max-rejects", "lots"], 2, "neither a number"),
     ],

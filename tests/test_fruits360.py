@@ -4,6 +4,7 @@
     models/mobilenet_v2_1.0_224.onnx, models/mobilenet_v2_reference_features.npz
 """
 
+import json
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, check_complete, fruitctl, results
+from conftest import ROOT, check_complete, fruitctl, record, results
 from PIL import Image
 from sklearn.decomposition import PCA
 
@@ -86,16 +87,23 @@ def choose(fruits360, folder):
                 shutil.copy(file, target)
 
 
+def nearest_training_images(output):
+    """Path and label of each test image, and of the training image that is nearest by L2."""
+    rows = results(output)
+    split = lambda name: [(path, *row) for path, row in sorted(rows.items()) if path.startswith(name)]
+    train, test = split("Training/"), split("Test/")
+    x, y = (np.array([vector for _, _, vector in rows], dtype=np.float64) for rows in (train, test))
+    distances = (y**2).sum(1)[:, None] - 2 * y @ x.T + (x**2).sum(1)
+    return [(test[j][:2], train[i][:2]) for j, i in enumerate(distances.argmin(1))]
+
+
 def nearest_neighbours(output):
     """Percent of test images whose nearest training image by L2 is of their class: of all classes; and of the classes
     that the builtin model has not seen, among the images of all."""
-    rows = results(output)
-    split = lambda name: [row for path, row in sorted(rows.items()) if path.startswith(name)]
-    train, test = split("Training/"), split("Test/")
-    x, y = (np.array([vector for _, vector in rows], dtype=np.float64) for rows in (train, test))
-    distances = (y**2).sum(1)[:, None] - 2 * y @ x.T + (x**2).sum(1)
-    hits = np.array([train[i][0] == test[j][0] for j, i in enumerate(distances.argmin(1))])
-    unseen = np.isin([label for label, _ in test], held_out({label for label, _ in train}))
+    pairs = nearest_training_images(output)
+    hits = np.array([label == other for (_, label), (_, other) in pairs])
+    labels = [label for (_, label), _ in pairs]
+    unseen = np.isin(labels, held_out(set(labels)))
     return {"all": 100 * hits.mean(), "unseen": 100 * hits[unseen].mean()}
 
 
@@ -127,8 +135,21 @@ def test_quality_pca_and_thousands_of_real_photographs(fruits360, model, referen
     fruitctl("run", "-i", tmp_path / "in", "-o", tmp_path / "builtin")
     builtin = nearest_neighbours(tmp_path / "builtin")
     print(f"builtin: percent correct on 64 components: {builtin}")
-    assert builtin["all"] >= 98.0, "it has 98.4 %"
+    assert builtin["all"] >= 96.8, "it has 97.2 % of this choice of images, and 98.0 % of eight choices"
     assert builtin["unseen"] >= accuracy["unseen"]
+
+    # The same of images that no run has seen, by the same PCA.
+    assert record(tmp_path / "builtin")["warnings"] == []
+    gallery = tmp_path / "gallery"
+    fruitctl("run", "-i", tmp_path / "in" / "Training", "-o", gallery, "--pin-pca", tmp_path / "builtin")
+    said = fruitctl("recognise", "-o", gallery, tmp_path / "in" / "Test", "--json").stdout.splitlines()
+    said = {"Test/" + row["image"].split("/Test/")[1]: row for row in map(json.loads, said)}
+    same = [said[path]["nearest"][0]["label"] == label for (path, _), (_, label) in nearest_training_images(tmp_path / "builtin")]
+    unlike = [row["unlike"] for row in said.values()]
+    print(f"recognise: {sum(same)} of {len(same)} as evaluated, {sum(unlike)} unlike anything there")
+    # Of two that are as near but for rounding, it may be the other one.
+    assert len(same) == 131 * 20 and sum(same) >= len(same) - 2
+    assert np.mean(unlike) < 0.03, "it has 1.2 % with all training images"
 
     for name, f32, args in [("mobilenet", accuracy, ["-m", model]), ("builtin", builtin, [])]:
         fruitctl("run", "-i", tmp_path / "in", "-o", tmp_path / name / "int8", "--precision", "int8", *args)

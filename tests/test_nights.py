@@ -178,8 +178,8 @@ def test_pinned_vectors_stay(here, tmp_path):
     assert "cannot be used with" in run_here(here, out, "--pin-pca", pin, "-k", "3", code=2).stderr
     message = run_here(here, out, "--pin-pca", "pears", code=2).stderr
     assert "there is no PCA 'pears'" in message and pin in message, message
-    message = run_here(here, out, "--pin-pca", pin, "--resize", "120", code=2).stderr
-    assert "was fitted on images that were preprocessed otherwise" in message and "--resize=100" in message, message
+    message = run_here(here, out, "--pin-pca", pin, "--resize", "140", code=2).stderr
+    assert "was fitted on images that were preprocessed otherwise" in message and "--resize=132" in message, message
     assert results(out) == kept
 
 

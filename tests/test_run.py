@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import LONG, ROOT, check_complete, digests, download, fruitctl, results, soon
+from conftest import LONG, ROOT, check_complete, digests, download, fruitctl, fruitjob, results, soon
 from emulator import Emulator, Fault, node
 from stack import ACTIVE, Project, Vpc
 
@@ -510,6 +510,8 @@ def test_a_model_that_fruitctl_carries_is_shipped(aws, project):
     bucket, key = uri.removeprefix("s3://").split("/", 1)
     assert key == f"jobs/{sha256[:16]}/mobilenet_v2.onnx"
     assert aws.client("s3").head_object(Bucket=bucket, Key=key)["ContentLength"] == models["mobilenet_v2"]["bytes"]
+    by_hand = fruitjob("run", "--input", ".", "--output", project.folder / "out", "--model", "mobilenet_v2", code=2)
+    assert "fruitctl run --model mobilenet_v2" in by_hand.stderr
 
 
 def test_what_would_not_run_is_not_shipped(aws, project):

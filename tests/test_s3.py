@@ -93,6 +93,9 @@ def test_an_image_that_vanishes_is_a_reject_and_is_tried_again(aws, fruits, tmp_
     client.upload_file(str(fruits / "Apple 1" / "7_100.jpg"), "fruits", "vanish/in/Apple 1/7_100.jpg")
     fruitctl(*args, env=aws.environment)
     download(client, "s3://fruits/vanish/out", tmp_path / "second")
+    # A browser that is led to the report shows it.
+    kind = lambda name: client.head_object(Bucket="fruits", Key=f"vanish/out/{name}")["ContentType"]
+    assert kind("report.html").startswith("text/html") and kind("run.json") == "application/json"
     images = check_complete(tmp_path / "second")["images"]
     assert (images["featurized"], images["cached"], images["rejected"]) == (1, 39, 0)
 

@@ -126,6 +126,8 @@ def test_a_bucket_of_our_name_in_another_account_is_not_read(aws, project):
         done = project.run(*command, code=None)
         assert done.returncode == (0 if command == ["status"] else 4), (command, done.stdout, done.stderr)
         assert "evil" not in done.stdout + done.stderr, (command, done.stdout, done.stderr)
+        if command[0] in ("runs", "results", "logs", "clone"):
+            assert f"bucket {bucket} is another account's" in done.stderr, (command, done.stderr)
     # What it proposes is another name.
     message = project.run("up", code=4).stderr
     assert f"such as fruitctl-trust-" in message and f"such as {bucket}\n" not in message + "\n", message

@@ -13,7 +13,9 @@ use fruitjob_interface::page::{PageOptions, PageRecord};
 use fruitjob_interface::prune::Garbage;
 use fruitjob_interface::recognition::Recognition;
 use fruitjob_interface::{EngineKind, Event, JobOptions, Observer, RunRecord};
+use tokio::runtime::Runtime;
 
+use crate::bundle;
 use crate::error::{Error, Result};
 
 /// Runs a job; its record, and where its results are.
@@ -22,7 +24,7 @@ pub fn run(
     preprocessing: PreprocessingOptions,
     observer: Arc<dyn Observer>,
 ) -> Result<(RunRecord, Location)> {
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let result = execute(job, preprocessing, Context::new(runtime.handle().clone(), observer));
     // A read that hangs is no reason to wait.
     runtime.shutdown_background();
@@ -58,7 +60,7 @@ pub fn check_model(job: &JobOptions, preprocessing: &PreprocessingOptions) -> Re
     if name.contains("://") {
         return Ok(());
     }
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let wanted = Wanted {
         name,
         output_node: job.output_node.as_deref(),
@@ -86,7 +88,7 @@ pub fn recognise(
         )
     })?;
     let images = gallery::images(images)?;
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
     context.stop_on_signals()?;
     let gallery = Gallery::open(&Location::parse(output)?, model, &context)?;
@@ -97,7 +99,7 @@ pub fn recognise(
 
 /// What is known of the models that come with the program.
 pub fn models() -> Result<Vec<InsideFacts>> {
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let facts = |inside| Ok(inside::facts(inside, runtime.handle())?);
     Inside::ALL.into_iter().map(facts).collect()
 }
@@ -131,7 +133,7 @@ pub fn prune(output: Option<&str>, since: i64, trial: bool) -> Result<Vec<Garbag
     if matches!(&location, Location::Local(dir) if !dir.is_dir()) {
         return Err(Error::usage(format!("there is no output {output}")).help("fruitctl run"));
     }
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
     context.stop_on_signals()?;
     Ok(fruitjob::prune::prune(&location, since, trial, &context)?)
@@ -146,7 +148,7 @@ pub fn draw(
     force: bool,
     drawn: &(dyn Fn() + Sync),
 ) -> Result<()> {
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
     context.stop_on_signals()?;
     let drawn = || {
@@ -154,6 +156,12 @@ pub fn draw(
         context.check()
     };
     Ok(fruitjob::samples::draw(dir, classes, per_class, seed, force, &drawn)?)
+}
+
+/// A runtime for the job, whose process has every model.
+fn runtime() -> Result<Runtime> {
+    inside::carry(bundle::MOBILENET_V2);
+    Ok(fruitjob::runtime()?)
 }
 
 /// Hears nothing.

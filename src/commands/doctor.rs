@@ -14,6 +14,7 @@ use crate::config::{Config, SshCidr};
 use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::instances::vcpus;
+use crate::run::ship::find_executable;
 use crate::stack::{Names, bootstrap, bucket, cluster, key_pair, network, roles, zones};
 use crate::ui;
 use crate::ui::{BAD, DIM, GOOD, WARN};
@@ -146,7 +147,23 @@ async fn examine(config: &Config) -> Vec<Finding> {
             Err(error) => error.into(),
         },
     );
+    if let Ok(cluster) = cluster::Spec::new(&config.cluster) {
+        note("executable", executable(&cluster));
+    }
     findings
+}
+
+/// Whether there is a fruitjob for the nodes. `up` does without, and `run` can be told of one.
+fn executable(cluster: &cluster::Spec) -> Verdict {
+    match find_executable(None, cluster) {
+        Ok(_) => good(format!("there is a fruitjob that runs on {}", cluster.release)),
+        Err(error) => Verdict::Unknown {
+            what: format!(
+                "there is no fruitjob for these nodes, which 'fruitctl run' ships: {}",
+                error.help.unwrap_or(error.message)
+            ),
+        },
+    }
 }
 
 /// Roles: ours, and those that AWS's services have.

@@ -17,6 +17,9 @@ use crate::ui::{BAD, DIM, GOOD, WARN};
 
 /// Up to so many images, the nearest pictures of each are listed below it.
 const LISTED: usize = 20;
+/// Columns of an image's name, and of a label, at most.
+const NAME: usize = 24;
+const LABEL: usize = 24;
 /// Pictures above which the search takes longer than a person waits, and gigabytes of memory.
 const MANY: usize = 5_000_000;
 
@@ -73,10 +76,12 @@ pub fn run(cli: &Cli, args: &RecogniseArgs) -> Result<()> {
     Ok(())
 }
 
+/// A line an image, within 80 columns where names and labels are not long: its name, its label, how many of the nearest pictures
+/// agree, and how far the nearest one is.
 fn table(said: &[Recognition]) {
-    let name = |recognition: &Recognition| ending_of(&printable_name(&recognition.image));
+    let name = |recognition: &Recognition| ending_of(&printable_name(&recognition.image), NAME);
     let label = |recognition: &Recognition| match (&recognition.label, recognition.unlike) {
-        (Some(label), _) => printable_name(label).into_owned(),
+        (Some(label), _) => ending_of(&printable_name(label), LABEL),
         (None, true) => "unlike anything here".to_owned(),
         (None, false) => "not usable".to_owned(),
     };
@@ -99,10 +104,7 @@ fn table(said: &[Recognition]) {
         };
         let k = recognition.nearest.len();
         let agree = (recognition.share * k as f32).round();
-        ui::say(&format!(
-            "{start}  {agree} of {k} nearest  {:>5.2} away, {:.2} at most",
-            first.distance, recognition.limit
-        ));
+        ui::say(&format!("{start}  {agree} of {k}  {}", how_far(recognition, first.distance)));
         for neighbour in recognition.nearest.iter().filter(|_| said.len() <= LISTED) {
             ui::say(&format!(
                 "  {DIM}{:>5.2}  {}{DIM:#}",
@@ -113,12 +115,22 @@ fn table(said: &[Recognition]) {
     }
 }
 
-/// A name that leaves room for what is said of it: the end of a long one.
-fn ending_of(name: &str) -> String {
-    const MOST: usize = 32;
-    match name.chars().count().checked_sub(MOST) {
-        None | Some(0) => name.to_owned(),
-        Some(more) => format!("…{}", name.chars().skip(more + 1).collect::<String>()),
+/// How far an image is from the nearest picture, or why that says nothing.
+fn how_far(recognition: &Recognition, distance: f32) -> String {
+    match (recognition.left_out_limit, recognition.limit) {
+        (Some(most), _) if recognition.left_out > most => {
+            format!("features {:.1} off, {most:.1} at most", recognition.left_out)
+        }
+        (_, Some(limit)) => format!("{distance:.2} away, {limit:.2} at most"),
+        (_, None) => format!("{distance:.2} away"),
+    }
+}
+
+/// A text that leaves room for what is said of it: the end of a long one.
+fn ending_of(text: &str, most: usize) -> String {
+    match text.chars().count().checked_sub(most) {
+        None | Some(0) => text.to_owned(),
+        Some(more) => format!("…{}", text.chars().skip(more + 1).collect::<String>()),
     }
 }
 
@@ -128,9 +140,19 @@ mod tests {
 
     #[test]
     fn of_a_long_name_the_end_is_shown() {
-        assert_eq!(ending_of("a.jpg"), "a.jpg");
+        assert_eq!(ending_of("a.jpg", 24), "a.jpg");
         let long = format!("{}/é.jpg", "x".repeat(40));
-        assert_eq!(ending_of(&long).chars().count(), 32);
-        assert!(ending_of(&long).starts_with('…') && ending_of(&long).ends_with("x/é.jpg"));
+        assert_eq!(ending_of(&long, 24).chars().count(), 24);
+        assert!(ending_of(&long, 24).starts_with('…') && ending_of(&long, 24).ends_with("x/é.jpg"));
+    }
+
+    #[test]
+    fn what_makes_an_image_unlike_is_said() {
+        let far = |limit, left_out, left_out_limit| {
+            how_far(&Recognition { limit, left_out, left_out_limit, ..Default::default() }, 3.2)
+        };
+        assert_eq!(far(Some(5.0), 1.0, Some(4.0)), "3.20 away, 5.00 at most");
+        assert_eq!(far(Some(5.0), 7.5, Some(4.0)), "features 7.5 off, 4.0 at most");
+        assert_eq!(far(None, 7.5, None), "3.20 away");
     }
 }

@@ -254,6 +254,12 @@ pub async fn latest(bucket: &str, most: usize, aws: &Aws) -> Result<Vec<Entry>> 
 async fn keys(prefix: &str, bucket: &str, aws: &Aws) -> Result<Vec<String>> {
     match aws.list_objects(bucket, prefix).await {
         Err(error) if error.is(&["NoSuchBucket"]) => Ok(Vec::new()),
+        // S3 says the same where the account that owns it is not the one that is expected.
+        Err(error) if error.kind() == Kind::Denied => Err(Error::new(
+            Kind::Denied,
+            format!("bucket {bucket} is another account's, or these credentials may not list it: {error}"),
+        )
+        .help("where it is yours: fruitctl policy; else set another name under [bucket] in fruitctl.toml")),
         objects => Ok(objects?.into_iter().map(|object| object.key).collect()),
     }
 }

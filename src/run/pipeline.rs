@@ -114,7 +114,7 @@ impl ClusterRun<'_> {
             return Ok(Outcome::Estimated(estimate));
         }
         check_granted(self.request, self.spec, self.config)?;
-        find_executable(self.request, self.spec)?;
+        find_executable(self.request.executable.as_deref(), &self.spec.cluster)?;
         // The lock lies in the bucket. Making it is the one thing that is done without: it can be done twice.
         if bucket::observe(&self.spec.names, &self.spec.bucket.name, self.aws).await?.is_none() {
             bucket::create(&self.spec.names, &self.spec.bucket, self.aws).await?;

@@ -7,7 +7,7 @@ use fruitjob_interface::JobOptions;
 use fruitjob_interface::error::explain_io;
 use fruitjob_interface::job::Sha256Hex;
 use fruitjob_interface::location::Location;
-use fruitjob_interface::model::Inside;
+use fruitjob_interface::model::{DEFAULT, Inside};
 use fruitjob_interface::onnx::{files_beside, hashed_text};
 
 use super::{Request, elf};
@@ -17,7 +17,7 @@ use crate::bundle;
 use crate::error::{Error, Result};
 use crate::hash::sha256;
 use crate::instances::Arch;
-use crate::stack::{Spec, bucket};
+use crate::stack::{Spec, bucket, cluster};
 
 /// What lies in the bucket now.
 #[derive(Debug, Clone)]
@@ -38,25 +38,24 @@ pub struct Shipped {
 /// Uploads what is not there yet.
 pub async fn ship(spec: &Spec, request: &Request, aws: &Aws) -> Result<Shipped> {
     let bucket = &spec.bucket.name;
-    let program = find_executable(request, spec)?;
+    let program = find_executable(request.executable.as_deref(), &spec.cluster)?;
     let (executable, sha256) = put(bucket, "fruitjob", &program, aws).await?;
     let (script, script_sha256) = put(bucket, "step.sh", bundle::STEP.as_bytes(), aws).await?;
     check_address(&request.job)?;
-    let name = request.job.model.as_deref().unwrap_or(Inside::Builtin.name());
-    let (model, model_sha256) = match Inside::named(name) {
-        Some(inside) if inside.is_in_every_job() => {
-            (request.job.model.clone(), request.job.model_sha256.clone())
-        }
-        None if name.contains("://") => (request.job.model.clone(), request.job.model_sha256.clone()),
-        inside => {
-            let files = match inside {
-                Some(inside) => vec![(format!("{name}.onnx"), bundle::model(inside)?.to_vec())],
-                None => read_model(Path::new(name))?,
-            };
-            let (uri, sha256) =
-                put_model(bucket, name, &files, request.job.model_sha256.as_ref(), aws).await?;
+    let name = request.job.model.as_deref().unwrap_or(DEFAULT);
+    let files = match Inside::named(name) {
+        Some(Inside::MobilenetV2) => Some(vec![(format!("{name}.onnx"), bundle::MOBILENET_V2.to_vec())]),
+        Some(Inside::Builtin | Inside::Builtin1) => None,
+        None if name.contains("://") => None,
+        None => Some(read_model(Path::new(name))?),
+    };
+    let (model, model_sha256) = match files {
+        Some(files) => {
+            let expected = request.job.model_sha256.as_ref();
+            let (uri, sha256) = put_model(bucket, name, &files, expected, aws).await?;
             (Some(uri), Some(sha256))
         }
+        None => (request.job.model.clone(), request.job.model_sha256.clone()),
     };
     let labels = match request.job.labels.as_deref() {
         Some(uri) if uri.contains("://") => {
@@ -120,18 +119,18 @@ fn read_labels(file: &Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage) where there is none, or none that runs on the cluster's nodes.
-pub fn find_executable(request: &Request, spec: &Spec) -> Result<Vec<u8>> {
+pub fn find_executable(named: Option<&Path>, cluster: &cluster::Spec) -> Result<Vec<u8>> {
     let fitting = |path: &Path| {
         let program = read(path, "executable", BUILD)?;
-        check(&program, &path.display().to_string(), spec)?;
+        check(&program, &path.display().to_string(), cluster)?;
         Ok(program)
     };
-    if let Some(path) = &request.executable {
+    if let Some(path) = named {
         return fitting(path);
     }
-    let arch = Arch::of(spec.cluster.kinds().next().unwrap_or_default());
+    let arch = Arch::of(cluster.kinds().next().unwrap_or_default());
     if let Some(program) = bundle::job(arch) {
-        check(&program, "the fruitjob inside fruitctl", spec)?;
+        check(&program, "the fruitjob inside fruitctl", cluster)?;
         return Ok(program);
     }
     let us = std::env::current_exe().map_err(|e| Error::usage(format!("where am I? {e}")))?;
@@ -211,7 +210,7 @@ async fn put(bucket: &str, name: &str, content: &[u8], aws: &Aws) -> Result<(Str
 }
 
 /// Whether the executable runs on the cluster: its processors, and its C library's version.
-fn check(program: &[u8], name: &str, spec: &Spec) -> Result<()> {
+fn check(program: &[u8], name: &str, cluster: &cluster::Spec) -> Result<()> {
     let wrong = |why: String, next: &str| {
         Err(Error::usage(format!("{name} would not run on the cluster: {why}")).help(next))
     };
@@ -225,7 +224,7 @@ fn check(program: &[u8], name: &str, spec: &Spec) -> Result<()> {
             "build fruitjob for Linux, and name it: --executable FILE",
         );
     };
-    for kind in spec.cluster.kinds() {
+    for kind in cluster.kinds() {
         let needed = Arch::of(kind);
         if needed != built {
             return wrong(
@@ -237,14 +236,14 @@ fn check(program: &[u8], name: &str, spec: &Spec) -> Result<()> {
     // Amazon Linux 2 and 2023; an emulator's nodes have this machine's.
     let emulated =
         std::env::var("FRUITCTL_NODE_GLIBC").ok().and_then(|text| text.split_once('.')?.1.parse().ok());
-    let listed = if spec.cluster.release.starts_with("emr-7") { 34 } else { 26 };
+    let listed = if cluster.release.starts_with("emr-7") { 34 } else { 26 };
     let has = (2, emulated.unwrap_or(listed));
     let needs = elf::glibc(program);
     if needs > has {
         return wrong(
             format!(
                 "it needs glibc {}.{}, and {} has {}.{}",
-                needs.0, needs.1, spec.cluster.release, has.0, has.1
+                needs.0, needs.1, cluster.release, has.0, has.1
             ),
             "in a clone, release/jobs target/release builds one for glibc 2.26; or set release under [cluster] to emr-7",
         );

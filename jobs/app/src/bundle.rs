@@ -7,7 +7,7 @@
 //! layers          u32 count; each u8 kind and what it has
 //! head            u32 count; each u8 kind and what it has
 //! PCA             floats mean[d]; floats components[k * d]
-//! pictures        floats vectors[n * k]; u32 n, u16 label[n]; floats limit[labels]
+//! pictures        floats vectors[n * k]; u32 n, u16 label[n]; floats limit[labels]; f32 left out
 //! ```
 //!
 //! `floats` are a u32 of how many, a u8 of how wide (2 or 4 bytes), and the numbers. Weights take two bytes where that loses
@@ -44,6 +44,8 @@ pub struct Bundle {
     pub label_of: Vec<u16>,
     /// By label: how far from its nearest picture what is of the label may be.
     pub limits: Vec<f32>,
+    /// How long what the projection leaves out may be; infinite where that tells nothing.
+    pub left_out_limit: f32,
 }
 
 impl Bundle {
@@ -75,6 +77,7 @@ impl Bundle {
         w.int(self.label_of.len());
         self.label_of.iter().for_each(|label| w.0.extend(label.to_le_bytes()));
         w.floats(&self.limits, false);
+        w.float(self.left_out_limit);
         w.0
     }
 
@@ -110,9 +113,19 @@ impl Bundle {
         let n = r.int()?;
         let labels = r.take(n.checked_mul(2).ok_or("too long")?)?;
         let label_of: Vec<u16> = labels.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
-        let limits = r.floats()?;
-        let bundle =
-            Bundle { preprocessing, entry, layers, head, mean, components, vectors, label_of, limits };
+        let (limits, left_out_limit) = (r.floats()?, r.float()?);
+        let bundle = Bundle {
+            preprocessing,
+            entry,
+            layers,
+            head,
+            mean,
+            components,
+            vectors,
+            label_of,
+            limits,
+            left_out_limit,
+        };
         let (d, k) = (bundle.mean.len(), bundle.components_len());
         let whole = (1..=MOST).contains(&d)
             && (1..=d).contains(&k)
@@ -384,6 +397,7 @@ pub(crate) mod tests {
             vectors: vec![0.5, 0.25, -0.5, 0.125, 2.0, 2.0],
             label_of: vec![0, 0, 1],
             limits: vec![0.5, f32::INFINITY],
+            left_out_limit: f32::INFINITY,
         }
     }
 

@@ -25,12 +25,14 @@ pub struct Answer {
     pub share: f32,
     /// How far the first might be.
     pub limit: f32,
+    /// Whether the projection leaves more out than of any like those that it was fitted on.
+    pub is_off: bool,
 }
 
 impl Answer {
     /// Whether it is unlike all pictures.
     pub fn is_unlike(&self) -> bool {
-        self.nearest.first().is_none_or(|(_, distance)| *distance > self.limit)
+        self.is_off || self.nearest.first().is_none_or(|(_, distance)| *distance > self.limit)
     }
 }
 
@@ -52,6 +54,11 @@ impl Recogniser {
 
     /// The picture's vector.
     pub fn vector(&mut self, image: Rgba) -> Vec<f32> {
+        self.project(image).0
+    }
+
+    /// The picture's vector, and the length of what is left out of it.
+    fn project(&mut self, image: Rgba) -> (Vec<f32>, f32) {
         let mut tensor = self.bundle.preprocessing.tensor(image);
         if let Some([factor, summand]) = &self.bundle.entry {
             for pixel in tensor.as_chunks_mut::<3>().0 {
@@ -69,12 +76,16 @@ impl Recogniser {
             .collect();
         let along =
             |axis: &[f32]| axis.iter().zip(&centred).map(|(a, x)| f64::from(*a) * x).sum::<f64>() as f32;
-        self.bundle.components.chunks_exact(d).map(along).collect()
+        let vector: Vec<f32> = self.bundle.components.chunks_exact(d).map(along).collect();
+        let kept: f64 = vector.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let left_out = (centred.iter().map(|x| x * x).sum::<f64>() - kept).max(0.0).sqrt() as f32;
+        (vector, left_out)
     }
 
     /// What the picture is, by so many of the nearest; `None` where there is no picture to compare it with.
     pub fn answer(&mut self, image: Rgba, neighbours: usize) -> Option<Answer> {
-        let vector = self.vector(image);
+        let (vector, left_out) = self.project(image);
+        let is_off = left_out > self.bundle.left_out_limit;
         let mut all: Vec<(usize, f32)> = self
             .bundle
             .vectors
@@ -88,7 +99,7 @@ impl Recogniser {
         let label = self.bundle.label_of[all.first()?.0];
         let same = all.iter().filter(|(picture, _)| self.bundle.label_of[*picture] == label).count();
         let (share, limit) = (same as f32 / all.len() as f32, self.bundle.limits[usize::from(label)]);
-        Some(Answer { vector, nearest: all, label, share, limit })
+        Some(Answer { vector, nearest: all, label, share, limit, is_off })
     }
 }
 
@@ -110,6 +121,10 @@ mod tests {
         assert!(!answer.is_unlike());
         bundle.vectors[2] += 1.0;
         bundle.limits[0] = 1e-6;
+        assert!(Recogniser::new(bundle.clone()).unwrap().answer(image, 2).unwrap().is_unlike());
+        bundle.limits[0] = f32::INFINITY;
+        assert!(!Recogniser::new(bundle.clone()).unwrap().answer(image, 2).unwrap().is_unlike());
+        bundle.left_out_limit = 1e-6;
         assert!(Recogniser::new(bundle.clone()).unwrap().answer(image, 2).unwrap().is_unlike());
         bundle.vectors.clear();
         bundle.label_of.clear();

@@ -14,10 +14,14 @@ pub struct Recognition {
     pub label: Option<String>,
     /// Share of the nearest pictures that have the label of the nearest one, 0 to 1.
     pub share: f32,
-    /// The nearest picture is farther than `limit`: nothing here is like this image.
+    /// Nothing here is like this image: the nearest picture is farther than `limit`, or `left_out` more than its limit.
     pub unlike: bool,
-    /// The distance beyond which an image is unlike the pictures of the nearest one's label.
-    pub limit: f32,
+    /// The distance beyond which an image is unlike the pictures of the nearest one's label; null where that is not known.
+    pub limit: Option<f32>,
+    /// Length of what the PCA leaves out of the image's features.
+    pub left_out: f32,
+    /// The most that it leaves out of an image that is like those here; null where too few images tell.
+    pub left_out_limit: Option<f32>,
     /// Why the image could not be used.
     pub error: Option<String>,
 }

@@ -14,7 +14,7 @@ use fruitjob_interface::record::PartRecord;
 use super::entry::Entry;
 use crate::error::{Error, Result};
 use crate::storage::Output;
-use crate::storage::parquet;
+use crate::storage::parquet::{self, ParquetError};
 use crate::util::hex_sha256;
 
 /// Where a part lies until it is published.
@@ -85,14 +85,20 @@ pub(crate) fn read_published(
     rows(output, &name, bytes, row)
 }
 
-fn rows(output: &Output, name: &str, bytes: Bytes, mut row: impl FnMut(&str, &str, &[f32])) -> Result<()> {
-    let batches = parquet::read(bytes)
-        .and_then(Iterator::collect::<parquet::Result<Vec<_>>>)
-        .map_err(|e| Error::Failed(format!("{} is damaged: {e}", output.path(name))))?;
-    for batch in batches {
-        let (path, label) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
-        let pca = batch.column(2).as_list::<i32>();
-        let (elements, ends) = (pca.values().as_primitive::<Float32Type>().values(), pca.value_offsets());
+fn rows(output: &Output, name: &str, bytes: Bytes, row: impl FnMut(&str, &str, &[f32])) -> Result<()> {
+    rows_of(bytes, row).map_err(|e| Error::Failed(format!("{} is damaged: {e}", output.path(name))))
+}
+
+fn rows_of(bytes: Bytes, mut row: impl FnMut(&str, &str, &[f32])) -> parquet::Result<()> {
+    let foreign = || ParquetError::General("its columns are not path, label and pca".into());
+    for batch in parquet::read(bytes)?.collect::<parquet::Result<Vec<_>>>()? {
+        let [path, label, pca] = batch.columns() else { return Err(foreign()) };
+        let (Some(path), Some(label)) = (path.as_string_opt::<i32>(), label.as_string_opt::<i32>()) else {
+            return Err(foreign());
+        };
+        let pca = pca.as_list_opt::<i32>().ok_or_else(foreign)?;
+        let elements = pca.values().as_primitive_opt::<Float32Type>().ok_or_else(foreign)?.values();
+        let ends = pca.value_offsets();
         for i in 0..batch.num_rows() {
             row(path.value(i), label.value(i), &elements[ends[i] as usize..ends[i + 1] as usize]);
         }
@@ -150,5 +156,12 @@ mod tests {
         scratch.output.put(&staged("part-00000.parquet"), "no Parquet").unwrap();
         let error = read(&scratch.output, "part-00000.parquet", |_, _, _| {}).unwrap_err();
         assert!(matches!(error, Error::Failed(_)), "{error}");
+        // Somebody else's Parquet.
+        let schema = Arc::new(Schema::new(vec![parquet::text("path", false)]));
+        let batch =
+            RecordBatch::try_new(schema.clone(), vec![Arc::new(StringArray::from_iter_values(["a"]))]);
+        scratch.output.put(&staged("part-00000.parquet"), parquet::write(&schema, batch).unwrap()).unwrap();
+        let error = read(&scratch.output, "part-00000.parquet", |_, _, _| {}).unwrap_err();
+        assert!(error.to_string().contains("its columns"), "{error}");
     }
 }

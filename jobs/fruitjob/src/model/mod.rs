@@ -16,6 +16,7 @@ mod outputs;
 pub(crate) mod recognise;
 mod rewrite;
 pub(crate) mod source;
+pub(crate) mod usual;
 mod web;
 
 use std::sync::Arc;
@@ -194,6 +195,15 @@ impl Model {
     }
 }
 
+/// The SHA-256 of a model's files, in hexadecimal.
+///
+/// # Errors
+/// As of [`Model::load`], where they cannot be read.
+pub(crate) fn sha256(name: &str, reader: &Reader<'_>) -> Result<String> {
+    let carried = Inside::named(name).and_then(inside::bytes);
+    carried.map_or_else(|| Ok(source::read(name, reader)?.sha256()), |bytes| Ok(hex_sha256(bytes)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -243,11 +253,6 @@ mod tests {
             (Inside::Builtin1, 96, 100, 256),
             (Inside::MobilenetV2, 224, 256, 1280),
         ] {
-            let Some(_) = inside::bytes(inside) else {
-                let error = load(inside.name(), Default::default()).err().unwrap().to_string();
-                assert!(error.contains("--model FILE"), "{error}");
-                continue;
-            };
             let model = load(inside.name(), Default::default()).unwrap();
             assert_eq!((model.preprocessing.size, model.preprocessing.resize), ([size; 2], resize));
             assert_eq!((model.why_general.as_deref(), model.backbone.features()), (None, length));

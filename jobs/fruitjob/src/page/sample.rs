@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use fruitjob_interface::page::{PageCheck, PageOptions};
 
 use crate::artifacts::partition;
-use crate::gallery::{ENOUGH, Gallery, MARGIN, PROBES, most, nearest};
+use crate::gallery::Gallery;
+use crate::gallery::known::{ENOUGH, OTHER, OTHERS, PROBES, SAME, quantile};
+use crate::gallery::search::nearest_of;
 
 /// Pictures of a run's results.
 pub struct Sample {
@@ -54,7 +56,7 @@ pub fn limits(gallery: &Gallery, kept: &[usize]) -> Vec<f32> {
     }
     let away = |of: usize, among: &[usize]| {
         let among = among.iter().copied().filter(|other| *other != of);
-        nearest(gallery.vector(of), gallery.vectors(), among, 1).first().map(|found| found.1)
+        nearest_of(gallery.vector(of), gallery.vectors(), among).map(|found| found.1)
     };
     let apart: Vec<Vec<f32>> = of_label
         .iter()
@@ -68,16 +70,28 @@ pub fn limits(gallery: &Gallery, kept: &[usize]) -> Vec<f32> {
             apart
         })
         .collect();
-    let all = most(apart.iter().flatten().copied().collect());
-    apart.into_iter().map(|apart| MARGIN * if apart.len() < ENOUGH { all } else { most(apart) }).collect()
+    let all = quantile(apart.concat(), SAME.0);
+    let step = kept.len().div_ceil(OTHERS).max(1);
+    let to_others = kept.iter().step_by(step).filter_map(|of| {
+        let label = gallery.label_number(*of);
+        let others = kept.iter().copied().filter(|other| gallery.label_number(*other) != label);
+        nearest_of(gallery.vector(*of), gallery.vectors(), others).map(|found| found.1)
+    });
+    let other = quantile(to_others.collect(), OTHER);
+    let limit = |apart: Vec<f32>| {
+        let same = if apart.len() < ENOUGH { all } else { quantile(apart, SAME.0) };
+        same.map(|same| same * SAME.1).into_iter().chain(other).reduce(f32::max).unwrap_or(f32::INFINITY)
+    };
+    apart.into_iter().map(limit).collect()
 }
 
-/// What the page would say of what was set aside.
+/// What the page would say of what was set aside, by its distances. What the projection leaves out of these is not kept, and they
+/// are the run's own.
 pub fn check(gallery: &Gallery, kept: &[usize], aside: &[usize], limits: &[f32]) -> Option<PageCheck> {
     let mut check = PageCheck { pictures: aside.len() as u64, ..Default::default() };
     for picture in aside {
-        let found = nearest(gallery.vector(*picture), gallery.vectors(), kept.iter().copied(), 1);
-        let (first, distance) = *found.first()?;
+        let (first, distance) =
+            nearest_of(gallery.vector(*picture), gallery.vectors(), kept.iter().copied())?;
         let label = gallery.label_number(first);
         if distance > limits[label] {
             check.unlike += 1;

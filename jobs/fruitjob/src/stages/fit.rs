@@ -10,6 +10,7 @@ use crate::artifacts::{features, moments, pcas};
 use crate::error::Result;
 use crate::exec::{Batch, Done, Task};
 use crate::model::fused::fuse;
+use crate::model::usual;
 use crate::pca::Pca;
 use crate::pca::moments::{Moments, Sum};
 
@@ -47,6 +48,9 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     }
     let moments = moments::merged(&run.output, level, 0..nodes, d)?;
     run.context.check()?;
+    if let Some(warning) = usual::warning(&model, &moments) {
+        run.warn(warning);
+    }
     let pinned = run.pinned()?;
     let is_pinned = pinned.is_some();
     let pca = pinned.map_or_else(|| Pca::fit(&moments, run.job.components), Ok)?;

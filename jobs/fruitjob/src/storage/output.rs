@@ -12,13 +12,29 @@ use futures::StreamExt;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, path::Path as Key};
+use object_store::{Attribute, ObjectStore, ObjectStoreExt, PutOptions, path::Path as Key};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
 use super::{names, store};
 use crate::cores;
 use crate::error::{self, Error, Result};
+
+/// What a browser has to be told of a file that is served from a store, which does not know by itself; `None` for what no browser
+/// shows.
+fn content_type(name: &str) -> Option<&'static str> {
+    Some(match name.rsplit_once('.')?.1 {
+        "html" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "json" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "wasm" => "application/wasm",
+        "png" => "image/png",
+        "jpg" => "image/jpeg",
+        _ => return None,
+    })
+}
 
 /// Where results go, and where features are kept between runs.
 #[derive(Clone)]
@@ -75,7 +91,12 @@ impl Output {
 
     /// Puts a whole object: either all of it is there afterwards, or what was there before.
     pub fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
-        self.wait(self.store.put(&Key::from(name), bytes.into().into()))
+        let mut options = PutOptions::default();
+        // A directory has no place for it.
+        if let (Location::Remote(_), Some(kind)) = (&self.location, content_type(name)) {
+            options.attributes.insert(Attribute::ContentType, kind.into());
+        }
+        self.wait(self.store.put_opts(&Key::from(name), bytes.into().into(), options))
             .map_err(|e| error::store(&format!("cannot write {}", self.path(name)), e))?;
         Ok(())
     }

@@ -3,6 +3,9 @@
 //! The search is exact: every picture's vector is compared. A vector of 64 components takes 256 bytes, its path some 50 more,
 //! and all of them are in memory (docs/howto/recognise.md says up to where that is enough).
 
+pub(crate) mod known;
+pub(crate) mod search;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,25 +16,24 @@ use fruitjob_interface::job::DEFAULT_MAX_PIXELS;
 use fruitjob_interface::layout;
 use fruitjob_interface::model::{Precision, Preprocessing, PreprocessingOptions};
 use fruitjob_interface::recognition::{Neighbour, Recognition};
-use fruitjob_interface::record::RunRecord;
+use fruitjob_interface::record::{PartRecord, RunRecord};
 
 use crate::artifacts::{pcas, published, results};
 use crate::error::{Error, Result};
 use crate::exec::context::Context;
 use crate::image::PIXELS_VERSION;
 use crate::image::decode;
-use crate::model::{Featurizer, Model, Reader, Wanted, inside};
+use crate::model::{Featurizer, Model, Reader, Wanted, inside, sha256, source};
 use crate::pca::Pca;
 use crate::pca::project::project;
 use crate::storage::{Location, Output};
+use crate::util::shown;
 
-/// Pictures of a label whose distance to the nearest other one of it is looked at.
-pub(crate) const PROBES: usize = 32;
-/// Pictures that a label needs for a limit of its own.
-pub(crate) const ENOUGH: usize = 5;
-/// How much farther than nineteen of twenty pictures of a label are from the next one an image may be. Chosen on photographs and
-/// turntable pictures; docs/howto/recognise.md has what it lets through and what it takes away.
-pub(crate) const MARGIN: f32 = 1.3;
+/// Images that are held against all pictures at once, while a part of these is in the processor's cache.
+const AT_ONCE: usize = 16;
+/// Parts of the results that are asked for at once where they are in a store, and held until they are put together.
+const READS: usize = 32;
+const HELD: usize = 1024;
 /// The largest file that is read as an image, in bytes: no picture that may be decoded takes more.
 const MAX_FILE: u64 = 1 << 30;
 
@@ -55,6 +57,28 @@ pub struct Gallery {
     vectors: Vec<f32>,
     /// By label: the distance beyond which an image is unlike its pictures.
     limits: Vec<f32>,
+    /// The most that the projection may leave out of an image that is like these.
+    left_out_limit: Option<f32>,
+}
+
+/// An image, as the run would have had it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// Its coordinates on the components.
+    pub vector: Vec<f32>,
+    /// The length of what the projection leaves out of its features.
+    pub left_out: f32,
+}
+
+/// A part of the results, as it was read.
+#[derive(Default)]
+struct Part {
+    paths: String,
+    ends: Vec<usize>,
+    /// Its labels, and which of them each picture has.
+    labels: Vec<String>,
+    label_of: Vec<u32>,
+    vectors: Vec<f32>,
 }
 
 impl Gallery {
@@ -95,40 +119,32 @@ impl Gallery {
             label_of: Vec::new(),
             vectors: Vec::new(),
             limits: Vec::new(),
+            left_out_limit: None,
         };
         gallery.read(&record, &output, context)?;
         gallery.record = record;
-        gallery.limits = gallery.limits();
+        gallery.limits = known::limits(&gallery, context)?;
+        gallery.left_out_limit = known::left_out_limit(&gallery);
         Ok(gallery)
     }
 
     fn read(&mut self, record: &RunRecord, output: &Output, context: &Context) -> Result<()> {
-        let k = self.components();
         let mut numbers: HashMap<String, u32> = HashMap::new();
-        for part in &record.parts {
-            context.check()?;
-            let mut odd = None;
-            results::read_published(output, part, |path, label, vector| {
-                if vector.len() != k || !vector.iter().all(|x| x.is_finite()) {
-                    odd = Some(path.to_owned());
-                    return;
-                }
-                let next = numbers.len() as u32;
-                let number = match numbers.get(label) {
-                    Some(number) => *number,
-                    None => *numbers.entry(label.to_owned()).or_insert(next),
-                };
-                self.label_of.push(number);
-                self.paths.push_str(path);
-                self.ends.push(self.paths.len());
-                self.vectors.extend_from_slice(vector);
-            })?;
-            if let Some(path) = odd {
-                return Err(Error::Failed(format!(
-                    "{}/{}: the vector of {path} is not of {k} numbers; run again",
-                    output.path(layout::RESULTS),
-                    part.name
-                )));
+        for records in record.parts.chunks(HELD) {
+            for part in read_parts(output, records, self.components(), context)? {
+                let start = self.paths.len();
+                self.paths.push_str(&part.paths);
+                self.ends.extend(part.ends.iter().map(|end| start + end));
+                self.vectors.extend_from_slice(&part.vectors);
+                let own: Vec<u32> = part
+                    .labels
+                    .into_iter()
+                    .map(|label| {
+                        let next = numbers.len() as u32;
+                        *numbers.entry(label).or_insert(next)
+                    })
+                    .collect();
+                self.label_of.extend(part.label_of.iter().map(|label| own[*label as usize]));
             }
         }
         // In order of their names, whatever the parts' is.
@@ -190,36 +206,24 @@ impl Gallery {
         self.limits[label]
     }
 
-    /// The `k` nearest pictures and their distances by L2, the nearest first; the first of equals.
-    pub fn nearest(&self, vector: &[f32], k: usize) -> Vec<(usize, f32)> {
-        nearest(vector, &self.vectors, 0..self.len(), k)
+    /// The most that the projection may leave out of the features of an image that is like these; `None` where that is not
+    /// known.
+    pub fn left_out_limit(&self) -> Option<f32> {
+        self.left_out_limit
     }
 
-    /// Limits by label. Each is the distance that nineteen of twenty of its pictures have to the nearest other one of it, at
-    /// most, and a margin; that of all labels where there are too few.
-    fn limits(&self) -> Vec<f32> {
-        let mut pictures: Vec<Vec<usize>> = vec![Vec::new(); self.labels.len()];
-        for (picture, label) in self.label_of.iter().enumerate() {
-            pictures[*label as usize].push(picture);
-        }
-        let apart: Vec<Vec<f32>> = pictures
-            .iter()
-            .map(|of_label| {
-                let step = of_label.len().div_ceil(PROBES).max(1);
-                let others = |of: usize| of_label.iter().copied().filter(move |other| *other != of);
-                of_label
-                    .iter()
-                    .step_by(step)
-                    .filter_map(|of| {
-                        nearest(self.vector(*of), &self.vectors, others(*of), 1).first().map(|n| n.1)
-                    })
-                    .collect()
-            })
-            .collect();
-        let all = most(apart.iter().flatten().copied().collect());
-        let own =
-            |apart: Vec<f32>, pictures: &Vec<usize>| if pictures.len() < ENOUGH { all } else { most(apart) };
-        apart.into_iter().zip(&pictures).map(|(apart, pictures)| MARGIN * own(apart, pictures)).collect()
+    /// The `k` nearest pictures and their distances by L2, the nearest first; the first of equals.
+    pub fn nearest(&self, vector: &[f32], k: usize) -> Vec<(usize, f32)> {
+        search::nearest(&[vector], &self.vectors, k, |_, _| true).pop().unwrap_or_default()
+    }
+
+    /// An image's features, projected.
+    pub fn picture(&self, features: &[f32]) -> Picture {
+        let vector = project(&self.pca, &[features]);
+        let squares = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|x| x * x).sum::<f64>();
+        let all = squares(&mut features.iter().zip(&self.pca.mean).map(|(x, mean)| f64::from(*x) - mean));
+        let kept = squares(&mut vector.iter().map(|x| f64::from(*x)));
+        Picture { vector, left_out: (all - kept).max(0.0).sqrt() as f32 }
     }
 
     /// Says what the images in these files are, on so many threads; `done` is told of each.
@@ -234,17 +238,32 @@ impl Gallery {
         context: &Context,
         done: &(dyn Fn() + Sync),
     ) -> Result<Vec<Recognition>> {
+        let at_once = files.len().div_ceil(threads.max(1)).clamp(1, AT_ONCE);
         let (next, said) = (AtomicUsize::new(0), Mutex::new(vec![None; files.len()]));
         let work = || -> Result<()> {
             let mut featurizer = Featurizer::new(&self.model, DEFAULT_MAX_PIXELS)?;
             loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(file) = files.get(at) else { return Ok(()) };
-                context.check()?;
-                let vector = self.vector_of(file, &mut featurizer)?;
-                let recognition = self.say(file, vector, neighbours);
-                said.lock().expect("no panic holds it")[at] = Some(recognition);
-                done();
+                let start = next.fetch_add(at_once, Ordering::Relaxed);
+                let Some(files) =
+                    files.get(start..files.len().min(start + at_once)).filter(|f| !f.is_empty())
+                else {
+                    return Ok(());
+                };
+                let mut pictures = Vec::with_capacity(files.len());
+                for file in files {
+                    context.check()?;
+                    pictures.push(self.picture_of(file, &mut featurizer)?);
+                    done();
+                }
+                let vectors: Vec<&[f32]> =
+                    pictures.iter().flatten().map(|picture| &*picture.vector).collect();
+                let mut found =
+                    search::nearest(&vectors, &self.vectors, neighbours.max(1), |_, _| true).into_iter();
+                for (i, (file, picture)) in files.iter().zip(&pictures).enumerate() {
+                    let nearest = if picture.is_ok() { found.next().unwrap_or_default() } else { Vec::new() };
+                    let recognition = self.say(file, picture.as_ref(), &nearest);
+                    said.lock().expect("no panic holds it")[start + i] = Some(recognition);
+                }
             }
         };
         std::thread::scope(|scope| {
@@ -254,8 +273,8 @@ impl Gallery {
         Ok(said.into_inner().expect("no panic holds it").into_iter().flatten().collect())
     }
 
-    /// The vector of the image in a file, or why there is none.
-    fn vector_of(&self, file: &Path, featurizer: &mut Featurizer<'_>) -> Result<Result<Vec<f32>, String>> {
+    /// The image in a file, or why there is none.
+    fn picture_of(&self, file: &Path, featurizer: &mut Featurizer<'_>) -> Result<Result<Picture, String>> {
         let read = || {
             let len = std::fs::metadata(file).map_err(|e| explain_io(&e))?.len();
             if len > MAX_FILE {
@@ -266,24 +285,25 @@ impl Gallery {
         match read() {
             Ok(bytes) => {
                 let features = featurizer.run(&bytes)?;
-                Ok(features.map(|f| project(&self.pca, &[&f])).map_err(|refused| refused.reason))
+                Ok(features.map(|f| self.picture(&f)).map_err(|refused| refused.reason))
             }
             Err(why) => Ok(Err(why)),
         }
     }
 
-    fn say(&self, file: &Path, vector: Result<Vec<f32>, String>, neighbours: usize) -> Recognition {
+    fn say(&self, file: &Path, picture: Result<&Picture, &String>, found: &[(usize, f32)]) -> Recognition {
         let image = file.to_string_lossy().into_owned();
         let nothing = |error| Recognition { image: image.clone(), error, ..Default::default() };
-        let vector = match vector {
-            Ok(vector) => vector,
-            Err(why) => return nothing(Some(why)),
+        let picture = match picture {
+            Ok(picture) => picture,
+            Err(why) => return nothing(Some(why.clone())),
         };
-        let found = self.nearest(&vector, neighbours.max(1));
         let Some(&(first, distance)) = found.first() else { return nothing(None) };
         let label = self.label_of[first];
         let same = found.iter().filter(|(picture, _)| self.label_of[*picture] == label).count();
         let limit = self.limit(label as usize);
+        let is_off = self.left_out_limit.is_some_and(|most| picture.left_out > most);
+        let unlike = distance > limit || is_off;
         let neighbour = |&(picture, distance): &(usize, f32)| Neighbour {
             path: self.path(picture).to_owned(),
             label: self.label(picture).to_owned(),
@@ -291,12 +311,73 @@ impl Gallery {
         };
         Recognition {
             nearest: found.iter().map(neighbour).collect(),
-            label: (distance <= limit).then(|| self.label(first).to_owned()),
+            label: (!unlike).then(|| self.label(first).to_owned()),
             share: same as f32 / found.len() as f32,
-            unlike: distance > limit,
-            limit,
+            unlike,
+            limit: Some(limit).filter(|limit| limit.is_finite()),
+            left_out: picture.left_out,
+            left_out_limit: self.left_out_limit,
             ..nothing(None)
         }
+    }
+}
+
+/// These parts of the results, in order, read on several threads.
+fn read_parts(output: &Output, records: &[PartRecord], k: usize, context: &Context) -> Result<Vec<Part>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match output.location() {
+        Location::Local(_) => cores,
+        Location::Remote(_) => READS.max(cores),
+    };
+    let (next, parts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    parts.lock().expect("no panic holds it").resize_with(records.len(), || None);
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(record) = records.get(at) else { return };
+            let part = context.check().and_then(|()| read_part(output, record, k));
+            if part.is_err() {
+                next.store(records.len(), Ordering::Relaxed);
+            }
+            parts.lock().expect("no panic holds it")[at] = Some(part);
+        }
+    };
+    std::thread::scope(|scope| (0..threads.min(records.len())).for_each(|_| drop(scope.spawn(work))));
+    // Those that were not read come behind the one that failed.
+    let unread = || Err(Error::Bug("a part was not read".into()));
+    parts.into_inner().expect("no panic holds it").into_iter().map(|p| p.unwrap_or_else(unread)).collect()
+}
+
+fn read_part(output: &Output, record: &PartRecord, k: usize) -> Result<Part> {
+    let mut part = Part::default();
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut odd = None;
+    results::read_published(output, record, |path, label, vector| {
+        if vector.len() != k || !vector.iter().all(|x| x.is_finite()) {
+            odd.get_or_insert_with(|| shown(path));
+            return;
+        }
+        let number = match numbers.get(label) {
+            Some(number) => *number,
+            None => {
+                let next = part.labels.len() as u32;
+                numbers.insert(label.to_owned(), next);
+                part.labels.push(label.to_owned());
+                next
+            }
+        };
+        part.label_of.push(number);
+        part.paths.push_str(path);
+        part.ends.push(part.paths.len());
+        part.vectors.extend_from_slice(vector);
+    })?;
+    match odd {
+        None => Ok(part),
+        Some(path) => Err(Error::Failed(format!(
+            "{}/{}: the vector of {path} is not of {k} finite numbers; run again",
+            output.path(layout::RESULTS),
+            shown(&record.name)
+        ))),
     }
 }
 
@@ -314,6 +395,22 @@ fn load_model(record: &RunRecord, place: Option<&str>, context: &Context) -> Res
         (None, Some(inside)) => inside.name(),
         (None, None) => &was.name,
     };
+    let reader = Reader { runtime: &context.runtime, stopped: &|| context.check() };
+    let help = "the run's model has to be there: name its place by --model";
+    let is = sha256(name, &reader).map_err(|e| match e {
+        Error::Usage(why) => Error::Usage(format!("{}; {help}", shown(&why))),
+        Error::Failed(why) => Error::Failed(format!("{}; {help}", shown(&why))),
+        other => other,
+    })?;
+    if is != was.sha256 {
+        return Err(Error::Usage(format!(
+            "model {} is not the one that the results are of, whose vectors mean nothing beside its own: its SHA-256 is {} and \
+             not {}; {help}",
+            shown(&source::display_name(name)),
+            &is[..12],
+            shown(&was.sha256.chars().take(12).collect::<String>())
+        )));
+    }
     let preprocessing = options(&was.preprocessing);
     let wanted = Wanted {
         name,
@@ -322,13 +419,7 @@ fn load_model(record: &RunRecord, place: Option<&str>, context: &Context) -> Res
         preprocessing: &preprocessing,
         precision: if was.engine.ends_with("-int8") { Precision::Int8 } else { Precision::F32 },
     };
-    let reader = Reader { runtime: &context.runtime, stopped: &|| context.check() };
-    Model::read(&wanted, &reader).map_err(|e| match e {
-        Error::Usage(why) => {
-            Error::Usage(format!("{why}; the run's model has to be there: name its place by --model"))
-        }
-        other => other,
-    })
+    Model::read(&wanted, &reader)
 }
 
 /// The options that give this preprocessing with the model that it was of.
@@ -378,54 +469,6 @@ fn begins_as_an_image(file: &Path) -> bool {
     let mut first = Vec::new();
     let read = std::fs::File::open(file).and_then(|file| file.take(16).read_to_end(&mut first));
     read.is_ok() && decode::is_image(&first)
-}
-
-/// The `k` nearest of these rows of `vectors` and their distances, the nearest first.
-pub(crate) fn nearest(
-    vector: &[f32],
-    vectors: &[f32],
-    rows: impl Iterator<Item = usize>,
-    k: usize,
-) -> Vec<(usize, f32)> {
-    let d = vector.len();
-    let mut found: Vec<(usize, f32)> = Vec::with_capacity(k + 1);
-    let mut farthest = f32::INFINITY;
-    for row in rows {
-        let squared = squared_distance(vector, &vectors[row * d..(row + 1) * d]);
-        if squared < farthest || found.len() < k {
-            let at = found.partition_point(|(_, other)| *other <= squared);
-            found.insert(at, (row, squared));
-            found.truncate(k);
-            if found.len() == k {
-                farthest = found[k - 1].1;
-            }
-        }
-    }
-    found.iter_mut().for_each(|(_, squared)| *squared = squared.sqrt());
-    found
-}
-
-/// `Σ (a - b)²`, in as many sums as the processor adds at once.
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0.0f32; LANES];
-    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
-    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for lane in 0..LANES {
-            let apart = a[lane] - b[lane];
-            sums[lane] += apart * apart;
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b) * (a - b)).sum();
-    sums.iter().sum::<f32>() + rest
-}
-
-/// What nineteen of twenty are at most; infinite where there are none, for then nothing is known.
-pub(crate) fn most(mut distances: Vec<f32>) -> f32 {
-    distances.sort_by(f32::total_cmp);
-    let at = (distances.len() * 95).div_ceil(100);
-    at.checked_sub(1).map_or(f32::INFINITY, |at| distances[at])
 }
 
 #[cfg(test)]
@@ -535,32 +578,46 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_are_in_order_whatever_the_number_of_components() {
-        for d in [1, 15, 16, 40] {
-            let vectors: Vec<f32> = (0..100 * d).map(|i| ((i * 7919) % 101) as f32).collect();
-            let vector: Vec<f32> = (0..d).map(|i| (i * 13 % 101) as f32).collect();
-            let found = nearest(&vector, &vectors, 0..100, 7);
-            let mut want: Vec<(usize, f32)> = (0..100)
-                .map(|row| {
-                    let squares =
-                        vectors[row * d..(row + 1) * d].iter().zip(&vector).map(|(a, b)| (a - b).powi(2));
-                    (row, squares.sum::<f32>().sqrt())
-                })
-                .collect();
-            want.sort_by(|a, b| a.1.total_cmp(&b.1));
-            for (got, want) in found.iter().zip(&want) {
-                assert!((got.1 - want.1).abs() < 1e-3 * (1.0 + want.1), "{d}: {found:?}");
-            }
-            assert_eq!(found.len(), 7);
+    fn what_the_projection_leaves_out_is_told_where_enough_images_say_what_is_usual() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_runtime, context, output) = run(folder.path());
+        let mut gallery = Gallery::open(&output, None, &context).unwrap();
+        // 32 images, 8 components.
+        assert_eq!(gallery.left_out_limit(), None);
+        let mean: Vec<f32> = gallery.pca.mean.iter().map(|x| *x as f32).collect();
+        let along = |by: f32, component: usize| -> Vec<f32> {
+            let d = mean.len();
+            let axis = &gallery.pca.components[component * d..][..d];
+            mean.iter().zip(axis).map(|(m, x)| m + by * *x as f32).collect()
+        };
+        let picture = gallery.picture(&along(3.0, 1));
+        assert!((picture.vector[1] - 3.0).abs() < 1e-3 && picture.left_out < 1e-2, "{picture:?}");
+        let d = mean.len();
+        let (k, mut off) = (8, mean.clone());
+        // A direction that is at right angles to the components.
+        let mut direction: Vec<f64> = (0..d).map(|i| (i % 7) as f64 - 3.0).collect();
+        for axis in gallery.pca.components.chunks_exact(d) {
+            let along: f64 = direction.iter().zip(axis).map(|(a, b)| a * b).sum();
+            direction.iter_mut().zip(axis).for_each(|(a, b)| *a -= along * b);
         }
-        assert!(nearest(&[1.0], &[], 0..0, 3).is_empty());
-        assert_eq!(nearest(&[1.0], &[3.0], 0..1, 3), [(0, 2.0)]);
-    }
-
-    #[test]
-    fn limits_are_what_nineteen_of_twenty_are_at_most() {
-        assert_eq!(most((1..=20).map(|i| i as f32).collect()), 19.0);
-        assert_eq!(most(vec![3.0]), 3.0);
-        assert_eq!(most(Vec::new()), f32::INFINITY);
+        let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
+        off.iter_mut().zip(&direction).for_each(|(x, to)| *x += (5.0 * to / length) as f32);
+        assert!((gallery.picture(&off).left_out - 5.0).abs() < 1e-2);
+        gallery.record.pca.as_mut().unwrap().images = 8 * k;
+        let limit = known::left_out_limit(&gallery).unwrap();
+        let left: f64 = gallery.pca.spectrum[8..].iter().sum();
+        assert!((f64::from(limit) - 1.5 * (left * 63.0 / 55.0).sqrt()).abs() < 1e-5, "{limit}");
+        gallery.left_out_limit = Some(limit);
+        let first = gallery.nearest(&gallery.picture(&mean).vector, 1);
+        let say = |features: &[f32]| {
+            gallery.say(Path::new("a"), Ok(&gallery.picture(features)), &[(first[0].0, 0.0)])
+        };
+        assert_eq!(
+            (say(&mean).unlike, say(&off).unlike, say(&off).label),
+            (false, f64::from(limit) < 5.0, None)
+        );
+        // The last variances of fewer images than features are none.
+        gallery.record.pca.as_mut().unwrap().pinned = true;
+        assert_eq!(known::left_out_limit(&gallery), None);
     }
 }
