@@ -6,6 +6,7 @@
 
 use fruitjob_interface::spark::DRIVER;
 
+use crate::error::{Error, Result};
 use crate::instances::Arch;
 
 macro_rules! files {
