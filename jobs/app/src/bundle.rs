@@ -7,7 +7,7 @@
 //! layers          u32 count; each u8 kind and what it has
 //! head            u32 count; each u8 kind and what it has
 //! PCA             floats mean[d]; floats components[k * d]
-//! pictures        floats vectors[n * k]; u32 n, u16 label[n]; floats limit[labels]; f32 left_out_limit
+//! pictures        floats vectors[n * k]; u32 n, u16 label[n]; floats limit[labels]; f32 left out
 //! ```
 //!
 //! `floats` are a u32 of how many, a u8 of how wide (2 or 4 bytes), and the numbers. Weights take two bytes where that loses
@@ -44,7 +44,7 @@ pub struct Bundle {
     pub label_of: Vec<u16>,
     /// By label: how far from its nearest picture what is of the label may be.
     pub limits: Vec<f32>,
-    /// The most that the PCA may leave out of a picture's features, as a length; infinite where that is not known.
+    /// How long what the projection leaves out may be; infinite where that tells nothing.
     pub left_out_limit: f32,
 }
 
