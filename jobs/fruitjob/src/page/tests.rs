@@ -8,7 +8,8 @@ use fruitjob_interface::JobOptions;
 use fruitjob_interface::event::{Event, Observer};
 
 use super::*;
-use crate::{Job, pipeline, samples};
+use crate::job::Job;
+use crate::{pipeline, samples};
 
 struct Silent;
 
