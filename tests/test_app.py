@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
 from conftest import BIN, ROOT, command, fruitctl, results, run, soon
+from emulator import Emulator, node
 from PIL import Image
+from stack import Project
 
 WASM = BIN.parent / "fruitapp.wasm"
 AXE = BIN.parent / "npm/node_modules/axe-core/axe.min.js"
@@ -166,6 +168,35 @@ def test_a_run_publishes_it_beside_its_results(made, tmp_path):
     # Another night; nothing of the first page stays.
     again = run("fruitctl", "run", cwd=tmp_path)
     assert len(list((tmp_path / "out/app").glob("assets-*"))) == 1, again.stdout
+
+
+@pytest.mark.skipif(node.available() is not None, reason=f"clusters have no nodes here: {node.available()}")
+def test_a_cluster_s_run_publishes_it_by_the_operator_s_profile(made, tmp_path):
+    """The job's own code reads the results here, and knows of no profile; the output is the project's own, which no file names."""
+    folder, _ = made
+    more = '[cluster.primary]\ntypes = ["m5.xlarge"]\n[cluster.core]\ncount = 0\n[app]\npublish = true\nper_label = 2\n'
+    with Emulator(start=0.1, bootstrap=0.05, terminate=0.05, propagation=0, logs=0.2, idle=1) as aws:
+        project = Project(aws, tmp_path, "page", more=more)
+        keys = {name: project.env.pop(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        (tmp_path / "credentials").write_text("[op]\n" + "".join(f"{name.lower()} = {value}\n" for name, value in keys.items()))
+        project.env |= {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"), "AWS_PROFILE": "op"}
+        run("fruitctl", "upload", folder / "in", cwd=project.folder, env=project.env)
+        done = run("fruitctl", "run", cwd=project.folder, env=project.env)
+        assert "page      s3://" in done.stdout, done.stdout
+        s3, bucket = aws.client("s3"), project.exists()["bucket"][0]
+        kind = lambda name: s3.head_object(Bucket=bucket, Key=f"output/app/{name}")["ContentType"]
+        assert kind("index.html").startswith("text/html") and kind("sw.js").startswith("text/javascript")
+        said = run("fruitctl", "recognise", "--output", f"s3://{bucket}/output", "--json", next((folder / "new" / HOSTILE).iterdir()),
+                   cwd=project.folder, env=project.env)
+        assert json.loads(said.stdout)["nearest"][0]["path"].endswith(".png")
+        run("fruitctl", "down", "--purge-bucket", "--yes", cwd=project.folder, env=project.env)
+
+
+def test_a_page_of_the_large_model_inside(made, tmp_path):
+    folder, _ = made
+    fruitctl("run", "--input", folder / "in", "--output", tmp_path / "out", "--model", "mobilenet_v2", "--components", 8)
+    fruitctl("app", "--output", tmp_path / "out", tmp_path / "page", "--per-label", 1)
+    assert (tmp_path / "page/index.html").exists()
 
 
 def test_a_model_that_it_cannot_run_is_refused(made, tmp_path):

@@ -223,3 +223,27 @@ def test_it_can_be_interrupted(place):
     process.communicate(timeout=20)
     # On a slow day, before it listens.
     assert process.returncode in (130, -signal.SIGINT)
+
+
+def test_what_is_no_file_does_not_hang_and_what_is_damaged_is_told(place, tmp_path):
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    os.mkfifo(odd / "pipe.jpg")
+    (odd / "empty.JPG").touch()
+    (odd / "notes.txt").write_text("no picture")
+    picture = next((place / "new").rglob("*.jpg"))
+    (odd / "link.jpg").symlink_to(picture)
+    done = fruitctl("recognise", "--output", place / "out", odd, odd / "pipe.jpg", "/dev/zero", "--json", code=6)
+    said = {name: line["error"] for line in map(json.loads, done.stdout.splitlines()) for name in [line["image"].rsplit("/", 1)[1]]}
+    assert said.pop("link.jpg") is None and said.pop("pipe.jpg") == said.pop("zero") == "it is no file"
+    assert set(said) == {"empty.JPG"} and said["empty.JPG"], said
+
+
+def test_a_model_of_a_web_server_is_not_fetched_because_the_results_say_so(place, tmp_path):
+    shutil.copytree(place / "out", tmp_path / "out")
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    for name in ("http://127.0.0.1:9/m.onnx", "/dev/zero", "/etc"):
+        run["model"] |= {"name": name, "sha256": "0" * 64}
+        (tmp_path / "out" / "run.json").write_text(json.dumps(run))
+        done = fruitctl("recognise", "--output", tmp_path / "out", place / "chart.png", code=2)
+        assert f"the model was {name}" in done.stderr and "--model" in done.stderr, done.stderr

@@ -15,8 +15,8 @@ use crate::stack::Spec;
 use crate::ui;
 use crate::ui::cluster_run::ClusterRunReporter;
 
-/// Runs the configured job on a cluster. What it names, the nodes' role will allow.
-pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<()> {
+/// Runs the configured job on a cluster. What it names, the nodes' role will allow. Where its new results are, if there are some.
+pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<Option<String>> {
     ui::stamp_lines();
     let mut summary = Summary::new(new_id());
     // A cluster would find it out after minutes that are paid.
@@ -29,7 +29,9 @@ pub fn cluster_run(config: &Config, flags: &ClusterArgs, json: bool) -> Result<(
         ui::JsonLines.event(&Event::Failed { message: error.to_string(), exit_code: error.kind.exit_code() });
     }
     // A run's own failure is what has to be told.
-    result.and(ui::summary::publish(&summary, Some(&flags.download)))
+    result.and(ui::summary::publish(&summary, Some(&flags.download)))?;
+    let has_ended = summary.results_of.is_none() && summary.run.is_some();
+    Ok(summary.output.filter(|_| has_ended))
 }
 
 /// Runs it, and notes in `summary` what there is to say.

@@ -104,6 +104,11 @@ pub fn models() -> Result<Vec<InsideFacts>> {
     Inside::ALL.into_iter().map(facts).collect()
 }
 
+/// Has the job's own reads and writes in S3 done by these options; see [`fruitjob::storage::lend`].
+pub fn lend(options: Vec<(String, String)>) {
+    fruitjob::storage::lend(options);
+}
+
 /// Writes a page of a run's results.
 pub fn page(
     output: Option<&str>,
@@ -117,7 +122,7 @@ pub fn page(
             "no output; name the results of a run by --output DIR, or output under [job] in fruitctl.toml",
         )
     })?;
-    let runtime = fruitjob::runtime()?;
+    let runtime = runtime()?;
     let context = Context::new(runtime.handle().clone(), Arc::new(Silent));
     context.stop_on_signals()?;
     let gallery = Gallery::open(&Location::parse(output)?, model, &context)?;

@@ -21,9 +21,10 @@ pub use signals::{block_on, runtime};
 pub use write::write;
 
 use crate::aws::Aws;
+use crate::aws::s3_uri::S3Uri;
 use crate::cancel::Cancel;
 use crate::cli::LockArgs;
-use crate::config::Config;
+use crate::config::{Config, Target};
 use crate::error::{Error, Result};
 use crate::stack::{Names, lock};
 use crate::ui;
@@ -73,6 +74,20 @@ pub async fn account(config: &Config, access: Access) -> Result<Aws> {
         ui::note(&format!("as {caller} in account {account}, region {region}; credentials: {source}"));
     }
     Ok(aws)
+}
+
+/// Has the job's own code read and write S3 as this project does, where the project is AWS's and one of these places is there:
+/// that code knows the environment alone, and no profile.
+pub fn lend_credentials(config: &Config, places: &[Option<&str>]) -> Result<()> {
+    let is_far = places.iter().flatten().any(|place| S3Uri::parse(place).is_some());
+    if config.target != Some(Target::Emr) || !is_far {
+        return Ok(());
+    }
+    block_on(async |_| {
+        let aws = account(config, Access::Reads).await?;
+        local::lend(aws.store_options().await?);
+        Ok(())
+    })
 }
 
 /// How a command comes by locks in a bucket.

@@ -22,7 +22,9 @@ pub fn write(config: &Config, model: Option<&str>, to: &str) -> Result<PageRecor
         per_label: config.app.per_label.map_or(default.per_label, |n| n as usize),
         check: config.app.check.unwrap_or(default.check),
     };
-    local::page(config.job.output.as_deref(), model, &options, &wasm, to)
+    let output = config.job.output.as_deref();
+    super::lend_credentials(config, &[output, Some(to)])?;
+    local::page(output, model, &options, &wasm, to)
 }
 
 /// Writes the page of a run that has ended beside its results, where the configuration says so.

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::config::IdentityCache;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -68,6 +69,9 @@ pub struct Aws {
     /// Certificates that are trusted beside the system's, as PEM.
     pub ca_bundle: Vec<u8>,
     ours: Ours,
+    credentials: SharedCredentialsProvider,
+    /// Where calls on buckets go, if not to AWS.
+    s3_endpoint: Option<String>,
     s3: aws_sdk_s3::Client,
     iam: aws_sdk_iam::Client,
     ec2: aws_sdk_ec2::Client,
@@ -238,11 +242,38 @@ impl Aws {
             endpoints: endpoints(&shared),
             ca_bundle,
             ours,
+            credentials: choice.used.provider,
+            s3_endpoint: endpoint(&shared, S3),
             s3: aws_sdk_s3::Client::from_conf(s3),
             iam: aws_sdk_iam::Client::new(&shared),
             ec2: aws_sdk_ec2::Client::new(&shared),
             emr: aws_sdk_emr::Client::new(&shared),
         })
+    }
+}
+
+impl Aws {
+    /// What another client of S3 in this process is told to do as we do, by the names of the environment's variables. Keys are
+    /// among it: for that client alone.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] where the credentials cannot be had any more.
+    pub async fn store_options(&self) -> Result<Vec<(String, String)>> {
+        let keys = self.credentials.provide_credentials().await.map_err(|e| {
+            Error::new(Kind::Denied, format!("the credentials of {} cannot be had: {e}", self.source))
+                .help("fruitctl doctor")
+        })?;
+        let options = [
+            ("AWS_ACCESS_KEY_ID", Some(keys.access_key_id())),
+            ("AWS_SECRET_ACCESS_KEY", Some(keys.secret_access_key())),
+            ("AWS_SESSION_TOKEN", keys.session_token()),
+            ("AWS_REGION", Some(&*self.region)),
+            ("AWS_ENDPOINT_URL", self.s3_endpoint.as_deref()),
+        ];
+        Ok(options
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect())
     }
 }
 

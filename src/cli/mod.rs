@@ -2,7 +2,6 @@
 
 mod values;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -642,8 +641,8 @@ pub struct RecogniseArgs {
     #[arg(short, long, value_name = "URI")]
     pub model: Option<String>,
     /// Pictures that are told of each image
-    #[arg(short = 'n', long, value_name = "N", default_value = "5")]
-    pub neighbours: NonZeroUsize,
+    #[arg(short = 'n', long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub neighbours: u32,
     /// Print a line of JSON an image on stdout
     #[arg(long)]
     pub json: bool,

@@ -18,4 +18,5 @@ pub fn run(cli: &Cli, args: &CloneArgs) -> Result<()> {
     let Work { job, preprocessing, .. } = entry.work()?;
     ui::note(&format!("again: {}", job.args().join(" ")));
     app::cluster_run::cluster_run(&Config { job, preprocessing, ..config }, &args.cluster, args.json)
+        .map(drop)
 }

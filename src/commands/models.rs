@@ -33,7 +33,7 @@ pub fn run(args: &ModelsArgs) -> Result<()> {
             (
                 "right",
                 format!(
-                    "{:.1} % of turntable pictures, {:.1} % of photographs",
+                    "{:.1} % of Fruits-360, {:.1} % of the Grocery Store Dataset (see the model card)",
                     model.turntable_percent, model.photographs_percent
                 ),
             ),

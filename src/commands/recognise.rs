@@ -42,8 +42,15 @@ pub fn run(cli: &Cli, args: &RecogniseArgs) -> Result<()> {
         }
     };
     let output = config.job.output.as_deref();
-    let said =
-        local::recognise(output, args.model.as_deref(), &args.images, args.neighbours.get(), &opened, &done);
+    app::lend_credentials(&config, &[output])?;
+    let said = local::recognise(
+        output,
+        args.model.as_deref(),
+        &args.images,
+        args.neighbours as usize,
+        &opened,
+        &done,
+    );
     if let Some(bar) = bar.into_inner().expect("no panic holds it") {
         bar.finish_and_clear();
     }
@@ -79,9 +86,9 @@ pub fn run(cli: &Cli, args: &RecogniseArgs) -> Result<()> {
 /// A line an image, within 80 columns where names and labels are not long: its name, its label, how many of the nearest pictures
 /// agree, and how far the nearest one is.
 fn table(said: &[Recognition]) {
-    let name = |recognition: &Recognition| ending_of(&printable_name(&recognition.image), NAME);
+    let name = |recognition: &Recognition| printable_name(&ending_of(&recognition.image, NAME)).into_owned();
     let label = |recognition: &Recognition| match (&recognition.label, recognition.unlike) {
-        (Some(label), _) => ending_of(&printable_name(label), LABEL),
+        (Some(label), _) => printable_name(&ending_of(label, LABEL)).into_owned(),
         (None, true) => "unlike anything here".to_owned(),
         (None, false) => "not usable".to_owned(),
     };
@@ -119,7 +126,7 @@ fn table(said: &[Recognition]) {
 fn how_far(recognition: &Recognition, distance: f32) -> String {
     match (recognition.left_out_limit, recognition.limit) {
         (Some(most), _) if recognition.left_out > most => {
-            format!("features {:.1} off, {most:.1} at most", recognition.left_out)
+            format!("too much of it is new: {:.1}, {most:.1} at most", recognition.left_out)
         }
         (_, Some(limit)) => format!("{distance:.2} away, {limit:.2} at most"),
         (_, None) => format!("{distance:.2} away"),
@@ -152,7 +159,7 @@ mod tests {
             how_far(&Recognition { limit, left_out, left_out_limit, ..Default::default() }, 3.2)
         };
         assert_eq!(far(Some(5.0), 1.0, Some(4.0)), "3.20 away, 5.00 at most");
-        assert_eq!(far(Some(5.0), 7.5, Some(4.0)), "features 7.5 off, 4.0 at most");
+        assert_eq!(far(Some(5.0), 7.5, Some(4.0)), "too much of it is new: 7.5, 4.0 at most");
         assert_eq!(far(None, 7.5, None), "3.20 away");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fruitjob_interface::location::Location;
-use fruitjob_interface::{Event, Observer};
+use fruitjob_interface::{Event, JobOptions, Observer};
 
 use crate::app::cluster_run::cluster_run;
 use crate::app::{self, local, notify, page};
@@ -42,8 +42,14 @@ pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
             here(config, args.json)
         }
         Target::Emr => {
-            cluster_run(&config, &args.cluster, args.json)?;
-            if args.cluster.estimate { Ok(()) } else { publish(&config, args.json) }
+            match cluster_run(&config, &args.cluster, args.json)? {
+                // The bucket's own place is named by no file.
+                Some(output) => {
+                    let job = JobOptions { output: Some(output), ..config.job.clone() };
+                    publish(&Config { job, ..config }, args.json)
+                }
+                None => Ok(()),
+            }
         }
     }
 }
@@ -77,11 +83,6 @@ fn here(config: Config, json: bool) -> Result<()> {
 
 /// Writes the page of a run that has ended, where the configuration says so.
 fn publish(config: &Config, json: bool) -> Result<()> {
-    if config.app.publish && config.job.output.is_none() {
-        ui::note(
-            "[app] publish: name the output under [job] for it; or write the page now: fruitctl app --output s3://BUCKET/output page",
-        );
-    }
     if let Some(record) = page::publish(config)?.filter(|_| !json) {
         page::say(&record);
     }

@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(second.model.unwrap().name, "builtin-1");
         assert_eq!((second.images.cached, second.warnings.len()), (12, 1));
         assert!(second.warnings[0].contains("--model builtin-1"), "{}", second.warnings[0]);
-        // Whoever names the model has it.
+        // Whoever names it is not warned.
         let named = run(Job { model: "builtin-1".into(), ..pinned.clone() }, place.context()).unwrap();
         assert!(named.warnings.is_empty());
         // Another model's vectors on it would mean nothing.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::inside;
 use crate::pca::{Pca, npy};
 use crate::storage::{Location, Output};
+use crate::util::shown;
 
 /// Writes a PCA below `folder`, as arrays of f64.
 pub(crate) fn write(output: &Output, folder: &str, pca: &Pca) -> Result<()> {
@@ -83,13 +84,15 @@ pub(crate) fn find(pin: &str, output: &Output, model: &ModelRecord, runtime: &Ha
     }
     if !origin.same_features_as(model) {
         // A name may have stood for another model then.
-        let name = inside::of_sha256(&origin.sha256).map_or(origin.name, |inside| inside.name().into());
+        let name = inside::of_sha256(&origin.sha256)
+            .map_or_else(|| shown(&origin.name), |inside| inside.name().into());
+        let start = |sha256: &str| shown(&sha256.chars().take(12).collect::<String>());
         return Err(Error::Usage(format!(
             "the PCA {pin} was fitted on features of model {name} ({}), and this run's are of {} ({}): its vectors would \
              mean nothing; for that PCA, run with --model {name}; or leave out --pin-pca",
-            &origin.sha256[..origin.sha256.len().min(12)],
+            start(&origin.sha256),
             model.name,
-            &model.sha256[..model.sha256.len().min(12)],
+            start(&model.sha256),
         )));
     }
     let pca = load(&place, &folder)?;

@@ -7,10 +7,12 @@ pub(crate) mod known;
 pub(crate) mod search;
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fruitjob_interface::IMAGES;
 use fruitjob_interface::error::explain_io;
 use fruitjob_interface::job::DEFAULT_MAX_PIXELS;
 use fruitjob_interface::layout;
@@ -34,8 +36,8 @@ const AT_ONCE: usize = 16;
 /// Parts of the results that are asked for at once where they are in a store, and held until they are put together.
 const READS: usize = 32;
 const HELD: usize = 1024;
-/// The largest file that is read as an image, in bytes: no picture that may be decoded takes more.
-const MAX_FILE: u64 = 1 << 30;
+/// The largest file that is read as an image, in bytes; every core reads one.
+const MAX_FILE: u64 = 256 << 20;
 
 /// The results of a run.
 pub struct Gallery {
@@ -97,10 +99,17 @@ impl Gallery {
         let output = Output::open(location, context.runtime.clone())?;
         let record = published::record(&output)?.ok_or_else(|| {
             Error::Usage(format!(
-                "there are no complete results in {location}: no run has ended there, or one is publishing; name the output of a run"
+                "there are no complete results in {location}: no run has ended there, one is publishing, or run.json is damaged; name \
+                 the output of a run, or run again"
             ))
         })?;
-        let pca = pcas::load(&output, layout::PUBLISHED_MODEL)?;
+        let pca = pcas::load(&output, layout::PUBLISHED_MODEL).map_err(|e| match e {
+            Error::Usage(_) => Error::Failed(format!(
+                "{} is not whole: a run is publishing, or it was changed; try again, or run again",
+                output.path(layout::PUBLISHED_MODEL)
+            )),
+            other => other,
+        })?;
         let model = load_model(&record, model, context)?;
         if pca.mean.len() != model.backbone.features() || record.pca.as_ref().is_none_or(|r| r.id != pca.id())
         {
@@ -276,11 +285,17 @@ impl Gallery {
     /// The image in a file, or why there is none.
     fn picture_of(&self, file: &Path, featurizer: &mut Featurizer<'_>) -> Result<Result<Picture, String>> {
         let read = || {
-            let len = std::fs::metadata(file).map_err(|e| explain_io(&e))?.len();
-            if len > MAX_FILE {
-                return Err(format!("{len} bytes are no picture"));
+            // What is no file may never end, or wait for somebody for ever.
+            if !std::fs::metadata(file).map_err(|e| explain_io(&e))?.is_file() {
+                return Err("it is no file".to_owned());
             }
-            std::fs::read(file).map_err(|e| explain_io(&e))
+            let mut bytes = Vec::new();
+            let file = std::fs::File::open(file).map_err(|e| explain_io(&e))?;
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| explain_io(&e))?;
+            match bytes.len() as u64 > MAX_FILE {
+                true => Err(format!("larger than {} MB, the most that is read", MAX_FILE >> 20)),
+                false => Ok(bytes),
+            }
         };
         match read() {
             Ok(bytes) => {
@@ -393,7 +408,14 @@ fn load_model(record: &RunRecord, place: Option<&str>, context: &Context) -> Res
     let name = match (place, inside::of_sha256(&was.sha256)) {
         (Some(place), _) => place,
         (None, Some(inside)) => inside.name(),
-        (None, None) => &was.name,
+        // Whoever may write to the output has written this.
+        (None, None) if is_trusted(&was.name) => &was.name,
+        (None, None) => {
+            return Err(Error::Usage(format!(
+                "run.json says that the model was {}, which is not looked for by itself: name it by --model, wherever it is",
+                shown(&source::display_name(&was.name))
+            )));
+        }
     };
     let reader = Reader { runtime: &context.runtime, stopped: &|| context.check() };
     let help = "the run's model has to be there: name its place by --model";
@@ -422,6 +444,16 @@ fn load_model(record: &RunRecord, place: Option<&str>, context: &Context) -> Res
     Model::read(&wanted, &reader)
 }
 
+/// Whether a place of a model may be read because run.json names it: a file, or an object in a store whose rights are ours. A
+/// request to any web server would be somebody else's.
+fn is_trusted(place: &str) -> bool {
+    match Location::parse(place) {
+        Ok(Location::Local(file)) => file.is_file(),
+        Ok(Location::Remote(url)) => !url.scheme().starts_with("http"),
+        Err(_) => false,
+    }
+}
+
 /// The options that give this preprocessing with the model that it was of.
 fn options(of: &Preprocessing) -> PreprocessingOptions {
     PreprocessingOptions {
@@ -438,7 +470,8 @@ fn options(of: &Preprocessing) -> PreprocessingOptions {
     }
 }
 
-/// The files of these that are images: those that are named, and those in folders that are named, in order.
+/// The files of these that are images: those that are named, and those in folders that are named, in order. In a folder, a file
+/// is one by its content or by its name, for one that is damaged is to be told; links to files are followed.
 ///
 /// # Errors
 /// [`Error::Usage`] where one is not there, or a folder has no image.
@@ -453,7 +486,8 @@ pub fn images(places: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let before = files.len();
         for entry in walkdir::WalkDir::new(place).sort_by_file_name() {
             let entry = entry.map_err(|e| unreadable(e.to_string()))?;
-            if entry.file_type().is_file() && begins_as_an_image(entry.path()) {
+            let path = entry.path();
+            if path.is_file() && (has_an_image_s_name(path) || begins_as_an_image(path)) {
                 files.push(entry.into_path());
             }
         }
@@ -464,8 +498,12 @@ pub fn images(places: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+fn has_an_image_s_name(file: &Path) -> bool {
+    let ending = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    IMAGES.contains(&ending.as_str())
+}
+
 fn begins_as_an_image(file: &Path) -> bool {
-    use std::io::Read;
     let mut first = Vec::new();
     let read = std::fs::File::open(file).and_then(|file| file.take(16).read_to_end(&mut first));
     read.is_ok() && decode::is_image(&first)

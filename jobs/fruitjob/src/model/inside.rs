@@ -76,11 +76,16 @@ pub fn facts(inside: Inside, runtime: &tokio::runtime::Handle) -> Result<InsideF
     let (trained_on, licence, turntable_percent, photographs_percent) = match inside {
         Inside::Builtin => (
             "ImageNet; fruit on a turntable and in shops; Caltech-101",
-            "Apache-2.0; images MIT and CC BY 4.0",
+            "Apache-2.0 (trained on pictures under MIT and CC BY 4.0)",
             98.4,
             70.3,
         ),
-        Inside::Builtin1 => ("fruit on a turntable, before white", "Apache-2.0; images MIT", 98.2, 30.9),
+        Inside::Builtin1 => (
+            "fruit on a turntable, on a white ground",
+            "Apache-2.0 (trained on pictures under MIT)",
+            98.2,
+            30.9,
+        ),
         Inside::MobilenetV2 => ("ImageNet", "Apache-2.0", 93.9, 65.1),
     };
     Ok(InsideFacts {

@@ -5,9 +5,9 @@
 //! `models/NAME.usual` holds the components, by `jobs/fruitjob/training/usual.py`, which also prints what each data set has;
 //! docs/howto/models.md has the table.
 
-use fruitjob_interface::model::Inside;
+use fruitjob_interface::model::{Inside, PreprocessingOptions};
 
-use super::{Model, inside};
+use super::{Model, inside, options};
 use crate::pca::moments::Moments;
 
 /// How many times longer than usual what lies off the components is, in the root of the mean square, from where on a run is told.
@@ -70,7 +70,10 @@ impl Usual {
 pub(crate) fn warning(model: &Model, moments: &Moments) -> Option<String> {
     let inside = inside::of_sha256(&model.sha256)?;
     let usual = Usual::of(inside)?;
-    let is_same = model.preprocessing.size == [usual.size; 2] && moments.mean.len() == usual.mean.len();
+    // The components are of the model's own preprocessing.
+    let (own, _) = options::resolve(&model.proto, &PreprocessingOptions::default()).ok()?;
+    let is_same =
+        model.preprocessing == own && own.size == [usual.size; 2] && moments.mean.len() == usual.mean.len();
     if !is_same || model.output_node.is_some() || moments.count < ENOUGH {
         return None;
     }
@@ -83,8 +86,8 @@ pub(crate) fn warning(model: &Model, moments: &Moments) -> Option<String> {
     };
     (times > UNUSUAL).then(|| {
         format!(
-            "these pictures are unlike those that model {} was trained on: {times:.1} times as much as usual of their features \
-             is of no kind that it knows; see in the report how well it tells them apart, or try {others}",
+            "these pictures are unlike those that model {} was trained on: their features lie {times:.1} times as far off theirs \
+             as usual; see in the report how well it tells them apart, or try {others}",
             inside.name()
         )
     })

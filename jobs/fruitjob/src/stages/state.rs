@@ -113,8 +113,8 @@ impl Run {
         let asked = source::display_name(&self.job.model);
         if model.name != asked {
             self.warn(format!(
-                "the pinned PCA is of {0}, which {asked} was when it was fitted: this run goes on with {0}; --model {0} says so \
-                 for good; to move to the {asked} of today, leave out --pin-pca once, and pin the new PCA from then on",
+                "the pinned PCA is of {0}, and {asked} is another model by now: this run goes on with {0}; --model {0} says so for \
+                 good; to move to the {asked} of today, leave out --pin-pca once, and pin the new PCA from then on",
                 model.name
             ));
         }

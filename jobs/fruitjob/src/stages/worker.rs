@@ -8,7 +8,7 @@ use fruitjob_interface::model::{DEFAULT, Inside};
 
 use crate::artifacts::manifest::Manifest;
 use crate::artifacts::pcas;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::context::Context;
 use crate::exec::progress::Counters;
 use crate::job::Job;
@@ -48,7 +48,12 @@ pub(super) fn load_model(job: &Job, output: &Output, context: &Context) -> Resul
     {
         wanted.name = earlier.name();
     }
-    Model::read(&wanted, &reader)
+    Model::read(&wanted, &reader).map_err(|e| match e {
+        Error::Usage(why) if wanted.name != job.model => {
+            Error::Usage(format!("{why} (the pinned PCA is of {})", wanted.name))
+        }
+        other => other,
+    })
 }
 
 impl Worker {

@@ -17,5 +17,6 @@ pub use fruitjob_interface::location::Location;
 pub use input::Input;
 pub(crate) use input::Wanted;
 pub use output::{Object, Output, Upload};
+pub use store::lend;
 pub(crate) use store::{open, read};
 pub(crate) use walk::ListedObject;

@@ -1,6 +1,6 @@
 //! Opens the object store that a URI names.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use fruitjob_interface::location::Location;
@@ -21,6 +21,15 @@ pub(crate) struct Opened {
     pub prefix: Key,
     /// Whether it asks for fewer requests.
     pub throttled: Throttled,
+}
+
+/// What [`lend`] was given.
+static LENT: OnceLock<Vec<(String, String)>> = OnceLock::new();
+
+/// Has this process open AWS's stores by these options, in the place of what the environment says: `AWS_ACCESS_KEY_ID` and others,
+/// by the names of their variables. For who has chosen credentials by other rules; only the first call counts.
+pub fn lend(options: Vec<(String, String)>) {
+    LENT.get_or_init(|| options);
 }
 
 /// Opens the object store behind a URI, with credentials and endpoint from the usual environment
@@ -45,9 +54,11 @@ fn build(
     url: &Url,
     connector: Connector,
 ) -> object_store::Result<Option<Arc<dyn ObjectStore>>> {
-    let mut options: Vec<(String, String)> = std::env::vars()
-        .filter(|(k, _)| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| k.starts_with(p)))
-        .collect();
+    let lent = LENT.get();
+    let kinds = if lent.is_some() { &["GOOGLE_", "AZURE_"][..] } else { &["AWS_", "GOOGLE_", "AZURE_"] };
+    let mut options: Vec<(String, String)> =
+        std::env::vars().filter(|(k, _)| kinds.iter().any(|p| k.starts_with(p))).collect();
+    options.extend(lent.into_iter().flatten().cloned());
     // A plain-http endpoint is only ever set on purpose: an emulator.
     if options.iter().any(|(k, v)| k.contains("ENDPOINT") && v.starts_with("http://")) {
         options.push(("allow_http".into(), "true".into()));
