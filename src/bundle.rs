@@ -87,8 +87,11 @@ pub fn app() -> Result<Vec<u8>> {
     let program = std::env::current_exe().unwrap_or_default();
     let beside = program.ancestors().skip(1).take(2).map(|folder| folder.join("fruitapp.wasm"));
     beside.into_iter().find_map(|file| std::fs::read(file).ok()).ok_or_else(|| {
-        Error::usage("this is a development build, and fruitapp.wasm, which a page computes with, is not beside it or in target/")
-            .help("release/app in the source's folder makes it; a release carries it")
+        Error::usage("this fruitctl was built without fruitapp.wasm, which a page computes with, and it is not beside it either")
+            .help(format!(
+                "in the source's folder: release/app {}; a release carries it",
+                program.with_file_name("fruitapp.wasm").display()
+            ))
     })
 }
 

@@ -31,10 +31,12 @@ pub fn run(cli: &Cli, args: &PageArgs) -> Result<()> {
     let (Some(port), Some(folder)) = (args.serve, folder) else { return Ok(()) };
     let ready = |address: &str| {
         ui::say(&format!("serving {} at {address} until Ctrl-C", count(record.pictures(), "picture")));
-        ui::note(
+        // Where 0 was asked for, it is another.
+        let port = address.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
+        ui::note(&format!(
             "this machine alone sees it; a phone asks for https: put the folder where a host serves it \
-             (docs/howto/publish-app.md), or lead the port there by USB: adb reverse tcp:8000 tcp:8000",
-        );
+             (docs/howto/publish-app.md), or lead the port there by USB: adb reverse tcp:{port} tcp:{port}"
+        ));
     };
     app::block_on(async |cancel| app::serve::serve(&folder, port, cancel, ready).await).or_else(|error| {
         // Ctrl-C is how it ends.
