@@ -14,7 +14,7 @@ macro_rules! files {
         $(#[doc = concat!("`", $path, "`")] pub const $name: &str = include_str!(concat!("../", $path));)*
 
         /// Files that are carried as they are: where they lie in the source, and their content.
-        pub const FILES: &[(&str, &[u8])] = &[
+        pub static FILES: &[(&str, &[u8])] = &[
             $(($path, $name.as_bytes()),)*
             ("jobs/interface/src/spark.py", DRIVER.as_bytes()),
             #[cfg(feature = "local")]
@@ -63,8 +63,9 @@ static JOBS: &[(Arch, &[u8])] = &[(Arch::X86_64, job!("x86_64")), (Arch::Aarch64
 #[cfg(not(feature = "bundle"))]
 static JOBS: &[(Arch, &[u8])] = &[];
 
-/// ImageNet's MobileNetV2, which no fruitjob carries: local runs are given it, and it is shipped to clusters.
-pub const MOBILENET_V2: &[u8] = include_bytes!("../jobs/fruitjob/models/mobilenet_v2.onnx");
+/// ImageNet's MobileNetV2, which no fruitjob carries: local runs are given it, and it is shipped to clusters. A static is in the
+/// executable once; a constant may be once a place that names it.
+pub static MOBILENET_V2: &[u8] = include_bytes!("../jobs/fruitjob/models/mobilenet_v2.onnx");
 
 /// What a page computes with, as release/build has made it.
 #[cfg(feature = "bundle")]

@@ -10,9 +10,9 @@ use crate::error::Result;
 use crate::util::hex_sha256;
 
 /// The default.
-pub const BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
+pub static BUILTIN: &[u8] = include_bytes!("../../models/builtin.onnx");
 /// The default of versions before it.
-pub const BUILTIN_1: &[u8] = include_bytes!("../../models/builtin-1.onnx");
+pub static BUILTIN_1: &[u8] = include_bytes!("../../models/builtin-1.onnx");
 /// What [`carry`] was given.
 static CARRIED: OnceLock<&[u8]> = OnceLock::new();
 
