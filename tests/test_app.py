@@ -213,6 +213,18 @@ def test_a_model_that_it_cannot_run_is_refused(made, tmp_path):
     fruitctl("run", "--input", folder / "in", "--output", tmp_path / "out", "--precision", "int8", "--components", 8)
     done = fruitctl("app", "--output", tmp_path / "out", tmp_path / "page", code=2)
     assert "int8" in done.stderr and not (tmp_path / "page").exists()
+    # One that is to be published is refused before the run.
+    (tmp_path / "fruitctl.toml").write_text(f'[job]\ninput = "{folder}/in"\noutput = "new"\nprecision = "int8"\n[app]\npublish = true\n')
+    assert "[app] publish" in fruitctl("run", cwd=tmp_path, code=2).stderr and not (tmp_path / "new").exists()
+
+
+def test_a_page_that_cannot_be_written_leaves_the_run_done(made, tmp_path):
+    folder, _ = made
+    (tmp_path / "fruitctl.toml").write_text(f'[job]\ninput = "{folder}/in"\noutput = "out"\ncomponents = 8\n[app]\npublish = true\n')
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "app").write_text("a file, where the page's folder should be")
+    done = fruitctl("run", cwd=tmp_path, code=10)
+    assert "the run has ended well" in done.stderr and (tmp_path / "out/results/_SUCCESS").exists()
 
 
 def test_the_server_is_this_machine_s_alone(made):

@@ -1,12 +1,13 @@
 //! The page that recognises, for the command that writes one, and for a run that publishes one.
 
 use fruitjob_interface::count;
+use fruitjob_interface::model::Precision;
 use fruitjob_interface::page::{PageOptions, PageRecord};
 
 use super::local;
 use crate::bundle;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ui;
 
 /// Below a run's output.
@@ -27,6 +28,21 @@ pub fn write(config: &Config, model: Option<&str>, to: &str) -> Result<PageRecor
     local::page(output, model, &options, &wasm, to)
 }
 
+/// Whether a run could have the page that the configuration asks for: looked at before it costs anything.
+///
+/// # Errors
+/// [`Kind::Usage`] where it could not.
+pub fn check(config: &Config) -> Result<()> {
+    if !config.app.publish {
+        return Ok(());
+    }
+    if config.job.precision == Some(Precision::Int8) {
+        return Err(Error::usage("[app] publish: a page computes in f32, and this run would in int8")
+            .help("leave precision out of [job], or publish out of [app]"));
+    }
+    bundle::app().map(drop)
+}
+
 /// Writes the page of a run that has ended beside its results, where the configuration says so.
 ///
 /// # Errors
@@ -35,7 +51,11 @@ pub fn publish(config: &Config) -> Result<Option<PageRecord>> {
     let Some(output) = config.job.output.as_deref().filter(|_| config.app.publish) else { return Ok(None) };
     let to = format!("{}/{FOLDER}", output.trim_end_matches('/'));
     let written = write(config, config.job.model.as_deref(), &to).map_err(|error| {
-        Error::new(error.kind, format!("the run has ended well, but its page could not be written: {error}"))
+        let kind = match error.kind {
+            interrupted @ Kind::Interrupted(_) => interrupted,
+            _ => Kind::AfterResults,
+        };
+        Error::new(kind, format!("the run has ended well, but its page could not be written: {error}"))
             .leftover("the results; and the page of before, if there was one")
             .help(format!("fruitctl app --output {output} {to}"))
     })?;

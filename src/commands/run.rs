@@ -18,6 +18,7 @@ use crate::ui::progress::Progress;
 /// Runs the job where the configuration says.
 pub fn run(cli: &Cli, args: &RunArgs) -> Result<()> {
     let config = app::settings(cli, args)?;
+    page::check(&config)?;
     match config.target.unwrap_or(Target::Local) {
         Target::Local if args.cluster.estimate => Err(Error::usage(
             "--estimate is about runs on a cluster: on this machine, nothing has to be paid",

@@ -99,7 +99,7 @@ pub fn write(
     bundle.components = gallery.pca.components.iter().map(|x| *x as f32).collect();
     bundle.vectors = kept.iter().flat_map(|picture| gallery.vector(*picture)).copied().collect();
     bundle.label_of = kept.iter().map(|picture| gallery.label_number(*picture) as u16).collect();
-    bundle.limits = sample::limits(gallery, &kept);
+    bundle.limits = sample::limits(gallery, &kept, &sample.aside);
     bundle.left_out_limit = gallery.left_out_limit().unwrap_or(f32::INFINITY);
     at.check = sample::check(gallery, &kept, &sample.aside, &bundle.limits);
     let mut jpegs = Vec::new();

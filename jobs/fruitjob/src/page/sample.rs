@@ -45,12 +45,14 @@ pub fn draw(gallery: &Gallery, options: &PageOptions) -> Sample {
     sample
 }
 
-/// By label, how far from the nearest of `kept` something may be: as the gallery has it, of fewer pictures.
-pub fn limits(gallery: &Gallery, kept: &[usize]) -> Vec<f32> {
+/// By label, how far from the nearest of `kept` something may be: as the gallery has it, of fewer pictures. What was set `aside`
+/// has no say in it, for it is to tell how good the limits are.
+pub fn limits(gallery: &Gallery, kept: &[usize], aside: &[usize]) -> Vec<f32> {
     let is_kept: HashSet<usize> = kept.iter().copied().collect();
+    let is_aside: HashSet<usize> = aside.iter().copied().collect();
     let labels = gallery.labels.len();
     let (mut of_label, mut others) = (vec![Vec::new(); labels], vec![Vec::new(); labels]);
-    for picture in 0..gallery.len() {
+    for picture in (0..gallery.len()).filter(|picture| !is_aside.contains(picture)) {
         let list = if is_kept.contains(&picture) { &mut of_label } else { &mut others };
         list[gallery.label_number(picture)].push(picture);
     }

@@ -70,16 +70,27 @@ impl Files {
     pub fn write(self, to: &Location, context: &Context) -> Result<()> {
         let output = Output::open(to, context.runtime.clone())?;
         let folder = format!("{FOLDER}{}", self.version);
-        for (name, bytes) in self.assets {
+        for (name, bytes) in &self.assets {
             context.check()?;
-            output.put(&format!("{folder}/{name}"), bytes)?;
+            output.put(&format!("{folder}/{name}"), bytes.clone())?;
         }
-        for (name, text) in self.top {
+        for (name, text) in &self.top {
             context.check()?;
-            output.put(name, text)?;
+            output.put(name, text.clone())?;
         }
-        let old: BTreeSet<String> = output
-            .list("")?
+        // A colleague may publish at the same time. Whose index.html stands takes away the others' assets, and has all of his own.
+        let [.., (index, text)] = &self.top;
+        if output.get(index)?.is_none_or(|now| now != text.as_bytes()) {
+            return Ok(());
+        }
+        let there = output.list("")?;
+        for (name, bytes) in &self.assets {
+            let name = format!("{folder}/{name}");
+            if !there.contains(&name) {
+                output.put(&name, bytes.clone())?;
+            }
+        }
+        let old: BTreeSet<String> = there
             .into_iter()
             .filter(|name| is_asset(name) && !name.starts_with(&format!("{folder}/")))
             .collect();
