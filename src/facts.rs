@@ -145,6 +145,8 @@ pub struct Bounds {
     pub ebs_gb: Bound,
     /// Instance types of a fleet.
     pub fleet_types: FleetTypes,
+    /// Security groups of a role's nodes, beside those that EMR manages.
+    pub additional_groups: Count,
     /// Tags.
     pub tags: TagBounds,
 }
@@ -159,6 +161,16 @@ pub struct FleetTypes {
     pub on_demand: usize,
     /// Of one with.
     pub spot: usize,
+}
+
+/// How many there are at most.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Count {
+    /// The page that says so.
+    pub source: String,
+    /// At most.
+    pub most: usize,
 }
 
 /// A size's bounds.
@@ -309,6 +321,7 @@ mod tests {
             &facts.bounds.root_gb.source,
             &facts.bounds.ebs_gb.source,
             &facts.bounds.fleet_types.source,
+            &facts.bounds.additional_groups.source,
             &facts.bounds.tags.source,
         ];
         assert!(sources.iter().all(|page| page.starts_with("https://docs.aws.amazon.com/")));

@@ -27,6 +27,15 @@ impl Arch {
         }
     }
 
+    /// As EC2 tells it of machine images.
+    /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Image.html>.
+    pub fn ec2(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "arm64",
+        }
+    }
+
     /// Of an instance type.
     pub fn of(kind: &str) -> Arch {
         let family = kind.split('.').next().unwrap_or(kind);

@@ -117,7 +117,7 @@ def test_what_cannot_change_makes_a_new_cluster(aws, tmp_path):
     project.configure("release = \"emr-7.9.0\"\n[cluster.core]\nspot = true\n[cluster.configurations.spark-defaults]\n\"spark.a\" = \"1\"\n")
     changed = plan(project)
     assert actions(changed) == [("cluster", "replace")]
-    assert changed["changes"][-1]["reasons"] == ["release emr-7.13.0 -> emr-7.9.0", "instances by groups -> fleets", "configurations", "core nodes on demand -> Spot"]
+    assert changed["changes"][-1]["reasons"] == ["release emr-7.13.0 -> emr-7.9.0", "instances by groups -> fleets", "configuration spark-defaults", "core nodes on demand -> Spot"]
     project.run("up", "--wait")
     after = project.check_complete()["cluster"]
     assert after != before

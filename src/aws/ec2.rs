@@ -125,6 +125,21 @@ pub struct KeyPair {
     pub tags: Tags,
 }
 
+/// A machine image, as far as EC2 tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    /// `x86_64` or `arm64`, among others.
+    pub architecture: Option<String>,
+    /// `available`, when instances can start from it.
+    pub state: Option<String>,
+    /// `ebs`, where its root is a volume.
+    pub root: Option<String>,
+    /// GiB of that volume.
+    pub root_gb: Option<i32>,
+    /// It is no Linux.
+    pub is_windows: bool,
+}
+
 impl Aws {
     /// These subnets, or, where none are named, those of the default VPC; by zone. Their routes are asked for apart:
     /// [`Aws::route_tables`].
@@ -175,6 +190,38 @@ impl Aws {
                 return Ok(groups);
             }
         }
+    }
+
+    /// Security groups by their ids; those that are not there are left out.
+    pub async fn groups_of(&self, ids: &[String]) -> Result<Vec<Group>> {
+        let on = ids.join(", ");
+        let answer = call("ec2:DescribeSecurityGroups", &on, || {
+            // By a filter: a call that names one that is not there fails, and says no more.
+            let wanted = t::Filter::builder().name("group-id").set_values(Some(ids.to_vec())).build();
+            self.ec2.describe_security_groups().filters(wanted).send()
+        });
+        Ok(answer.await?.security_groups.unwrap_or_default().into_iter().map(group).collect())
+    }
+
+    /// A machine image that this account may use.
+    pub async fn image(&self, id: &str) -> Result<Option<Image>> {
+        let describe = call("ec2:DescribeImages", id, || self.ec2.describe_images().image_ids(id).send());
+        let gone = ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed"];
+        let found =
+            absent(describe.await, &gone)?.and_then(|o| o.images).and_then(|all| all.into_iter().next());
+        Ok(found.map(|image| {
+            let root = image.root_device_name.as_deref();
+            let mut devices = image.block_device_mappings.into_iter().flatten();
+            let volume =
+                devices.find(|device| device.device_name.as_deref() == root).and_then(|device| device.ebs);
+            Image {
+                architecture: image.architecture.map(|a| a.as_str().to_owned()),
+                state: image.state.map(|s| s.as_str().to_owned()),
+                root: image.root_device_type.map(|t| t.as_str().to_owned()),
+                root_gb: volume.and_then(|volume| volume.volume_size),
+                is_windows: image.platform == Some(t::PlatformValues::Windows),
+            }
+        }))
     }
 
     /// Makes a group, tagged from its first moment; `None`: there is one of this name in this VPC.

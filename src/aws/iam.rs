@@ -129,6 +129,15 @@ impl Aws {
         .map(drop)
     }
 
+    /// Attaches a managed policy.
+    pub async fn attach_role_policy(&self, name: &str, arn: &str) -> Result<()> {
+        call("iam:AttachRolePolicy", name, || {
+            self.iam.attach_role_policy().role_name(name).policy_arn(arn).send()
+        })
+        .await
+        .map(drop)
+    }
+
     /// Detaches a managed policy; one that is not attached is fine.
     pub async fn detach_role_policy(&self, name: &str, arn: &str) -> Result<()> {
         let detach = call("iam:DetachRolePolicy", name, || {

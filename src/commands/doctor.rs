@@ -15,7 +15,7 @@ use crate::cost::Prices;
 use crate::error::{Error, Kind, Result};
 use crate::instances::vcpus;
 use crate::run::ship::find_executable;
-use crate::stack::{Names, bootstrap, bucket, cluster, key_pair, network, roles, zones};
+use crate::stack::{Names, bootstrap, borrowed, bucket, cluster, key_pair, network, roles, zones};
 use crate::ui;
 use crate::ui::{BAD, DIM, GOOD, WARN};
 
@@ -458,6 +458,20 @@ async fn examine_zones(config: &Config, spec: &cluster::Spec, aws: &Aws, note: N
                 good(format!("all instance types in {}", zones.into_iter().collect::<Vec<_>>().join(", ")))
             }
             Ok(Some(error)) => asked(error),
+            Err(error) => error.into(),
+        },
+    );
+    let more = [&*network.primary_more, &*network.workers_more].concat();
+    if more.is_empty() && spec.image.is_none() {
+        return;
+    }
+    note(
+        "of somebody else's",
+        match borrowed::check(&network, spec, aws).await {
+            Ok(notes) if notes.is_empty() => {
+                good(more.iter().chain(&spec.image).map(String::as_str).collect::<Vec<_>>().join(", "))
+            }
+            Ok(notes) => Verdict::Unknown { what: notes.join("; ") },
             Err(error) => error.into(),
         },
     );

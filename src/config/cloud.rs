@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use super::Classifications;
 use crate::facts::{Bound, FACTS};
 
 /// `[aws]`: which account and region.
@@ -86,6 +87,21 @@ pub struct RolesConfig {
     #[serde(deserialize_with = "policy_arn")]
     #[schemars(extend("pattern" = "^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/"))]
     pub boundary: Option<String>,
+    /// ARNs of policies that the nodes' role has besides, where one is made. A boundary limits them as it does all others;
+    /// each `fruitctl.toml` of a project has to name them, for what none names is detached.
+    #[serde(deserialize_with = "policy_arns")]
+    pub node_policies: Vec<String>,
+}
+
+/// Roles that agree with each other.
+pub fn roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RolesConfig, D::Error> {
+    let roles = RolesConfig::deserialize(deserializer)?;
+    match &roles.node {
+        Some(node) if !roles.node_policies.is_empty() => Err(D::Error::custom(format!(
+            "node_policies are of a role that fruitctl makes, and '{node}' is yours: attach them to it yourself"
+        ))),
+        _ => Ok(roles),
+    }
 }
 
 /// `[places]`: what the nodes may use in S3, beside the project's bucket and the places that `[job]` names. `up` and runs
@@ -99,6 +115,33 @@ pub struct PlacesConfig {
     /// `s3://` URIs below which they may read, write and delete, as for `--output`
     #[serde(deserialize_with = "places")]
     pub write: Vec<String>,
+    /// ARNs of the KMS keys that encrypt these places, and those of `[job]`: the nodes may use them, by way of S3 alone
+    #[serde(deserialize_with = "key_arns")]
+    pub keys: Vec<String>,
+}
+
+/// Keys that policies can name: by their ids, and in full, without a pattern.
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/cmks-in-iam-policies.html>.
+fn key_arns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let keys = Vec::<String>::deserialize(deserializer)?;
+    match keys.iter().find(|key| !is_key_arn(key)) {
+        Some(wrong) => Err(D::Error::custom(format!(
+            "'{wrong}' is no KMS key's ARN, such as arn:aws:kms:eu-west-3:123456789012:key/ID; an alias is none"
+        ))),
+        None => Ok(keys),
+    }
+}
+
+/// Whether a policy can name this key: `arn:aws:kms:REGION:ACCOUNT:key/ID`.
+pub fn is_key_arn(text: &str) -> bool {
+    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts[..] {
+        ["arn", partition, "kms", region, account, key] => {
+            [partition, region, account].into_iter().all(word) && key.strip_prefix("key/").is_some_and(word)
+        }
+        _ => false,
+    }
 }
 
 fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -139,6 +182,43 @@ pub struct NetworkConfig {
     /// that there are no live logs; or ranges such as 203.0.113.0/24, of /8 or longer (IPv6: /32), with commas between.
     #[schemars(with = "String", extend("default" = "auto"))]
     pub ssh_cidr: SshCidr,
+    /// Ids of security groups of yours that the primary node is in, beside fruitctl's; they are left as they are
+    #[serde(deserialize_with = "group_ids")]
+    pub primary_groups: Vec<String>,
+    /// Ids of security groups of yours that core and task nodes are in
+    #[serde(deserialize_with = "group_ids")]
+    pub worker_groups: Vec<String>,
+}
+
+fn group_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let ids = Vec::<String>::deserialize(deserializer)?;
+    let bound = &FACTS.bounds.additional_groups;
+    if let Some(wrong) = ids.iter().find(|id| !is_id(id, "sg-")) {
+        return Err(D::Error::custom(format!("'{wrong}' is no security group's id, such as sg-0123abcd")));
+    }
+    if ids.len() > bound.most {
+        return Err(D::Error::custom(format!(
+            "{} security groups, of {} at most; see {}",
+            ids.len(),
+            bound.most,
+            bound.source
+        )));
+    }
+    Ok(ids)
+}
+
+/// An id of EC2's.
+fn is_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|id| !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+fn image_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_id(&text, "ami-") {
+        Ok(Some(text))
+    } else {
+        Err(D::Error::custom(format!("'{text}' is no machine image's id, such as ami-0123abcd")))
+    }
 }
 
 /// Who may reach port 22.
@@ -197,6 +277,10 @@ pub struct ClusterConfig {
     pub release: String,
     /// Applications to install beside Hadoop.
     pub applications: Vec<String>,
+    /// The id of a machine image (AMI) of yours, of Amazon Linux and for the nodes' kind of processor, that all nodes start
+    /// from [default: the release's own]
+    #[serde(deserialize_with = "image_id")]
+    pub image: Option<String>,
     /// The primary node. A run on one machine runs here.
     pub primary: Nodes,
     /// Nodes that hold HDFS and compute; `count` may be 0.
@@ -220,8 +304,10 @@ pub struct ClusterConfig {
     pub managed_scaling: Option<Scaling>,
     /// Scripts that run on every node before anything else, in this order.
     pub bootstrap: Vec<BootstrapConfig>,
-    /// EMR configurations: a table of properties for each classification, such as `[cluster.configurations.spark-defaults]`.
-    pub configurations: BTreeMap<String, BTreeMap<String, String>>,
+    /// EMR configurations: a table of properties for each classification, such as `[cluster.configurations.spark-defaults]`;
+    /// one inside another is a table in its table, such as `[cluster.configurations.hadoop-env.export]`.
+    #[serde(deserialize_with = "super::classification::all")]
+    pub configurations: Classifications,
 }
 
 impl Default for ClusterConfig {
@@ -229,6 +315,7 @@ impl Default for ClusterConfig {
         ClusterConfig {
             release: "emr-7.13.0".into(),
             applications: vec!["Spark".into()],
+            image: None,
             primary: Nodes::default(),
             core: Nodes::default(),
             task: None,
@@ -239,7 +326,7 @@ impl Default for ClusterConfig {
             root_gb: 30,
             managed_scaling: None,
             bootstrap: Vec::new(),
-            configurations: BTreeMap::new(),
+            configurations: Classifications::new(),
         }
     }
 }
@@ -455,13 +542,23 @@ fn role_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
 }
 
 fn policy_arn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    is_policy_arn(String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
+}
+
+fn policy_arns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let arns = Vec::<String>::deserialize(deserializer)?;
+    arns.into_iter().map(is_policy_arn).collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
+fn is_policy_arn(text: String) -> Result<String, String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     match parts[..] {
-        ["arn", _, "iam", "", _, policy] if policy.starts_with("policy/") => Ok(Some(text)),
-        _ => Err(D::Error::custom(
-            "a policy is named by its ARN, such as arn:aws:iam::123456789012:policy/NAME",
-        )),
+        ["arn", _, "iam", "", _, policy]
+            if policy.starts_with("policy/") && !policy.contains(['*', '?', '$']) =>
+        {
+            Ok(text)
+        }
+        _ => Err("a policy is named by its ARN, such as arn:aws:iam::123456789012:policy/NAME".into()),
     }
 }
 
@@ -535,6 +632,32 @@ mod tests {
             assert!(message.starts_with("f.toml:2:8: ") && message.contains("write \"nodes\""), "{message}");
         }
         assert_eq!(error("[roles]\nservice = \"EMR_DefaultRole_V2\"\n"), None);
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_named_in_full() {
+        let many: Vec<_> = (0..16).map(|n| format!("sg-{n}")).collect();
+        for (text, words) in [
+            ("[network]\nprimary_groups = [\"default\"]", "'default' is no security group's id"),
+            (&*format!("[network]\nworker_groups = {many:?}"), "16 security groups, of 15 at most"),
+            ("[cluster]\nimage = \"amazon-linux\"", "'amazon-linux' is no machine image's id"),
+            ("[roles]\nnode_policies = [\"ReadLogs\"]", "named by its ARN"),
+            ("[roles]\nnode_policies = [\"arn:aws:iam::123456789012:policy/*\"]", "named by its ARN"),
+            (
+                "[roles]\nnode = \"theirs\"\nnode_policies = [\"arn:aws:iam::aws:policy/A\"]",
+                "'theirs' is yours: attach them",
+            ),
+            ("[places]\nkeys = [\"alias/ours\"]", "an alias is none"),
+            ("[places]\nkeys = [\"arn:aws:kms:eu-west-3:123456789012:alias/ours\"]", "an alias is none"),
+            ("[places]\nkeys = [\"arn:aws:kms:eu-west-3:123456789012:key/*\"]", "an alias is none"),
+        ] {
+            let message = error(&format!("{text}\n")).unwrap_or_default();
+            assert!(message.starts_with("f.toml:") && message.contains(words), "{text}: {message}");
+        }
+        let good = "[network]\nprimary_groups = [\"sg-0123abcd\"]\n[cluster]\nimage = \"ami-0123abcd\"\n[places]\nkeys = \
+                    [\"arn:aws:kms:eu-west-3:123456789012:key/mrk-1a\"]\n[roles]\nnode_policies = \
+                    [\"arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore\"]\n";
+        assert_eq!(error(good), None);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `fruitctl.toml`: read into [`Config`]; what is wrong with it is said with file, line and column.
 
+mod classification;
 mod cloud;
 mod schema;
 
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+pub use classification::{Classification, Classifications};
 pub use cloud::*;
 use fruitjob_interface::JobOptions;
 use fruitjob_interface::error::explain_io;
@@ -52,6 +54,7 @@ pub struct Config {
     /// The project's bucket.
     pub bucket: BucketConfig,
     /// Roles that exist already, where fruitctl may not make any.
+    #[serde(deserialize_with = "roles")]
     pub roles: RolesConfig,
     /// What the nodes may use in S3 besides.
     pub places: PlacesConfig,

@@ -29,7 +29,8 @@ fn tidy(schema: &mut Schema) {
         }
     }
     if let Some(Value::Array(types)) = schema.get("type") {
-        let some = types.iter().find(|name| *name != "null").cloned().unwrap_or_default();
+        let mut some: Vec<_> = types.iter().filter(|name| *name != "null").cloned().collect();
+        let some = if some.len() == 1 { some.remove(0) } else { some.into() };
         schema.insert("type".into(), some);
     }
     if schema.get("default").is_some_and(|default| *default == Value::Null || *default == json!({})) {

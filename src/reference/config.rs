@@ -59,6 +59,7 @@ fn row(key: &str, schema: &Value, required: bool) -> [String; 4] {
 
 fn kind(schema: &Value) -> String {
     match text(schema, "type") {
+        "" => either(schema, kind),
         "array" => format!("list of {}", plural(&schema["items"])),
         "object" => format!("table of {}", plural(&schema["additionalProperties"])),
         // A minimum of 0 goes without saying: only what may be below is worth a word.
@@ -71,7 +72,21 @@ fn kind(schema: &Value) -> String {
 }
 
 fn plural(schema: &Value) -> String {
+    if schema["type"].is_array() {
+        return either(schema, plural);
+    }
     let kind = kind(schema);
     let (noun, rest) = kind.split_at(kind.find(' ').unwrap_or(kind.len()));
     format!("{noun}s{rest}")
+}
+
+/// Of a value that may be of several types.
+fn either(schema: &Value, name: fn(&Value) -> String) -> String {
+    let types = schema["type"].as_array().into_iter().flatten();
+    let names = types.map(|one| {
+        let mut schema = schema.clone();
+        schema["type"] = one.clone();
+        name(&schema)
+    });
+    names.collect::<Vec<_>>().join(" or ")
 }

@@ -7,6 +7,7 @@
 //! [`resources`], its undo beside its do; a `diff` is pure, `observe`, `apply` and `destroy` talk to [`crate::aws`].
 
 mod apply;
+pub mod borrowed;
 mod change;
 mod destroy;
 pub mod lock;

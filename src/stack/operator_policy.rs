@@ -19,6 +19,14 @@ pub fn run(names: &Names, config: &Config) -> Value {
     let own = bucket::Spec::new(names, &config.bucket).name;
     let ours = format!("/fruitctl-{}-{}-", names.project, names.region);
     let statements = statements(&mut document);
+    if config.cluster.image.is_none() {
+        for statement in statements.iter_mut().filter(|s| s["Sid"] == "LookAround") {
+            statement["Action"]
+                .as_array_mut()
+                .expect("a list")
+                .retain(|action| action != "ec2:DescribeImages");
+        }
+    }
     for statement in statements.iter_mut().filter(|s| s["Sid"] == "LookAtRoles") {
         // Roles of our names are looked at by a pattern, so that `down` finds those that were made before [roles] was set.
         statement["Resource"].as_array_mut().expect("a list").retain(|arn| {
@@ -46,7 +54,7 @@ pub fn run(names: &Names, config: &Config) -> Value {
             statements.extend(roles::access(&at.bucket, &at.key, &format!("{sid}{number}"), actions));
         }
     }
-    statements.extend(roles::key(names, config));
+    statements.extend(roles::keys(names, config));
     document
 }
 
@@ -66,11 +74,17 @@ pub fn setup(names: &Names, config: &Config) -> Value {
     statements.retain(|s| match s["Sid"].as_str() {
         Some("MakeRoles" | "ChangeRoles" | "SeeBoundary") => !made.is_empty(),
         Some("MakeProfile" | "PutRoleIntoProfile") => config.roles.node.is_none(),
+        Some("AttachPolicies") => config.roles.node.is_none() && !config.roles.node_policies.is_empty(),
         _ => true,
     });
     for statement in statements.iter_mut() {
-        if matches!(statement["Sid"].as_str(), Some("MakeRoles" | "ChangeRoles")) {
-            statement["Resource"] = json!(made);
+        match statement["Sid"].as_str() {
+            Some("MakeRoles" | "ChangeRoles") => statement["Resource"] = json!(made),
+            // Those that are configured, and no others.
+            Some("AttachPolicies") => {
+                statement["Condition"]["ArnEquals"] = json!({ "iam:PolicyARN": config.roles.node_policies });
+            }
+            _ => {}
         }
     }
     document

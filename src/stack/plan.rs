@@ -40,6 +40,7 @@ impl Plan {
         .into_iter()
         .flatten()
         .collect();
+        notes.extend(spec.borrowed.iter().cloned());
         let mut changes = vec![
             bucket::diff(&spec.bucket, observed.bucket.as_ref()),
             roles::diff(Resource::ServiceRole, &spec.service_role, &observed.service_role),

@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::resources::{bootstrap, bucket, cluster, key_pair, network, roles, security_configuration};
-use super::zones;
+use super::{borrowed, zones};
 use crate::aws::Aws;
 use crate::config::{Config, NetworkConfig, SshCidr};
 use crate::cost::PricedNodes;
@@ -28,6 +28,8 @@ pub struct Spec {
     pub bootstrap: Vec<bootstrap::Script>,
     /// As configured; of a run on a cluster that stands and is otherwise, as that one is.
     pub cluster: cluster::Spec,
+    /// What is worth knowing of what the cluster uses of somebody else's, where it was looked at.
+    pub borrowed: Vec<String>,
     /// The cluster that `cluster` was made to fit, where it is not what is configured: no other is asked for by it.
     pub fitted_to: Option<String>,
 }
@@ -63,6 +65,7 @@ impl Spec {
             security_configuration,
             bootstrap,
             cluster,
+            borrowed: Vec::new(),
             fitted_to: None,
         })
     }
@@ -76,11 +79,19 @@ impl Spec {
     /// The same for a launch: only with subnets in which the cluster can be.
     ///
     /// # Errors
-    /// Besides those of [`Spec::resolve`], where no zone has all instance types of the cluster.
+    /// Besides those of [`Spec::resolve`], where no zone has all instance types of the cluster, or where what it borrows is not
+    /// there or does not fit.
     pub async fn to_launch(config: &Config, aws: &Aws) -> Result<Spec> {
         let mut spec = Spec::resolve(config, aws).await?;
-        zones::fit(&mut spec.network, &spec.cluster, aws).await?;
+        spec.fit(aws).await?;
         Ok(spec)
+    }
+
+    /// Looks whether the cluster can be launched, and where.
+    async fn fit(&mut self, aws: &Aws) -> Result<()> {
+        zones::fit(&mut self.network, &self.cluster, aws).await?;
+        self.borrowed = borrowed::check(&self.network, &self.cluster, aws).await?;
+        Ok(())
     }
 
     /// The same for a run: on the cluster that stands, as it is; or, where there is none or `one_shot`, as for a launch.
@@ -89,7 +100,7 @@ impl Spec {
         let mut spec = Spec::resolve(config, aws).await?;
         let living = if one_shot { Vec::new() } else { cluster::living(&spec.names, aws).await? };
         let Some(found) = living.into_iter().find(cluster::is_standing) else {
-            zones::fit(&mut spec.network, &spec.cluster, aws).await?;
+            spec.fit(aws).await?;
             return Ok((spec, None));
         };
         let found = aws.inspect_cluster(found).await?;
@@ -97,7 +108,7 @@ impl Spec {
         let differs = cluster::differences(&spec.wanted_cluster(), &groups, &found);
         if differs.is_empty() {
             // It may end before it has the step, and another be asked for. A run on it needs no zone.
-            let _ = zones::fit(&mut spec.network, &spec.cluster, aws).await;
+            let _ = spec.fit(aws).await;
             return Ok((spec, None));
         }
         let note = format!(

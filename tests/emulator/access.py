@@ -234,6 +234,8 @@ def resources(request, params, clusters):
         # Source: access_policies_boundaries.html, the policy of somebody who may make users.
         if bound := params.get("PermissionsBoundary") or (role.permissions_boundary_arn if role and request.action in BOUNDED else None):
             context["iam:PermissionsBoundary"] = bound
+        if "PolicyArn" in params:
+            context["iam:PolicyARN"] = params["PolicyArn"]
         if kind == "role" and role:
             return [role.arn], context
         return [f"arn:aws:iam::{ACCOUNT}:{kind}/{name}"], context
@@ -296,7 +298,7 @@ def condition(operator, key, values, context):
         return all((actual is None) == (str(value).lower() == "true") for value in values)
     if operator == "StringNotEquals":
         return actual not in values
-    if operator in ("StringEquals", "Bool"):
+    if operator in ("StringEquals", "ArnEquals", "Bool"):
         return actual in values
     if operator == "StringLike":
         return actual is not None and any(matches(v, actual) for v in values)

@@ -43,6 +43,10 @@ def refuse(spec, region):
         strategy = any("AllocationStrategy" in s for s in fleet.get("LaunchSpecifications", {}).values())
         if len(fleet.get("InstanceTypeConfigs", [])) > (most := 30 if strategy else 5):
             raise EmrError(f"The number of instance types in an instance fleet must be at most {most}.")
+    for name in ("AdditionalMasterSecurityGroups", "AdditionalSlaveSecurityGroups"):
+        # MG emr-additional-sec-groups.html
+        if len(instances.get(name, [])) > 15:
+            raise EmrError("The number of additional security groups must be at most 15.")
     refuse_scaling(spec.get("ManagedScalingPolicy"), label, region)
     if spec.get("AutoTerminationPolicy") and not scales_and_idles(label, region):
         raise EmrError(NO_IDLE)

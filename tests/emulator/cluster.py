@@ -147,7 +147,8 @@ class Cluster:
     def groups(self):
         instances = self.spec["Instances"]
         names = ("EmrManagedMasterSecurityGroup", "EmrManagedSlaveSecurityGroup", "ServiceAccessSecurityGroup")
-        return {instances.get(n) for n in names} | set(instances.get("AdditionalMasterSecurityGroups", [])) - {None}
+        more = [group for name in ("AdditionalMasterSecurityGroups", "AdditionalSlaveSecurityGroups") for group in instances.get(name, [])]
+        return {instances.get(n) for n in names} | set(more) - {None}
 
     def status(self):
         timeline = {"CreationDateTime": self.created, "ReadyDateTime": self.ready, "EndDateTime": self.ended}
@@ -180,7 +181,9 @@ class Cluster:
             "EmrManagedMasterSecurityGroup": instances.get("EmrManagedMasterSecurityGroup"),
             "EmrManagedSlaveSecurityGroup": instances.get("EmrManagedSlaveSecurityGroup"),
             "ServiceAccessSecurityGroup": instances.get("ServiceAccessSecurityGroup"),
+            # Empty where there are none, and CustomAmiId absent: as recorded in cloud-custodian's tests and by AWS's page of the call.
             "AdditionalMasterSecurityGroups": instances.get("AdditionalMasterSecurityGroups", []),
+            "AdditionalSlaveSecurityGroups": instances.get("AdditionalSlaveSecurityGroups", []),
         }
         return self.summary() | {k: v for k, v in {
             "Ec2InstanceAttributes": {k: v for k, v in attributes.items() if v is not None},
@@ -190,7 +193,7 @@ class Cluster:
             "Tags": [{"Key": k, "Value": v} for k, v in self.tags.items()], "ServiceRole": spec.get("ServiceRole"),
             "MasterPublicDnsName": self.host(), "Configurations": spec.get("Configurations", []),
             "SecurityConfiguration": spec.get("SecurityConfiguration"), "ScaleDownBehavior": spec.get("ScaleDownBehavior", "TERMINATE_AT_TASK_COMPLETION"),
-            "EbsRootVolumeSize": spec.get("EbsRootVolumeSize"), "StepConcurrencyLevel": spec.get("StepConcurrencyLevel", 1),
+            "CustomAmiId": spec.get("CustomAmiId"), "EbsRootVolumeSize": spec.get("EbsRootVolumeSize"), "StepConcurrencyLevel": spec.get("StepConcurrencyLevel", 1),
         }.items() if v is not None}
 
     def step(self, step_id):

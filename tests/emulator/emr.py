@@ -351,9 +351,6 @@ def refuse_job_flow(emr, spec, region):
     refuse_idle_timeout(spec.get("AutoTerminationPolicy"))
     bounds.refuse(spec, region)
     refuse_steps(spec.get("Steps", []))
-    if instances.get("AdditionalMasterSecurityGroups") and len(instances["AdditionalMasterSecurityGroups"]) > 4:
-        # Source: https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-sg-specify.html; the text is a guess.
-        raise EmrError("Too many additional security groups.")
     managed = (instances.get("EmrManagedMasterSecurityGroup"), instances.get("EmrManagedSlaveSecurityGroup"))
     if any(managed) and not all(managed):
         raise EmrError("You must specify both the master and the slave security group.")

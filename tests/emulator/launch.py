@@ -9,7 +9,7 @@ import time
 
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.ec2 import ec2_backends
-from moto.ec2.models.instance_types import InstanceTypeOfferingBackend
+from moto.ec2.models.instance_types import InstanceTypeBackend, InstanceTypeOfferingBackend
 from moto.iam import iam_backends
 
 from . import access
@@ -20,7 +20,7 @@ GUIDE = "https://docs.aws.amazon.com/emr/latest/ManagementGuide"
 
 def refused(cluster):
     """(reason code, message, details) by which EMR ends a cluster that it cannot launch, or None."""
-    for rule in (linked_roles, new_roles, zone):
+    for rule in (linked_roles, new_roles, image, zone):
         if problem := rule(cluster):
             return problem
     return None
@@ -87,6 +87,27 @@ def new_roles(cluster):
 
 
 TURN = itertools.count()
+
+
+def image(cluster):
+    """"They must exist in the same AWS Region", and match the architecture of the instances: GUIDE/emr-custom-ami.html.
+
+    How it is told is a guess.
+    """
+    ami = cluster.spec.get("CustomAmiId")
+    if ami is None:
+        return None
+    found = ec2_backends[ACCOUNT][cluster.region].amis.get(ami)
+    if found is None:
+        return VALIDATION, f"The image id '[{ami}]' does not exist", []
+    wrong = [kind for group in cluster.workforce for kind in kinds_of(group) if architecture(kind) != found.architecture]
+    if wrong:
+        return VALIDATION, f"The architecture '{architecture(wrong[0])}' of {wrong[0]} does not match the architecture '{found.architecture}' of {ami}", []
+    return None
+
+
+def architecture(kind):
+    return InstanceTypeBackend().describe_instance_types([kind])[0].get("ProcessorInfo")["SupportedArchitectures"][0]
 
 
 def zone(cluster):

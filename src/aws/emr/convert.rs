@@ -1,7 +1,5 @@
 //! From our types to the SDK's, and back.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_emr::primitives::DateTime;
 use aws_sdk_emr::types as t;
 
@@ -9,6 +7,7 @@ use super::{
     BootstrapAction, Cluster, ClusterState, Detail, Existing, Setting, Status, Step, StepSpec, StepState,
     Unread, Workforce,
 };
+use crate::config::{Classification, Classifications};
 
 /// Fetches a script, proves that it is the one that was shipped, and becomes it: what signals its process signals the
 /// script. Called with the script's URI, its SHA-256, the region, and the script's arguments.
@@ -42,6 +41,11 @@ pub(super) fn step_config(step: &StepSpec, region: &str) -> t::StepConfig {
     let on_failure =
         if step.is_last { t::ActionOnFailure::TerminateCluster } else { t::ActionOnFailure::Continue };
     t::StepConfig::builder().name(&step.name).action_on_failure(on_failure).hadoop_jar_step(jar).build()
+}
+
+/// A list that is left out where there is nothing in it.
+pub(super) fn some(ids: &[String]) -> Option<Vec<String>> {
+    Some(ids.to_vec()).filter(|ids| !ids.is_empty())
 }
 
 pub(super) fn step_of(id: Option<String>, name: Option<String>, status: Option<t::StepStatus>) -> Step {
@@ -97,10 +101,6 @@ pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
     let mut applications: Vec<_> =
         c.applications.unwrap_or_default().into_iter().filter_map(|a| a.name).collect();
     applications.sort();
-    let configurations = c.configurations.unwrap_or_default().into_iter().map(|c| {
-        let properties = c.properties.unwrap_or_default().into_iter().collect();
-        (c.classification.unwrap_or_default(), properties)
-    });
     Existing {
         id: id.to_owned(),
         status: status(c.status),
@@ -127,14 +127,17 @@ pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
                 .to_owned(),
             profile: ec2.iam_instance_profile.unwrap_or_default(),
             subnets: ec2.ec2_subnet_id.into_iter().collect(),
+            image: c.custom_ami_id,
             key_pair: ec2.ec2_key_name.unwrap_or_default(),
             primary_group: ec2.emr_managed_master_security_group.unwrap_or_default(),
             worker_group: ec2.emr_managed_slave_security_group.unwrap_or_default(),
             access_group: ec2.service_access_security_group.unwrap_or_default(),
+            primary_groups: ec2.additional_master_security_groups.unwrap_or_default(),
+            worker_groups: ec2.additional_slave_security_groups.unwrap_or_default(),
             security_configuration: c.security_configuration.unwrap_or_default(),
             fleets: c.instance_collection_type == Some(t::InstanceCollectionType::InstanceFleet),
             workforce: Vec::new(),
-            configurations: configurations.collect(),
+            configurations: classifications(c.configurations),
             bootstrap: Vec::new(),
             idle_seconds: None,
             scaling: None,
@@ -147,11 +150,11 @@ pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
 }
 
 /// Settings that every cluster of ours has, and of which this answer does not say how they are. The access group is one of
-/// clusters in private subnets only, which the answer does not tell from others.
+/// clusters in private subnets only, which the answer does not tell from others; and a cluster may have no further groups, and
+/// has no image but where one was asked for.
 fn untold(c: &t::Cluster) -> Vec<Setting> {
     let ec2 = c.ec2_instance_attributes.as_ref();
     let named = |a: &t::Application| a.name.is_some();
-    let whole = |c: &t::Configuration| c.classification.is_some() && c.properties.is_some();
     let told = [
         (Setting::Release, c.release_label.is_some()),
         (Setting::Applications, c.applications.as_ref().is_some_and(|all| all.iter().all(named))),
@@ -162,8 +165,10 @@ fn untold(c: &t::Cluster) -> Vec<Setting> {
         (Setting::PrimaryGroup, ec2.is_some_and(|e| e.emr_managed_master_security_group.is_some())),
         (Setting::WorkerGroup, ec2.is_some_and(|e| e.emr_managed_slave_security_group.is_some())),
         (Setting::AccessGroup, ec2.is_some_and(|e| e.service_access_security_group.is_some())),
+        (Setting::PrimaryGroups, ec2.is_some_and(|e| e.additional_master_security_groups.is_some())),
+        (Setting::WorkerGroups, ec2.is_some_and(|e| e.additional_slave_security_groups.is_some())),
         (Setting::SecurityConfiguration, c.security_configuration.is_some()),
-        (Setting::Configurations, c.configurations.as_ref().is_some_and(|all| all.iter().all(whole))),
+        (Setting::Configurations, c.configurations.as_deref().is_some_and(are_told)),
         (Setting::Protection, c.termination_protected.is_some()),
         (Setting::RootVolume, c.ebs_root_volume_size.is_some()),
         (
@@ -227,16 +232,36 @@ pub(super) fn scaling_policy((least, most): (i32, i32), fleets: bool) -> t::Mana
     t::ManagedScalingPolicy::builder().compute_limits(limits).build()
 }
 
-pub(super) fn configurations(by_class: &BTreeMap<String, BTreeMap<String, String>>) -> Vec<t::Configuration> {
-    by_class
+pub(super) fn configurations(by_name: &Classifications) -> Vec<t::Configuration> {
+    by_name
         .iter()
-        .map(|(class, properties)| {
+        .map(|(name, Classification { properties, inner })| {
             t::Configuration::builder()
-                .classification(class)
+                .classification(name)
                 .set_properties(Some(properties.clone().into_iter().collect()))
+                .set_configurations((!inner.is_empty()).then(|| configurations(inner)))
                 .build()
         })
         .collect()
+}
+
+fn classifications(told: Option<Vec<t::Configuration>>) -> Classifications {
+    told.unwrap_or_default()
+        .into_iter()
+        .map(|c| {
+            let properties = c.properties.unwrap_or_default().into_iter().collect();
+            let inner = classifications(c.configurations);
+            (c.classification.unwrap_or_default(), Classification { properties, inner })
+        })
+        .collect()
+}
+
+/// Whether EMR says all of these classifications. One that holds others need not have properties.
+fn are_told(all: &[t::Configuration]) -> bool {
+    all.iter().all(|c| {
+        let inner = c.configurations.as_deref().unwrap_or_default();
+        c.classification.is_some() && (c.properties.is_some() || !inner.is_empty()) && are_told(inner)
+    })
 }
 
 /// The program of a bootstrap action that is checked. EMR fetches a script by its path alone, and would run whatever lies

@@ -9,8 +9,6 @@ mod region;
 mod state;
 mod unread;
 
-use std::collections::BTreeMap;
-
 use aws_sdk_emr::config::retry::RetryConfig;
 use aws_sdk_emr::primitives::DateTime;
 use aws_sdk_emr::types as t;
@@ -25,6 +23,8 @@ pub use failed::StepCause;
 pub use state::{ClusterState, InstanceState, StepState};
 use unread::optional;
 pub use unread::{Setting, Unread};
+
+use crate::config::Classifications;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -118,6 +118,8 @@ pub struct Cluster {
     pub profile: String,
     /// A group's cluster is in one, a fleet's in one of them.
     pub subnets: Vec<String>,
+    /// The machine image; none for the release's own.
+    pub image: Option<String>,
     /// The key pair; empty for none.
     pub key_pair: String,
     /// The primary node's security group.
@@ -126,13 +128,17 @@ pub struct Cluster {
     pub worker_group: String,
     /// The security group by which EMR reaches nodes in private subnets; empty for none.
     pub access_group: String,
+    /// Further security groups of the primary node.
+    pub primary_groups: Vec<String>,
+    /// Further security groups of the others.
+    pub worker_groups: Vec<String>,
     pub security_configuration: String,
     /// Fleets, not groups.
     pub fleets: bool,
     /// Its instances, by role.
     pub workforce: Vec<Workforce>,
     /// By classification.
-    pub configurations: BTreeMap<String, BTreeMap<String, String>>,
+    pub configurations: Classifications,
     /// In order.
     pub bootstrap: Vec<BootstrapAction>,
     /// Seconds without work after which it ends itself.
@@ -247,6 +253,8 @@ impl Aws {
             .emr_managed_master_security_group(&cluster.primary_group)
             .emr_managed_slave_security_group(&cluster.worker_group)
             .set_service_access_security_group(Some(cluster.access_group.clone()).filter(|id| !id.is_empty()))
+            .set_additional_master_security_groups(some(&cluster.primary_groups))
+            .set_additional_slave_security_groups(some(&cluster.worker_groups))
             .keep_job_flow_alive_when_no_steps(cluster.keep_alive)
             .termination_protected(cluster.protected);
         let instances = if cluster.fleets {
@@ -266,6 +274,7 @@ impl Aws {
                 cluster.tags.iter().map(|(k, v)| t::Tag::builder().key(k).value(v).build()).collect(),
             ))
             .release_label(&cluster.release)
+            .set_custom_ami_id(cluster.image.clone())
             .set_applications(Some(
                 cluster
                     .applications

@@ -5,7 +5,7 @@
 
 mod limits;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 pub use limits::check;
 
@@ -14,7 +14,7 @@ use super::{bucket, network};
 use crate::aws::ec2::Group;
 use crate::aws::emr::{BootstrapAction, Cluster, ClusterState, Existing, Role, Setting, StepSpec, Workforce};
 use crate::aws::{ApiError, Aws, Reason, Tags, fence};
-use crate::config::{ClusterConfig, Nodes};
+use crate::config::{Classifications, ClusterConfig, Nodes};
 use crate::cost::PricedNodes;
 use crate::error::{Error, Kind, Result};
 use crate::stack::change::{Action, Change, Resource};
@@ -36,7 +36,7 @@ pub struct Spec {
     /// Fleets, not groups: several types, or Spot with a fallback.
     pub fleets: bool,
     /// By classification.
-    pub configurations: BTreeMap<String, BTreeMap<String, String>>,
+    pub configurations: Classifications,
     /// Seconds without work after which it ends itself.
     pub idle_seconds: Option<i64>,
     /// Hours after which it may be swept away.
@@ -47,6 +47,8 @@ pub struct Spec {
     pub protected: bool,
     /// GiB of the root volume.
     pub root_gb: i32,
+    /// The machine image; none for the release's own.
+    pub image: Option<String>,
 }
 
 impl Spec {
@@ -113,6 +115,7 @@ impl Spec {
             scaling: config.managed_scaling.map(|s| (s.min as i32, s.max as i32)),
             protected: config.termination_protection,
             root_gb: config.root_gb.into(),
+            image: config.image.clone(),
         })
     }
 }
@@ -272,6 +275,8 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
         &have.security_configuration,
         &wanted.security_configuration,
     );
+    let image = |id: &Option<String>| id.clone().unwrap_or_else(|| "of the release".into());
+    differ(Setting::Image, "machine image", &image(&have.image), &image(&want.image));
     let gib = |gb: i32| format!("{gb} GiB");
     differ(Setting::RootVolume, "root volume", &gib(have.root_gb), &gib(want.root_gb));
     let scripts = |actions: &[BootstrapAction]| {
@@ -302,6 +307,14 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
         );
     }
     let network = wanted.network;
+    let some = |ids: &[String]| {
+        let mut ids = ids.to_vec();
+        ids.sort();
+        if ids.is_empty() { "none".into() } else { ids.join("+") }
+    };
+    let (primary, workers) = ("further primary security groups", "further worker security groups");
+    differ(Setting::PrimaryGroups, primary, &some(&have.primary_groups), &some(&network.primary_more));
+    differ(Setting::WorkerGroups, workers, &some(&have.worker_groups), &some(&network.workers_more));
     let mut pairs = vec![
         (Setting::PrimaryGroup, "primary security group", &have.primary_group, &network.primary),
         (Setting::WorkerGroup, "worker security group", &have.worker_group, &network.workers),
@@ -314,8 +327,11 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
             differ(setting, what, id, name);
         }
     }
-    if found.knows(Setting::Configurations) && have.configurations != want.configurations {
-        new.push("configurations".into());
+    if found.knows(Setting::Configurations) {
+        let (have, want) = (&have.configurations, &want.configurations);
+        let names: BTreeSet<_> =
+            have.keys().chain(want.keys()).filter(|n| have.get(*n) != want.get(*n)).collect();
+        new.extend(names.iter().map(|name| format!("configuration {name}")));
     }
     new
 }
@@ -411,7 +427,12 @@ pub fn diff(
                 Change::new(Resource::Cluster, &found.id, Action::Replace, new)
             };
             changes.push(change);
-            let has = |setting| setting != Setting::AccessGroup || wanted.network.is_private;
+            let has = |setting| match setting {
+                Setting::AccessGroup => wanted.network.is_private,
+                Setting::PrimaryGroups => !wanted.network.primary_more.is_empty(),
+                Setting::WorkerGroups => !wanted.network.workers_more.is_empty(),
+                _ => true,
+            };
             notes.extend(found.unread.iter().filter(|unread| has(unread.setting)).map(|unread| {
                 let why = unread.error.as_ref().map_or("EMR does not say".into(), ToString::to_string);
                 format!(
@@ -529,7 +550,10 @@ pub async fn start(wanted: &Wanted<'_>, run: Option<(&str, StepSpec)>, aws: &Aws
         primary_group: group(&wanted.network.primary)?,
         worker_group: group(&wanted.network.workers)?,
         access_group: if wanted.network.is_private { group(&wanted.network.access)? } else { String::new() },
+        primary_groups: wanted.network.primary_more.clone(),
+        worker_groups: wanted.network.workers_more.clone(),
         security_configuration: wanted.security_configuration.to_owned(),
+        image: want.image.clone(),
         fleets: want.fleets,
         workforce: want.workforce.clone(),
         configurations: want.configurations.clone(),

@@ -4,6 +4,8 @@
 //! In private subnets there is a third group, by which EMR reaches the nodes. EMR adds no rule to it, and refuses clusters
 //! where one is missing: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html>.
 
+use std::collections::BTreeSet;
+
 use super::door::{Door, has_expired};
 use crate::aws::ec2::{Direction, Group, Link, Subnet};
 use crate::aws::emr::{Existing, Setting};
@@ -32,6 +34,10 @@ pub struct Spec {
     pub workers: String,
     /// The group by which EMR reaches the nodes; there is one only if the subnets are private.
     pub access: String,
+    /// Ids of somebody else's groups that the primary node is in besides, sorted.
+    pub primary_more: Vec<String>,
+    /// The same of the workers.
+    pub workers_more: Vec<String>,
 }
 
 impl Spec {
@@ -62,6 +68,8 @@ impl Spec {
             primary: format!("{}primary", names.prefix()),
             workers: format!("{}workers", names.prefix()),
             access: format!("{}access", names.prefix()),
+            primary_more: sorted(&config.primary_groups),
+            workers_more: sorted(&config.worker_groups),
         })
     }
 
@@ -101,6 +109,11 @@ impl Spec {
             "whether the subnets are private cannot be read, and they are taken to be {taken}, for they {give} public addresses: {why}"
         ))
     }
+}
+
+fn sorted(ids: &[String]) -> Vec<String> {
+    let ids: BTreeSet<_> = ids.iter().cloned().collect();
+    ids.into_iter().collect()
 }
 
 /// The configured subnets, or the default VPC's; and why their routes could not be read, if they could not.
@@ -442,6 +455,8 @@ mod tests {
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
             access: "fruitctl-fruits-access".into(),
+            primary_more: Vec::new(),
+            workers_more: Vec::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! IAM: the role that EMR works with, and the role and instance profile of its nodes. Inline policies only, each
 //! limited to what this project needs; no managed ones (EMR's version 1 policies are far too wide, and deprecated).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -30,6 +30,8 @@ pub struct Spec {
     description: &'static str,
     trust: Value,
     policies: BTreeMap<String, Value>,
+    /// ARNs of managed policies, sorted.
+    attached: BTreeSet<String>,
     /// ARN of the policy that it may not exceed.
     boundary: String,
     /// The boundary is configured: without it, no role is made. Else it is set where there is one.
@@ -67,6 +69,7 @@ impl Spec {
             description: "EMR works with this role; made by fruitctl",
             trust: trust("elasticmapreduce.amazonaws.com", Some(names)),
             policies: BTreeMap::from([("fruitctl".into(), document)]),
+            attached: BTreeSet::new(),
             boundary: boundary(names, config),
             is_bounded: config.roles.boundary.is_some(),
         }
@@ -77,14 +80,15 @@ impl Spec {
         let document = render(bundle::NODE_ROLE, names, &[("bucket", &bucket.name)]);
         // Input, output and others may lie in buckets of their own.
         let places = Place::all(config).into_iter().map(|place| (place.policy(), place.document()));
-        let key = key(names, config).map(key_policy);
+        let keys = keys(names, config).into_iter().map(key_policy);
         Spec {
             name: node_role(names, config),
             existing: config.roles.node.is_some(),
             has_profile: true,
             description: "Nodes of EMR clusters work with this role; made by fruitctl",
             trust: trust("ec2.amazonaws.com", None),
-            policies: places.chain(key).chain([("fruitctl".to_owned(), document)]).collect(),
+            policies: places.chain(keys).chain([("fruitctl".to_owned(), document)]).collect(),
+            attached: config.roles.node_policies.iter().cloned().collect(),
             boundary: boundary(names, config),
             is_bounded: config.roles.boundary.is_some(),
         }
@@ -112,6 +116,17 @@ impl Spec {
         self.others(role).filter(|(k, v)| granted(k, v).is_none()).map(|(k, _)| k)
     }
 
+    /// ARNs of policies that it lacks; none, where they could not be read.
+    fn to_attach<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
+        let has = role.attached.as_ref();
+        self.attached.iter().filter(move |arn| has.is_some_and(|has| !has.contains(arn)))
+    }
+
+    /// ARNs of policies that it should not have.
+    fn to_detach<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
+        role.attached.iter().flatten().filter(|arn| !self.attached.contains(*arn))
+    }
+
     /// The boundary that it should have, as far as is known.
     fn bounded_by(&self, seen: &Observed) -> Option<&str> {
         (self.is_bounded || seen.boundary == Presence::There).then_some(self.boundary.as_str())
@@ -124,23 +139,26 @@ pub fn boundary(names: &Names, config: &Config) -> String {
     config.roles.boundary.clone().unwrap_or_else(ours)
 }
 
-/// What S3 does with the bucket's KMS key for whoever asks, if it has one; and nothing else with that key.
+/// What S3 does with the KMS keys of the bucket and of places for whoever asks; and nothing else with these keys.
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service>.
-pub fn key(names: &Names, config: &Config) -> Option<Value> {
-    let key = config.bucket.kms_key.as_ref()?;
-    let arn = if key.starts_with("arn:") {
-        key.clone()
-    } else {
-        format!("arn:aws:kms:{}:{}:key/{key}", names.region, names.account)
-    };
-    Some(use_of(&arn))
+pub fn keys(names: &Names, config: &Config) -> Vec<Value> {
+    let own = config.bucket.kms_key.as_ref().map(|key| {
+        if key.starts_with("arn:") {
+            key.clone()
+        } else {
+            format!("arn:aws:kms:{}:{}:key/{key}", names.region, names.account)
+        }
+    });
+    let arns: BTreeSet<String> = own.into_iter().chain(config.places.keys.iter().cloned()).collect();
+    arns.iter().map(|arn| use_of(arn)).collect()
 }
 
-/// By way of S3 alone, in the key's region.
+/// By way of S3 alone, in the key's region. The statement's name is no other key's, for a boundary holds several.
 fn use_of(key: &str) -> Value {
     let region = key.split(':').nth(3).unwrap_or_default();
+    let id = &sha256(key.as_bytes())[..8];
     json!({
-        "Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key,
+        "Sid": format!("Key{id}"), "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key,
         "Condition": { "StringEquals": { "kms:ViaService": format!("s3.{region}.amazonaws.com") } },
     })
 }
@@ -276,7 +294,8 @@ pub fn diff(resource: Resource, spec: &Spec, seen: &Observed) -> Change {
             }
             wrong.extend(spec.to_set(role).map(|(k, _)| format!("set policy '{k}'")));
             wrong.extend(spec.to_delete(role).map(|k| format!("delete policy '{k}'")));
-            wrong.extend(role.attached.iter().flatten().map(|arn| format!("detach policy {arn}")));
+            wrong.extend(spec.to_attach(role).map(|arn| format!("attach policy {arn}")));
+            wrong.extend(spec.to_detach(role).map(|arn| format!("detach policy {arn}")));
         }
     }
     if spec.has_profile {
@@ -374,6 +393,7 @@ async fn apply_role(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> R
                 tags: names.tags(),
                 trust: spec.trust.clone(),
                 policies: Some(BTreeMap::new()),
+                attached: Some(Vec::new()),
                 boundary: boundary.map(str::to_owned),
                 ..Role::default()
             });
@@ -401,7 +421,11 @@ async fn apply_role(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> R
         aws.delete_role_policy(name, policy).await?;
         changed = true;
     }
-    for arn in role.attached.iter().flatten() {
+    for arn in spec.to_attach(&role) {
+        aws.attach_role_policy(name, arn).await?;
+        changed = true;
+    }
+    for arn in spec.to_detach(&role) {
         aws.detach_role_policy(name, arn).await?;
         changed = true;
     }

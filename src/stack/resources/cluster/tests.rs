@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::aws::ec2::Subnet;
-use crate::config::Config;
+use crate::config::{Classification, Config};
 
 fn spec(text: &str) -> Result<Spec> {
     Spec::new(&Config::parse(text, std::path::Path::new("f.toml")).unwrap().cluster)
@@ -62,6 +62,8 @@ impl World {
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
             access: "fruitctl-fruits-access".into(),
+            primary_more: Vec::new(),
+            workers_more: Vec::new(),
         };
         let group = |id: &str, name: &str| {
             let mut group = Group::default();
@@ -99,6 +101,9 @@ impl World {
                     primary_group: "sg-1".into(),
                     worker_group: "sg-2".into(),
                     access_group: String::new(),
+                    image: None,
+                    primary_groups: Vec::new(),
+                    worker_groups: Vec::new(),
                     security_configuration: "imds".into(),
                     fleets: cluster.fleets,
                     workforce: cluster.workforce.clone(),
@@ -156,7 +161,7 @@ fn a_cluster_as_wanted_is_kept() {
 /// Money and work hang on this table: whatever stands here ends a cluster.
 #[test]
 fn what_replaces_a_cluster() {
-    let rows: [(&str, Alter); 20] = [
+    let rows: [(&str, Alter); 24] = [
         ("release emr-6.3.0 -> ", |w| w.found.cluster.release = "emr-6.3.0".into()),
         ("applications Hive -> ", |w| w.found.cluster.applications = vec!["Hive".into()]),
         ("logs s3://other/logs -> s3://bucket/", |w| w.found.cluster.log_uri = "s3://other/logs".into()),
@@ -181,8 +186,16 @@ fn what_replaces_a_cluster() {
         ("worker security group sg-2 -> fruitctl-fruits-workers", |w| {
             w.groups.pop();
         }),
-        ("configurations", |w| {
-            w.found.cluster.configurations.insert("spark".into(), BTreeMap::new());
+        ("configuration spark", |w| {
+            w.found.cluster.configurations.insert("spark".into(), Classification::default());
+        }),
+        ("machine image of the release -> ami-1", |w| w.cluster.image = Some("ami-1".into())),
+        ("machine image ami-1 -> of the release", |w| w.found.cluster.image = Some("ami-1".into())),
+        ("further primary security groups none -> sg-7+sg-8", |w| {
+            w.network.primary_more = vec!["sg-7".into(), "sg-8".into()]
+        }),
+        ("further worker security groups sg-7 -> none", |w| {
+            w.found.cluster.worker_groups = vec!["sg-7".into()]
         }),
         ("primary nodes m1.small -> ", |w| w.found.cluster.workforce[0].types = vec!["m1.small".into()]),
         ("core nodes Spot -> on demand", |w| w.found.cluster.workforce[1].spot = true),
