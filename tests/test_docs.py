@@ -13,6 +13,7 @@ import pytest
 from conftest import BIN, ROOT, fruitctl, fruitjob
 from emulator import Emulator
 from stack import Project
+from test_company import group, image
 
 PIECES = [
     piece
@@ -29,7 +30,7 @@ def aws():
 
 
 def test_there_are_pieces():
-    assert len(PIECES) == 13
+    assert len(PIECES) == 14
 
 
 @pytest.mark.parametrize("title, piece", PIECES, ids=[title for title, _ in PIECES])
@@ -38,6 +39,8 @@ def test_the_piece_is_planned(aws, tmp_path, title, piece):
     project = Project(aws, tmp_path, "howto")
     rest = "" if "[aws]" in piece else '[aws]\nregion = "eu-west-3"\n'
     text = piece.replace("subnet-0123456789abcdef0", subnet)
+    if "sg-0123456789abcdef0" in text:
+        text = text.replace("sg-0123456789abcdef0", group(aws, "theirs")).replace("ami-0123456789abcdef0", image(aws))
     head = "" if "project = " in piece else 'target = "emr"\nproject = "howto"\n'
     (project.folder / "fruitctl.toml").write_text(f"{head}{text}\n{rest}")
     assert "to create" in project.run("plan").stdout
