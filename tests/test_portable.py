@@ -41,6 +41,20 @@ def test_it_runs_on_amazon_linux_2(arch):
         assert place.encode() not in content, place
 
 
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_what_is_c_in_it_is_hardened(arch):
+    """An overflow on the stack of C ends the process; tables of functions are read-only, no address is fixed, and no data are executed."""
+    program = job(arch)
+    def readelf(what, file=program):
+        return subprocess.run(["readelf", "-W", what, file], check=True, capture_output=True, text=True).stdout
+
+    assert "NOW PIE" in readelf("-d") and "GNU_RELRO" in readelf("-l") and re.search(r"GNU_STACK.* RW ", readelf("-l"))
+    assert "__stack_chk_fail" in readelf("--dyn-syms")
+    # Nearly all C of the job is Zstandard's, whose own build asks for nothing.
+    for library in (BIN.parent / f"{arch}-unknown-linux-gnu").glob("*/build/zstd-sys-*/out/libzstd.a"):
+        assert "__stack_chk_fail" in readelf("--syms", library), library
+
+
 def difference(one, other):
     """The largest difference of two results' vectors, after a look at the rest of them."""
     one, other = results(one), results(other)
