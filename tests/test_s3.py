@@ -62,9 +62,12 @@ def test_the_same_bytes_on_a_bad_day(aws, fruits, tmp_path, day):
     aws.fill("fruits", f"{prefix}/in", few)
     aws.faults[:] = BAD_DAYS[day]
     try:
-        fruitctl("run", "-i", f"s3://fruits/{prefix}/in", "-o", f"s3://fruits/{prefix}/out", env=aws.environment)
+        said = fruitctl("run", "-v", "-i", f"s3://fruits/{prefix}/in", "-o", f"s3://fruits/{prefix}/out", env=aws.environment).stderr
     finally:
         aws.faults.clear()
+    # Asked for, what the job asks again is told.
+    told = {"throttled": r"asked again method=\w+ host=\S+ status=(429|503)", "errors": r"asked again method=\w+ host=\S+ status=500", "resets": "no answer of the store"}
+    assert len(re.findall(told.get(day, "^"), said)) > 0 and "AWS4-HMAC" not in said, said
     struck = {fault.call: fault.hits for fault in BAD_DAYS[day]}
     print(f"{day}: {struck}")
     assert all(struck.values()), struck

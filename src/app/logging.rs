@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// The variable that says it where no flag does: a level, or levels of modules.
 pub const VARIABLE: &str = "FRUITCTL_LOG";
 
-/// Whose events can be shown. Those of libraries hold headers of requests, and so secrets.
-const OURS: &str = "fruitctl";
+/// Whose events can be shown: ours, and those of the job in this process. Libraries' hold headers of requests, and so secrets.
+const OURS: [&str; 2] = ["fruitctl", "fruitjob"];
 
 /// From now on, prints events: with `-v` what is tried again, taken and lost; with `-vv` each call and each look too.
 ///
@@ -39,8 +39,9 @@ fn filter(verbose: u8, text: &str) -> Result<Option<Targets>> {
         2 => Some(Level::DEBUG),
         _ => Some(Level::TRACE),
     };
+    let all = |level: LevelFilter| Targets::new().with_targets(OURS.map(|target| (target, level)));
     if let Some(level) = level {
-        return Ok(Some(Targets::new().with_target(OURS, level)));
+        return Ok(Some(all(level.into())));
     }
     let wrong = |why: &str| {
         Error::usage(format!("{VARIABLE}={text} {why}")).help(format!(
@@ -48,10 +49,10 @@ fn filter(verbose: u8, text: &str) -> Result<Option<Targets>> {
         ))
     };
     if let Ok(level) = text.parse::<LevelFilter>() {
-        return Ok(Some(Targets::new().with_target(OURS, level)));
+        return Ok(Some(all(level)));
     }
     let targets: Targets = text.parse().map_err(|_| wrong("is no level"))?;
-    let ours = |target: &str| target == OURS || target.starts_with("fruitctl::");
+    let ours = |target: &str| OURS.contains(&target.split("::").next().unwrap_or_default());
     if targets.default_level().is_some_and(|level| level != LevelFilter::OFF)
         || !targets.iter().all(|(target, _)| ours(target))
     {
@@ -87,6 +88,8 @@ mod tests {
         assert!(shown(1, "", "fruitctl::aws", Level::INFO) && !shown(1, "", "fruitctl::aws", Level::DEBUG));
         assert!(shown(2, "", "fruitctl::aws", Level::DEBUG) && !shown(2, "", "fruitctl::aws", Level::TRACE));
         assert!(shown(0, "debug", "fruitctl::stack::lock", Level::DEBUG));
+        assert!(shown(1, "", "fruitjob::storage::client", Level::INFO));
+        assert!(shown(0, "fruitjob=info", "fruitjob::storage::client", Level::INFO));
         assert!(shown(0, "fruitctl::ssh=trace", "fruitctl::ssh::tail", Level::TRACE));
         assert!(!shown(0, "fruitctl::ssh=trace", "fruitctl::aws", Level::ERROR));
         // The flag has precedence.

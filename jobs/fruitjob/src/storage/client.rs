@@ -10,11 +10,12 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
+use tracing::info;
 
 use super::names;
 
 /// How often stores have asked for fewer requests (S3's SlowDown, Azure's ServerBusy). The client repeats such requests
-/// by itself, and says nothing of it.
+/// by itself; `-v` shows it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Throttled(Arc<AtomicU64>);
 
@@ -53,8 +54,16 @@ impl Service {
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let query = request.uri().query().unwrap_or_default();
         let lists = query.split('&').any(|part| matches!(part, "list-type=2" | "comp=list"));
-        let response = self.client.execute(request).await?;
-        self.throttled.note(response.status().as_u16());
+        let (method, host) = (request.method().clone(), request.uri().host().unwrap_or_default().to_owned());
+        let response = self.client.execute(request).await.inspect_err(|error| {
+            // Its text may hold a signed address.
+            info!(%method, host, kind = ?error.kind(), "no answer of the store: asked again, where that is safe");
+        })?;
+        let status = response.status().as_u16();
+        self.throttled.note(status);
+        if matches!(status, 408 | 429 | 500..) {
+            info!(%method, host, status, "the store did not do it: asked again");
+        }
         if !lists || !response.status().is_success() {
             return Ok(response);
         }
