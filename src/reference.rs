@@ -25,8 +25,8 @@ fn the_reference_is_as_the_code_says() {
         ("reference/events.md", events::page()),
         ("reference/failures.md", failures::page()),
         ("schema/config-1.json", json(SchemaOf::Config)),
-        ("schema/events-1.json", json(SchemaOf::Events)),
-        ("schema/run-summary-1.json", json(SchemaOf::RunSummary)),
+        ("schema/events-2.json", json(SchemaOf::Events)),
+        ("schema/run-summary-2.json", json(SchemaOf::RunSummary)),
     ];
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let write = std::env::var_os("FRUITCTL_REFERENCE").is_some_and(|what| what == "write");

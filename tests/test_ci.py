@@ -304,4 +304,4 @@ def test_the_consumer_of_the_docs(fruits, tmp_path):
         ran = fruitctl("run", "-i", fruits, "-o", out, *flags, code=None)
         told = subprocess.run(["python3", "-c", script, out / "run-summary.json"], capture_output=True, text=True)
         assert told.returncode == code and words in told.stdout + told.stderr, (ran.returncode, told)
-    assert events(fruitctl("run", "-i", fruits, "-o", out, "--json").stdout)[0]["version"] == 1
+    assert events(fruitctl("run", "-i", fruits, "-o", out, "--json").stdout)[0]["version"] == 2

@@ -178,7 +178,7 @@ def test_a_stage_without_the_one_before_says_so(fruits, tmp_path):
 
 def test_event_stream(fruits, tmp_path):
     stream = events(fruitctl("run", "--json", "-i", fruits, "-o", tmp_path / "out").stdout)
-    assert stream[0]["event"] == "started" and stream[0]["version"] == 1
+    assert stream[0]["event"] == "started" and stream[0]["version"] == 2
     assert stream[-1]["event"] == "finished" and stream[-1]["run"]["images"]["results"] == 480
     started = [e["stage"] for e in stream if e["event"] == "stage_started"]
     finished = [e["stage"] for e in stream if e["event"] == "stage_finished"]

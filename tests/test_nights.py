@@ -40,7 +40,7 @@ def test_fourteen_nights(aws, tmp_path):
         for line in said:
             lines.validate(line)
         summaries.validate(summary)
-        assert summary["exit_code"] == 0 and summary["version"] == 1
+        assert summary["exit_code"] == 0 and summary["version"] == 2
         if night in quiet or (new, changed, removed) == (0, 0, 0):
             assert [e["event"] for e in said] == ["unchanged"] and len(aws.emr.clusters) == clusters
             assert (summary["state"], summary["results_of"]) == ("unchanged", said[0]["run"])
@@ -50,16 +50,16 @@ def test_fourteen_nights(aws, tmp_path):
             assert (summary["state"], summary["cluster"]) == ("done", list(aws.emr.clusters)[-1])
             assert images["listed"] == len(nights.paths())
             assert images["featurized"] == (images["listed"] if made is None else new + changed), images
-            since = said[-1]["run"]["since"]
+            changes = said[-1]["run"]["changes"]
             if made is None:
-                assert since is None
+                assert changes is None
             else:
-                assert (since["new"], since["changed"], since["removed"]) == (new, changed, removed)
-                assert since["listed"] == made["images"]["listed"]
+                assert (changes["new"], changes["changed"], changes["removed"]) == (new, changed, removed)
+                assert changes["listed"] == made["images"]["listed"]
                 then, now = ({x["label"]: x["images"] for x in run["labels"]} for run in (made, said[-1]["run"]))
                 both = {label: (then.get(label, 0), now.get(label, 0)) for label in then | now}
-                assert {x["label"]: (x["before"], x["now"]) for x in since["labels"]} == {k: v for k, v in both.items() if v[0] != v[1]}
-                assert not since["pca"]["same"] and 0 < since["pca"]["subspace_distance"] < 1 and 0 < since["pca"]["vectors_moved"] < 3
+                assert {x["label"]: (x["before"], x["now"]) for x in changes["labels"]} == {k: v for k, v in both.items() if v[0] != v[1]}
+                assert not changes["pca"]["same"] and 0 < changes["pca"]["subspace_distance"] < 1 and 0 < changes["pca"]["vectors_moved"] < 3
             made = said[-1]["run"]
             first = first or said[-1]["run"]["pca"]["id"]
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
@@ -95,25 +95,25 @@ def run_here(folder, out, *flags, **kwargs):
 def test_what_changed_is_said(here, tmp_path):
     out = tmp_path / "out"
     run_here(here, out)
-    assert record(out)["since"] is None
+    assert record(out)["changes"] is None
     (here / "Apple 1" / "0_100.jpg").rename(here / "Fig 1" / "moved.jpg")
     shutil.copy(here / "Fig 1" / "1_100.jpg", here / "Fig 1" / "2_100.jpg")
     shutil.rmtree(here / "Cherry 1")
     (here / "New").mkdir()
     shutil.copy(here / "Fig 1" / "1_100.jpg", here / "New" / "1.jpg")
     ran = run_here(here, out)
-    since = record(out)["since"]
-    assert (since["new"], since["changed"], since["removed"]) == (2, 1, 41)
+    changes = record(out)["changes"]
+    assert (changes["new"], changes["changed"], changes["removed"]) == (2, 1, 41)
     assert "2 new, 1 changed, 41 removed" in ran.stdout and "vectors   moved by " in ran.stdout, ran.stdout
-    labels = {x["label"]: (x["before"], x["now"]) for x in since["labels"]}
+    labels = {x["label"]: (x["before"], x["now"]) for x in changes["labels"]}
     assert labels == {"Apple 1": (40, 39), "Cherry 1": (40, 0), "Fig 1": (40, 41), "New": (0, 1)}
     # Killed before it was published and run again, it still tells of the results that are there.
-    assert json.loads((out / "run-summary.json").read_text())["run"]["since"] == since
+    assert json.loads((out / "run-summary.json").read_text())["run"]["changes"] == changes
     run_here(here, out)
-    assert record(out)["since"]["pca"] == {"same": True, "subspace_distance": 0.0, "vectors_moved": 0.0}
+    assert record(out)["changes"]["pca"] == {"same": True, "subspace_distance": 0.0, "vectors_moved": 0.0}
     # Another precision is another engine, and no other model.
     run_here(here, out, "--precision", "int8")
-    drift = record(out)["since"]["pca"]
+    drift = record(out)["changes"]["pca"]
     assert not drift["same"] and drift["subspace_distance"] < 0.5
 
 
@@ -139,7 +139,7 @@ def test_drift_is_what_numpy_says(here, tmp_path):
         (here / "Fig 1" / f"{n}_100.jpg").unlink()
     run_here(here, out, "-k", "8")
     new = {name: np.load(out / "model" / f"{name}.npy") for name in ("mean", "components")}
-    drift = record(out)["since"]["pca"]
+    drift = record(out)["changes"]["pca"]
     sines = 1 - np.linalg.svd(old["components"] @ new["components"].T)[1] ** 2
     assert abs(drift["subspace_distance"] - np.sqrt(sines.mean())) < 1e-9
     # The new vectors, and back by the components to features as far as they span them, will not do: pin and compare.

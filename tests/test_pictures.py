@@ -138,7 +138,7 @@ def test_labels_come_from_a_table_and_deleted_pictures_leave(fruits, tmp_path):
         (folder / path).unlink()
     fruitctl(*run)
     now = check_complete(output)
-    assert now["images"]["listed"] == 10 and now["images"]["featurized"] == 0 and now["since"]["removed"] == 10
+    assert now["images"]["listed"] == 10 and now["images"]["featurized"] == 0 and now["changes"]["removed"] == 10
     assert not set(gone) & set(results(output))
     assert [each["label"] for each in now["labels"]] == ['pear, "green"']
     kept = [pq.read_table(file, columns=["path"])["path"].to_pylist() for file in output.glob(".fruitjob/features/**/*.parquet")]

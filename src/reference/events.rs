@@ -12,7 +12,7 @@ pub fn page() -> String {
         "jobs/interface/src/event.rs",
         "`fruitjob` and `fruitctl run --json` print one event per line on stdout, as JSON objects. Their field `event` \
          holds the name. Within a version of the stream, events and fields may be added, and none is renamed or \
-         removed. The [schema](../schema/events-1.json) says the same to programs (`fruitctl schema events`). \
+         removed. The [schema](../schema/events-2.json) says the same to programs (`fruitctl schema events`). \
          [Exit codes](exit-codes.md) have a page of their own.",
     );
     for event in schema["oneOf"].as_array().expect("an event is one of several") {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use fruitjob_interface::changes::Changes;
 use fruitjob_interface::record::RunRecord;
-use fruitjob_interface::since::Since;
 use fruitjob_interface::{count, number, printable, printable_name};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -70,11 +70,14 @@ pub enum State {
     Stopped,
 }
 
+/// Version of `run-summary.json`. Version 1 had `since` where `changes` is.
+const VERSION: u32 = 2;
+
 impl Summary {
     /// Of a run that begins now.
     pub fn new(id: String) -> Summary {
         Summary {
-            version: 1,
+            version: VERSION,
             fruitctl: env!("CARGO_PKG_VERSION").into(),
             id,
             started: clock::rfc3339(clock::now()),
@@ -137,9 +140,9 @@ impl Summary {
                 );
                 row("variance", format!("{text} (PCA {}{pinned})", code(&pca.id)));
             }
-            if let Some(since) = &run.since {
-                row("since the last results", changes(since));
-                row("vectors", vectors(since));
+            if let Some(changes) = &run.changes {
+                row("since the last results", counts(changes));
+                row("vectors", vectors(changes));
             }
         }
         if let Some(other) = &self.results_of {
@@ -159,16 +162,16 @@ impl Summary {
         if let Some(error) = &self.error {
             page += &format!("<pre>{}</pre>\n\n", html(error).replace('\n', "<br>"));
         }
-        if let Some(since) =
-            self.run.as_ref().and_then(|run| run.since.as_ref()).filter(|s| !s.labels.is_empty())
+        if let Some(changes) =
+            self.run.as_ref().and_then(|run| run.changes.as_ref()).filter(|s| !s.labels.is_empty())
         {
             page += "| label | images before | now |\n|---|---|---|\n";
-            for change in since.labels.iter().take(LABELS) {
+            for change in changes.labels.iter().take(LABELS) {
                 let label = code(&change.label);
                 page += &format!("| {label} | {} | {} |\n", number(change.before), number(change.now));
             }
-            if since.labels.len() > LABELS {
-                page += &format!("\nand {} more labels\n", since.labels.len() - LABELS);
+            if changes.labels.len() > LABELS {
+                page += &format!("\nand {} more labels\n", changes.labels.len() - LABELS);
             }
         }
         page.trim_end().to_owned() + "\n"
@@ -194,13 +197,18 @@ fn html(text: &str) -> String {
 }
 
 /// What changed among the images, in a few words.
-pub fn changes(since: &Since) -> String {
-    format!("{} new, {} changed, {} removed", number(since.new), number(since.changed), number(since.removed))
+pub fn counts(changes: &Changes) -> String {
+    format!(
+        "{} new, {} changed, {} removed",
+        number(changes.new),
+        number(changes.changed),
+        number(changes.removed)
+    )
 }
 
 /// Whether vectors can be compared with the last ones, in a few words.
-pub fn vectors(since: &Since) -> String {
-    match &since.pca {
+pub fn vectors(changes: &Changes) -> String {
+    match &changes.pca {
         None => "of another model: old and new ones cannot be compared".into(),
         Some(drift) if drift.same => "of the same PCA: old and new ones can be compared".into(),
         Some(drift) => {
@@ -216,17 +224,17 @@ pub fn vectors(since: &Since) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fruitjob_interface::since::{Drift, LabelChange};
+    use fruitjob_interface::changes::{Drift, LabelChange};
 
     #[test]
     fn a_page_says_what_changed_and_what_failed() {
         let mut summary = Summary::new("20261124".into());
         summary.run = Some(RunRecord {
-            since: Some(Since {
+            changes: Some(Changes {
                 new: 1200,
                 labels: vec![LabelChange { label: "a|b".into(), before: 1, now: 2 }],
                 pca: Some(Drift { same: false, subspace_distance: 0.25, vectors_moved: Some(0.015) }),
-                ..Since::default()
+                ..Changes::default()
             }),
             ..RunRecord::default()
         });

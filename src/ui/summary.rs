@@ -7,7 +7,7 @@ use fruitjob_interface::record::RunRecord;
 use fruitjob_interface::{count, layout};
 
 use crate::error::Result;
-use crate::run::summary::{Summary, changes, vectors};
+use crate::run::summary::{Summary, counts, vectors};
 
 use super::github;
 use super::{BOLD, DIM, WARN, number, rate, say, seconds};
@@ -18,8 +18,8 @@ pub fn publish(summary: &Summary, folder: Option<&Path>) -> Result<()> {
     for warning in summary.run.iter().flat_map(|run| &run.warnings) {
         github::annotate("warning", "fruitctl run", warning);
     }
-    if let Some(since) = summary.run.as_ref().and_then(|run| run.since.as_ref()) {
-        let text = format!("{}; vectors {}", changes(since), vectors(since));
+    if let Some(changes) = summary.run.as_ref().and_then(|run| run.changes.as_ref()) {
+        let text = format!("{}; vectors {}", counts(changes), vectors(changes));
         github::annotate("notice", "since the last results", &text);
     }
     folder.map_or(Ok(()), |folder| summary.write(folder))
@@ -52,13 +52,13 @@ pub fn record(run: &RunRecord, place: &dyn Fn(&str) -> String) {
         number(images.cached),
         number(images.rejected)
     ));
-    if let Some(since) = &run.since {
+    if let Some(changes) = &run.changes {
         lines.push(format!(
             "since     {}: {}",
-            since.finished.as_deref().unwrap_or("the last results"),
-            changes(since)
+            changes.finished.as_deref().unwrap_or("the last results"),
+            counts(changes)
         ));
-        lines.push(format!("vectors   {}", vectors(since)));
+        lines.push(format!("vectors   {}", vectors(changes)));
     }
     if let Some(spark) = &run.spark {
         let failed = match spark.failed_attempts {

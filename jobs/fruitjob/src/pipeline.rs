@@ -204,17 +204,17 @@ mod tests {
     fn a_second_run_finds_its_features_and_says_what_changed() {
         let place = Place::new();
         let first = run(place.job("out", 2), place.context()).unwrap();
-        assert!(first.since.is_none());
+        assert!(first.changes.is_none());
         std::fs::remove_file(place.folder.path().join("in/Apple 1/0_100.jpg")).unwrap();
         let second = run(place.job("out", 2), place.context()).unwrap();
         assert_eq!((second.images.featurized, second.images.cached), (0, 11));
-        let since = second.since.unwrap();
-        assert_eq!((since.new, since.changed, since.removed, since.listed), (0, 0, 1, 12));
+        let changes = second.changes.unwrap();
+        assert_eq!((changes.new, changes.changed, changes.removed, changes.listed), (0, 0, 1, 12));
         assert_eq!(
-            (since.labels[0].label.as_str(), since.labels[0].before, since.labels[0].now),
+            (changes.labels[0].label.as_str(), changes.labels[0].before, changes.labels[0].now),
             ("Apple 1", 4, 3)
         );
-        assert!(since.pca.is_some_and(|drift| !drift.same));
+        assert!(changes.pca.is_some_and(|drift| !drift.same));
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         // Without it, today's.
         let third = run(place.job("out", 1), place.context()).unwrap();
         assert_eq!(third.model.unwrap().name, "builtin");
-        assert!(third.since.unwrap().pca.is_none() && third.warnings.is_empty());
+        assert!(third.changes.unwrap().pca.is_none() && third.warnings.is_empty());
     }
 
     #[test]

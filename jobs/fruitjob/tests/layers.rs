@@ -22,7 +22,7 @@ const FRUITJOB: Layers = &[
 ];
 
 const INTERFACE: Layers = &[
-    &["error", "layout", "model", "onnx", "page", "printable", "recognition", "since", "spark", "stage"],
+    &["changes", "error", "layout", "model", "onnx", "page", "printable", "recognition", "spark", "stage"],
     &["location", "job", "record"],
     &["event", "prune"],
     &["lib"],

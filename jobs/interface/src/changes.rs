@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The difference between a run and the one whose results it replaces.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Since {
+pub struct Changes {
     /// When those results were published, RFC 3339, UTC.
     pub finished: Option<String>,
     /// Images whose path was not listed then.
@@ -51,4 +51,19 @@ pub struct Drift {
     /// square of the difference over that of the vectors. 0.01: vectors moved by a hundredth of their length. Null
     /// when the number of components is another.
     pub vectors_moved: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RunRecord;
+
+    #[test]
+    fn records_of_earlier_builds_are_read() {
+        let mut record = serde_json::to_value(RunRecord::default()).unwrap();
+        let changes = record.as_object_mut().unwrap().remove("changes").unwrap();
+        assert!(changes.is_null());
+        record["since"] = serde_json::json!({ "new": 3, "changed": 0, "removed": 0, "listed": 7, "rejected": 0, "labels": [] });
+        let read: RunRecord = serde_json::from_value(record).unwrap();
+        assert_eq!(read.changes.unwrap().new, 3);
+    }
 }

@@ -17,7 +17,7 @@ use crate::stage::Stage;
 pub enum Event {
     /// The first event of a job.
     Started {
-        /// Version of this stream's format: 1.
+        /// Version of this stream's format: 2.
         version: u32,
         /// The directory or URI that holds the images.
         input: String,
@@ -94,7 +94,7 @@ pub enum Event {
 }
 
 /// Version of the event stream.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Whoever listens to a job. Called from several threads.
 pub trait Observer: Send + Sync {

@@ -3,6 +3,7 @@
 //!
 //! Nothing here reads an image or reaches a store, so that whoever has jobs done elsewhere needs no more than this.
 
+pub mod changes;
 pub mod error;
 pub mod event;
 pub mod job;
@@ -15,7 +16,6 @@ pub mod printable;
 pub mod prune;
 pub mod recognition;
 pub mod record;
-pub mod since;
 pub mod spark;
 pub mod stage;
 

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::changes::Changes;
 use crate::model::Preprocessing;
-use crate::since::Since;
 use crate::stage::Stage;
 
 /// A run. Stages fill it in; the report stage publishes it.
@@ -37,8 +37,8 @@ pub struct RunRecord {
     #[serde(default)]
     pub labels: Vec<LabelRecord>,
     /// What changed since the results that these replace; none, where there were none.
-    #[serde(default)]
-    pub since: Option<Since>,
+    #[serde(default, alias = "since")]
+    pub changes: Option<Changes>,
     /// The parts of the results, in order.
     pub parts: Vec<PartRecord>,
     /// Files of the input that were passed over: a kind (an ending such as `.heic`, `without extension`, `hidden`) and how

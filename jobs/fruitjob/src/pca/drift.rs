@@ -1,6 +1,6 @@
 //! How far a PCA has moved from another one, so that whoever keeps vectors knows whether old and new can be compared.
 
-use fruitjob_interface::since::Drift;
+use fruitjob_interface::changes::Drift;
 
 use super::Pca;
 use super::moments::Moments;

@@ -4,9 +4,9 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
+use fruitjob_interface::changes::{Changes, Drift, LabelChange};
 use fruitjob_interface::layout;
 use fruitjob_interface::record::{LabelRecord, ModelRecord};
-use fruitjob_interface::since::{Drift, LabelChange, Since};
 
 use crate::artifacts::entry::Entry;
 use crate::artifacts::manifest::Manifest;
@@ -18,23 +18,23 @@ use crate::pca::moments::Moments;
 use crate::storage::Output;
 
 /// What can be said once the images are listed.
-pub(crate) fn listed(output: &Output, now: &Manifest) -> Result<Option<Since>> {
+pub(crate) fn listed(output: &Output, now: &Manifest) -> Result<Option<Changes>> {
     let Some(before) = published::record(output)? else { return Ok(None) };
     // Results of an earlier version have no listing beside them.
     let Some(listing) = Manifest::open(output, layout::PUBLISHED_MANIFEST)? else { return Ok(None) };
-    let mut since = Since {
+    let mut changes = Changes {
         finished: before.finished,
         listed: before.images.listed,
         rejected: before.images.rejected,
         explained_variance: before.pca.map(|pca| pca.explained_variance_ratio.iter().sum()),
-        ..Since::default()
+        ..Changes::default()
     };
-    compare(&listing, now, &mut since)?;
-    Ok(Some(since))
+    compare(&listing, now, &mut changes)?;
+    Ok(Some(changes))
 }
 
 /// Walks through both listings side by side, past the partitions that both have.
-fn compare(before: &Manifest, now: &Manifest, since: &mut Since) -> Result<()> {
+fn compare(before: &Manifest, now: &Manifest, changes: &mut Changes) -> Result<()> {
     let (mut old, mut new) = (others(before, now), others(now, before));
     let (mut a, mut b) = (old.next().transpose()?, new.next().transpose()?);
     loop {
@@ -45,12 +45,12 @@ fn compare(before: &Manifest, now: &Manifest, since: &mut Since) -> Result<()> {
             (Some(a), Some(b)) => a.path.cmp(&b.path),
         };
         match order {
-            Ordering::Less => since.removed += 1,
-            Ordering::Greater => since.new += 1,
+            Ordering::Less => changes.removed += 1,
+            Ordering::Greater => changes.new += 1,
             Ordering::Equal => {
                 let same =
                     a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| (a.size, &a.tag) == (b.size, &b.tag));
-                since.changed += u64::from(!same);
+                changes.changed += u64::from(!same);
             }
         }
         if order != Ordering::Greater {
@@ -125,10 +125,10 @@ mod tests {
 
     /// Images that are new, changed and removed.
     fn counts(before: &[Entry], now: &[Entry]) -> [u64; 3] {
-        let mut since = Since::default();
+        let mut changes = Changes::default();
         let ((_before, before), (_now, now)) = (manifest(before), manifest(now));
-        compare(&before, &now, &mut since).unwrap();
-        [since.new, since.changed, since.removed]
+        compare(&before, &now, &mut changes).unwrap();
+        [changes.new, changes.changed, changes.removed]
     }
 
     #[test]
@@ -193,9 +193,9 @@ mod tests {
         publish(output, &run);
         assert!(listed(output, &now).unwrap().is_none(), "no listing beside the results");
         output.copy(layout::MANIFEST, layout::PUBLISHED_MANIFEST).unwrap();
-        let since = listed(output, &now).unwrap().unwrap();
-        let want = Since { finished: Some("then".into()), listed: 7, rejected: 2, ..Since::default() };
-        assert_eq!(since, want);
+        let changes = listed(output, &now).unwrap().unwrap();
+        let want = Changes { finished: Some("then".into()), listed: 7, rejected: 2, ..Changes::default() };
+        assert_eq!(changes, want);
     }
 
     #[test]

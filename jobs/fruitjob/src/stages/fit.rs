@@ -58,10 +58,10 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     pcas::write(&run.output, layout::STAGED_MODEL, &pca)?;
     run.output.put(&format!("{}/model.onnx", layout::STAGED_MODEL), fuse(&model, &pca))?;
     moments::clear(&run.output)?;
-    if let (Some(_), Some(model)) = (&run.record.since, &run.record.model) {
+    if let (Some(_), Some(model)) = (&run.record.changes, &run.record.model) {
         let drift = compare::fitted(&run.output, model, &pca, &moments);
         let drift = run.or_warn(drift)?.flatten();
-        run.record.since.iter_mut().for_each(|since| since.pca = drift.clone());
+        run.record.changes.iter_mut().for_each(|changes| changes.pca = drift.clone());
     }
     let ratio = if is_pinned { pca.explains(&moments) } else { pca.explained_variance_ratio() };
     let explained: f64 = ratio.iter().sum();

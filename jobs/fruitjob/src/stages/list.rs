@@ -68,8 +68,8 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
     run.record.passed_over = listed.passed_over;
     listed.warnings.into_iter().for_each(|warning| run.warn(warning));
     let manifest = run.reload_manifest()?;
-    let since = compare::listed(&run.output, &manifest);
-    run.record.since = run.or_warn(since)?.flatten();
+    let changes = compare::listed(&run.output, &manifest);
+    run.record.changes = run.or_warn(changes)?.flatten();
     let images = &run.record.images;
     Ok(format!(
         "{} of {}, {:.1} MB, in {}",

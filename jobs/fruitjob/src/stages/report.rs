@@ -76,10 +76,10 @@ pub(crate) fn run(run: &mut Run) -> Result<String> {
         .iter()
         .map(|(label, found)| LabelRecord { label: label.clone(), images: found.count })
         .collect();
-    if run.record.since.is_some() {
+    if run.record.changes.is_some() {
         let labels = compare::labelled(&run.output, &run.record.labels);
         let labels = run.or_warn(labels)?.unwrap_or_default();
-        run.record.since.iter_mut().for_each(|since| since.labels = labels.clone());
+        run.record.changes.iter_mut().for_each(|changes| changes.labels = labels.clone());
     }
     let labels: Vec<&String> = found.keys().collect();
     let points = Points {
