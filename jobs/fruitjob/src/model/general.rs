@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fruitjob_interface::model::{Layout, Preprocessing};
 use prost::Message;
-use rten::{ModelOptions, NodeId, RunError, RunOptions, ThreadPool, ValueView};
+use rten::{Dimension, ModelOptions, NodeId, RunError, RunOptions, ThreadPool, ValueView};
 use rten_tensor::Layout as _;
 
 use super::backbone::{Backbone, MAX_FEATURES, Session};
@@ -56,6 +56,7 @@ fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<Ge
                 one_line(&e)
             )
         })?;
+    refuse_vast_values(&model, &fixed)?;
     let name = graph::input(proto)?.name();
     let input = model.find_node(name).ok_or_else(|| format!("its input {name} leads nowhere"))?;
     let [output] = *model.output_ids() else {
@@ -82,6 +83,31 @@ fn compile_sound(proto: &ModelProto, preprocessing: &Preprocessing) -> Result<Ge
         return Err("it gives values that are not finite for a plain image".into());
     }
     Ok(general)
+}
+
+/// Refuses a model whose nodes take and make more than [`graph::MAX_ELEMENTS`] at a time, as far as shapes follow from that of
+/// its input: found out before the memory is asked for, since what cannot be had ends the process.
+fn refuse_vast_values(model: &rten::Model, proto: &ModelProto) -> Result<(), String> {
+    let elements_of = |name: &String| {
+        let shape = model.node_info(model.find_node(name)?)?.shape()?;
+        let lengths: Option<Vec<usize>> =
+            shape.into_iter().map(|d| if let Dimension::Fixed(n) = d { Some(n) } else { None }).collect();
+        Some(graph::elements(&lengths?).unwrap_or(usize::MAX))
+    };
+    for node in graph::nodes(proto) {
+        let values = node.input.iter().chain(&node.output).filter_map(elements_of);
+        let all = values.fold(0usize, usize::saturating_add);
+        if all > graph::MAX_ELEMENTS {
+            return Err(format!(
+                "its node '{}' ({}) needs {:.1} GiB for an image; {} are possible",
+                crate::util::shown(node.name()),
+                node.op_type(),
+                all as f64 / (1u64 << 28) as f64,
+                graph::MAX_ELEMENTS >> 28,
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl General {

@@ -150,8 +150,8 @@ pub(super) fn elements(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1usize, |all, length| all.checked_mul(*length))
 }
 
-/// The most elements of a tensor that a node may make of lengths in the graph: 2 GiB of f32.
-const MAX_ELEMENTS: usize = 1 << 29;
+/// The most elements of the tensors that a node may take and make: 2 GiB of f32.
+pub(super) const MAX_ELEMENTS: usize = 1 << 29;
 
 /// Refuses nodes that make a tensor of a size that the graph itself says, where that is vast: memory that cannot be had
 /// ends the process, and no error comes of it.
@@ -175,7 +175,8 @@ pub fn refuse_vast(proto: &ModelProto) -> Result<(), String> {
     for node in nodes(proto) {
         let lengths = match node.op_type() {
             "ConstantOfShape" => node.input.first(),
-            "Expand" => node.input.get(1),
+            "Expand" | "Tile" | "OneHot" => node.input.get(1),
+            "Resize" => node.input.get(3),
             _ => None,
         };
         let Some(lengths) = lengths.and_then(|name| constants.get(name.as_str())) else { continue };
@@ -363,7 +364,11 @@ mod tests {
                 raw_data: is_raw.then_some(raw),
                 ..Default::default()
             };
-            let inputs: &[&str] = if op == "Expand" { &["image", "sizes"] } else { &["sizes"] };
+            let inputs: &[&str] = match op {
+                "Expand" | "Tile" => &["image", "sizes"],
+                "Resize" => &["image", "", "", "sizes"],
+                _ => &["sizes"],
+            };
             let graph = GraphProto {
                 node: vec![node(op, inputs, "big", vec![])],
                 initializer: vec![sizes],
@@ -371,7 +376,7 @@ mod tests {
             };
             refuse_vast(&ModelProto { graph: Some(graph), ..Default::default() })
         };
-        for op in ["ConstantOfShape", "Expand"] {
+        for op in ["ConstantOfShape", "Expand", "Tile", "Resize"] {
             for is_raw in [false, true] {
                 assert_eq!(of(op, &[1, 3, 224, 224], is_raw), Ok(()));
                 for vast in [&[1 << 20, 1 << 20][..], &[i64::MAX, i64::MAX], &[1 << 30]] {

@@ -101,7 +101,8 @@ mod tests {
     use crate::model::backbone::Backbone;
     use crate::model::general;
     use crate::model::graph::{tensor, value};
-    use crate::model::onnx::OperatorSetIdProto;
+    use crate::model::onnx::tensor_proto::DataType;
+    use crate::model::onnx::{OperatorSetIdProto, TensorProto};
     use fruitjob_interface::model::{Color, Layout, Preprocessing};
 
     /// A graph from `image` to `out`, of two output channels' weights where it needs some, at 4x4 pixels.
@@ -177,5 +178,29 @@ mod tests {
             let why = features(&proto(17, vec![node])).unwrap_err();
             assert!(why.contains(word), "{why}");
         }
+    }
+
+    /// Of an image made larger: what it takes is known before it is taken.
+    #[test]
+    fn a_model_that_needs_vast_memory_for_an_image_is_refused() {
+        let of = |op: &str, lengths: &[i64]| {
+            let large = node(op, &["image", "lengths"], "large", vec![]);
+            let mut proto = proto(17, vec![large, node("GlobalAveragePool", &["large"], "out", vec![])]);
+            let lengths = TensorProto {
+                name: Some("lengths".into()),
+                dims: vec![lengths.len() as i64],
+                data_type: Some(DataType::Int64 as i32),
+                int64_data: lengths.to_vec(),
+                ..Default::default()
+            };
+            proto.graph.as_mut().unwrap().initializer.push(lengths);
+            features(&proto).map(drop)
+        };
+        assert_eq!(of("Tile", &[1, 1, 4, 4]), Ok(()));
+        assert_eq!(of("Pad", &[0, 0, 4, 4, 0, 0, 0, 0]), Ok(()));
+        let why = of("Tile", &[1, 1, 4000, 4000]).unwrap_err();
+        assert!(why.contains("its node 'large' (Tile) needs 2.9 GiB for an image"), "{why}");
+        let why = of("Pad", &[0, 0, 40_000, 40_000, 0, 0, 0, 0]).unwrap_err();
+        assert!(why.contains("its node 'large' (Pad) needs 17.9 GiB for an image"), "{why}");
     }
 }
