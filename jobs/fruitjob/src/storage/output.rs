@@ -178,30 +178,37 @@ impl Output {
     }
 }
 
-/// Results are written below their folder and nowhere else: through no link that somebody has put there.
+/// Results are written below their folder and nowhere else: through no link that somebody has put there. Objects themselves
+/// are renamed to their names, which replaces a link; so folders are looked at, and what is in [`layout::WORK`].
 fn no_links(dir: &Path) -> Result<()> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| OURS.iter().any(|name| entry.file_name() == *name)) {
-        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-            let link = entry.path();
-            return Err(Error::Usage(format!(
-                "output {}: {} is a link, and results are written through none; remove it, or name another output",
-                dir.display(),
-                link.display()
-            )));
-        }
+    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let ours = entries(dir).filter(|entry| OURS.iter().any(|name| entry.file_name() == *name));
+    let work = dir.join(layout::WORK);
+    // Two levels of it: deeper, there are files alone.
+    let kept = entries(&work).flat_map(|entry| {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let inner = is_folder.then(|| entries(&entry.path())).into_iter().flatten();
+        std::iter::once(entry).chain(inner)
+    });
+    match ours.chain(kept).find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+        None => Ok(()),
+        Some(link) => Err(Error::Usage(format!(
+            "output {}: {} is a link, and results are written through none; remove it, or name another output",
+            dir.display(),
+            link.path().display()
+        ))),
     }
-    Ok(())
 }
 
 /// What lies directly below an output.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     layout::WORK,
     layout::RESULTS,
     layout::PUBLISHED_MODEL,
     layout::REPORT,
     layout::PUBLISHED_RECORD,
     "rejects.parquet",
+    "app",
 ];
 
 /// Bytes of an object that are sent at once.
@@ -317,13 +324,17 @@ mod tests {
     #[test]
     fn nothing_is_written_through_a_link() {
         let (scratch, elsewhere) = (Scratch::new(), tempfile::tempdir().unwrap());
-        let link = scratch.folder.path().join("results");
-        std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
         let location = Location::Local(scratch.folder.path().to_owned());
-        let error = Output::open(&location, scratch.runtime.handle().clone()).err().unwrap().to_string();
-        assert!(error.contains("results is a link"), "{error}");
-        std::fs::remove_file(link).unwrap();
-        assert!(Output::open(&location, scratch.runtime.handle().clone()).is_ok());
+        for place in ["results", "app", ".fruitjob/features", ".fruitjob/lock", ".fruitjob/pca/0123456789ab"]
+        {
+            let link = scratch.folder.path().join(place);
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+            let error = Output::open(&location, scratch.runtime.handle().clone()).err().unwrap().to_string();
+            assert!(error.contains(&format!("{place} is a link")), "{error}");
+            std::fs::remove_file(link).unwrap();
+            assert!(Output::open(&location, scratch.runtime.handle().clone()).is_ok());
+        }
     }
 
     #[test]
