@@ -68,7 +68,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
             ui::json(&Outcome { plan: &plan, cluster: &cluster });
         } else if args.no_cluster {
             ui::say("all that a cluster needs is there; none was started: fruitctl run --one-shot");
-        } else if plan.has_changes() {
+        } else if plan.has_changes() || args.wait {
             let seen = if args.wait { "is ready" } else { "starts; it takes some minutes: fruitctl status" };
             ui::say(&format!(
                 "cluster {cluster} {seen}\n{} an hour; fruitctl down ends it",

@@ -145,15 +145,18 @@ mod tests {
     use super::*;
     use crate::aws::Tags;
 
-    /// The longest names: of the project and its region, of three buckets, and a key.
+    /// The longest names: of the project and its region, of three buckets, of two keys, and of a policy of nodes.
     #[test]
     fn each_policy_fits_a_managed_one() {
         let [input, output, model] = ["i", "o", "m"].map(|c| c.repeat(63));
         let text = format!(
             "[bucket]\nname = \"{}\"\nkms_key = \"1234abcd-12ab-34cd-56ef-1234567890ab\"\n[job]\ninput = \
              \"s3://{input}/photos/Training\"\noutput = \"s3://{output}/vectors/nightly\"\nmodel = \
-             \"s3://{model}/models/mobilenet.onnx\"\n",
-            "b".repeat(63)
+             \"s3://{model}/models/mobilenet.onnx\"\n[cluster]\nimage = \"ami-0123456789abcdef0\"\n[places]\nkeys = \
+             [\"arn:aws:kms:ap-southeast-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\"]\n[roles]\nnode_policies \
+             = [\"arn:aws:iam::123456789012:policy/{}\"]\n",
+            "b".repeat(63),
+            "p".repeat(128)
         );
         let config = Config::parse(&text, Path::new("f.toml")).unwrap();
         let names = Names {

@@ -3,6 +3,7 @@
 //!
 //! In private subnets there is a third group, by which EMR reaches the nodes. EMR adds no rule to it, and refuses clusters
 //! where one is missing: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html>.
+//! Groups of somebody else's that nodes are in besides are named here, and looked at in `borrowed`.
 
 use std::collections::BTreeSet;
 
