@@ -1,4 +1,8 @@
-"""A cluster on EMR: its groups or fleets, its life from the first instance to the last, and its steps."""
+"""A cluster on EMR: its groups or fleets, its life from the first instance to the last, and its steps.
+
+With what EMR does by itself: late refusals, rules in security groups, bootstrap actions, logs to LogUri. Without nodes, steps
+and logs are made on paper.
+"""
 
 import gzip
 import itertools
@@ -148,7 +152,7 @@ class Cluster:
         instances = self.spec["Instances"]
         names = ("EmrManagedMasterSecurityGroup", "EmrManagedSlaveSecurityGroup", "ServiceAccessSecurityGroup")
         more = [group for name in ("AdditionalMasterSecurityGroups", "AdditionalSlaveSecurityGroups") for group in instances.get(name, [])]
-        return {instances.get(n) for n in names} | set(more) - {None}
+        return {group for group in [*more, *map(instances.get, names)] if group}
 
     def status(self):
         timeline = {"CreationDateTime": self.created, "ReadyDateTime": self.ready, "EndDateTime": self.ended}
@@ -436,7 +440,7 @@ def unusable(cluster):
     permitted = [(r["MinRange"], r.get("MaxRange", r["MinRange"])) for r in blocked.get("PermittedPublicSecurityGroupRuleRanges", [])]
     # As users report it, for port 22 alone; of a range, the form is a guess.
     ports = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in permitted)
-    for group_id in cluster.groups() - {None}:
+    for group_id in cluster.groups():
         group = ec2.get_security_group_from_id(group_id)
         if group is None:
             return f"The security group '{group_id}' does not exist"

@@ -1,5 +1,6 @@
 //! The network: which subnets, and a pair of security groups of our own. EMR fills in the rules that its nodes need
-//! among each other; the only way in from outside is port 22 of the primary node, from the caller's address.
+//! among each other; the only way in from outside is port 22 of the primary node, from where `ssh_cidr` says: by default from
+//! the caller's address, which a web service tells. [`expire`] closes what nobody needs any more, of other projects too.
 //!
 //! In private subnets there is a third group, by which EMR reaches the nodes. EMR adds no rule to it, and refuses clusters
 //! where one is missing: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html>.

@@ -1,4 +1,5 @@
-//! Pixels to the tensor that a backbone takes: crop, resize, normalise.
+//! Pixels to the tensor that a backbone takes: crop, resize, normalise. They are upright by then. [`resize`] makes
+//! thumbnails too.
 
 use fast_image_resize::images::{Image, TypedImageRef};
 use fast_image_resize::pixels::U8x3;

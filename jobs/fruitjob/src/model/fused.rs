@@ -35,6 +35,7 @@ pub fn fuse(model: &Model, pca: &Pca) -> Vec<u8> {
         ("color", format!("{:?}", p.color).to_uppercase()),
         ("resample", format!("{:?}", p.resample).to_lowercase()),
         ("fit", format!("{:?}", p.fit).to_lowercase()),
+        ("exif_orientation", format!("{:?}", p.exif_orientation).to_lowercase()),
         ("components", k.to_string()),
     ] {
         proto.metadata_props.retain(|prop| prop.key() != key);

@@ -56,14 +56,19 @@ pub(super) fn resolve(
         (None, Some("squash")) => Fit::Squash,
         (None, Some(_)) => return Err(unknown("fit", "crop|squash")),
     };
-    let exif_orientation = options.exif_orientation.unwrap_or(ExifOrientation::Apply);
+    let exif_orientation = match (options.exif_orientation, stated("exif_orientation").as_deref()) {
+        (Some(orientation), _) => orientation,
+        (None, None | Some("apply")) => ExifOrientation::Apply,
+        (None, Some("ignore")) => ExifOrientation::Ignore,
+        (None, Some(_)) => return Err(unknown("exif_orientation", "apply|ignore")),
+    };
     let preprocessing =
         Preprocessing { size, resize, mean, std, color, layout, resample, fit, exif_orientation };
     Ok((preprocessing, note))
 }
 
 fn unknown(key: &str, values: &str) -> String {
-    format!("its metadata has a '{key}' that is not known; give --{key} {values}")
+    format!("its metadata has a '{key}' that is not known; give --{} {values}", key.replace('_', "-"))
 }
 
 /// Mean, std, and a note.
@@ -278,9 +283,11 @@ mod tests {
 
     #[test]
     fn filter_and_fit_come_from_options_then_from_the_model() {
-        let metadata = [("input_size", "8"), ("resample", "Bicubic"), ("fit", "squash")];
+        let metadata =
+            [("input_size", "8"), ("resample", "Bicubic"), ("fit", "squash"), ("exif_orientation", "ignore")];
         let stated = with(&metadata, &none()).unwrap();
         assert_eq!((stated.resample, stated.fit), (Resample::Bicubic, Fit::Squash));
+        assert_eq!(stated.exif_orientation, ExifOrientation::Ignore);
         let options =
             PreprocessingOptions { resample: Some(Resample::Bilinear), fit: Some(Fit::Crop), ..none() };
         let overruled = with(&metadata, &options).unwrap();
