@@ -14,6 +14,15 @@ need_zig() {
   PATH=$target/zig/bin:$PATH
 }
 
+# pack_job LEVEL FILE: to FILE.zst, for an executable that carries it. The models are in that one anyway, and so are the
+# dictionary: they are as good as random, and nothing else makes them small. src/bundle.rs unpacks it.
+pack_job() {
+  local models=jobs/fruitjob/models
+  cat $models/builtin.onnx $models/builtin-1.onnx >"$2.dictionary"
+  zstd --quiet --force --check "$1" --ultra -D "$2.dictionary" "$2" -o "$2.zst"
+  rm "$2.dictionary"
+}
+
 # build_portable PROFILE PROGRAM ARCH [OPTION...]: to $target/ARCH-unknown-linux-gnu/PROFILE. Amazon Linux 2 has glibc 2.26.
 build_portable() {
   local profile=$1 program=$2 arch=$3 cargo_home=${CARGO_HOME:-$HOME/.cargo}

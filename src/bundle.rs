@@ -104,5 +104,21 @@ pub fn arches() -> impl Iterator<Item = Arch> {
 /// The fruitjob for these processors, if one is carried.
 pub fn job(arch: Arch) -> Option<Vec<u8>> {
     let (_, packed) = JOBS.iter().find(|(of, _)| *of == arch)?;
-    Some(zstd::decode_all(*packed).expect("release/build packed it"))
+    Some(unpacked(packed).expect("release/build packed it"))
+}
+
+/// A job holds the models that are in this executable too, and its packed form leaves them out: `pack_job` in
+/// release/toolchain.sh has them for its dictionary.
+#[cfg(feature = "bundle")]
+fn unpacked(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    use fruitjob::model::inside::{BUILTIN, BUILTIN_1};
+    let models = [BUILTIN, BUILTIN_1].concat();
+    let mut job = Vec::new();
+    std::io::copy(&mut zstd::Decoder::with_dictionary(packed, &models)?, &mut job)?;
+    Ok(job)
+}
+
+#[cfg(not(feature = "bundle"))]
+fn unpacked(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    zstd::decode_all(packed)
 }
