@@ -90,12 +90,13 @@ mod tests {
         Config::parse(text, Path::new("fruitctl.toml")).unwrap_or_else(|e| panic!("{e}\n{text}"))
     }
 
-    /// Without the comment signs before options.
+    /// Without the comment signs before options, but for two that others exclude.
     fn uncommented(text: &str) -> String {
+        let is_excluded = |option: &str| option.starts_with("variance") || option.starts_with("node = ");
         text.lines()
             .map(|line| match line.strip_prefix("# ") {
                 Some(option) if option.starts_with('[') => option,
-                Some(option) if option.contains(" = ") && !option.starts_with("variance") => option,
+                Some(option) if option.contains(" = ") && !is_excluded(option) => option,
                 _ => line,
             })
             .fold(String::new(), |text, line| text + line + "\n")
@@ -124,7 +125,8 @@ mod tests {
         assert!(config.cluster.task.is_some() && config.cluster.managed_scaling.is_some());
         assert!(!config.cluster.bootstrap.is_empty() && !config.cluster.configurations.is_empty());
         assert!(
-            config.roles.node.is_some()
+            config.roles.service.is_some()
+                && !config.roles.node_policies.is_empty()
                 && config.key.private_key.is_some()
                 && config.bucket.kms_key.is_some()
         );
