@@ -68,6 +68,7 @@ def test_the_portable_one_gives_the_same(fruits, done, tmp_path):
     assert difference(tmp_path / "out", done) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="no qemu-aarch64: apt-get install qemu-user libc6-arm64-cross")
 def test_graviton_gives_the_same(tmp_path):
     """All of the job, on an emulated processor: its arithmetic is another, its results are not."""

@@ -413,6 +413,7 @@ def test_around_a_run(aws, project, pictures):
     assert "has published no host key" in project.run("ssh", "--", "true", code=6).stderr
 
 
+@pytest.mark.slow
 def test_what_fails_after_the_job_takes_nothing_away(aws, project, pictures):
     project.run("upload", pictures)
     (project.folder / "there" / "report.html").mkdir(parents=True)
@@ -425,6 +426,7 @@ def test_what_fails_after_the_job_takes_nothing_away(aws, project, pictures):
     assert "nothing has changed" in project.run("run", "-k", "7", "--if-changed").stdout
 
 
+@pytest.mark.slow
 def test_a_run_whose_command_was_killed_is_told_as_it_ended(aws, project, pictures):
     project.run("upload", pictures)
     process = project.start("run", "-k", "7", "--if-changed")

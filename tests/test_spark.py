@@ -133,6 +133,7 @@ def test_the_same_bytes_as_on_one_machine(cluster, aws, expected, tmp_path, work
     assert (images["featurized"], images["cached"]) == (0, CLASSES * EACH)
 
 
+@pytest.mark.slow
 def test_executors_have_the_variables_that_they_are_given(cluster, aws, pictures, tmp_path):
     """And none of the driver's: what fruitctl does not give by spark.executorEnv is not there on YARN either."""
     before = 'env > "$here/$BASHPID.env"'

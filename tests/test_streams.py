@@ -79,6 +79,7 @@ def test_many_lines_arrive_once_in_bounded_memory(project, say):
         assert most - least < GROWTH, (args, least, most)
 
 
+@pytest.mark.slow
 def test_a_log_that_unpacks_to_a_hundred_times_its_size(aws, project):
     measured(project, "run", "--executable", job(project, "echo one"))
     entry = json.loads(project.run("runs", "--json").stdout)[0]
@@ -90,6 +91,7 @@ def test_a_log_that_unpacks_to_a_hundred_times_its_size(aws, project):
         assert len(out) == 6_000 and most < 100 << 10, (args, most)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [[], ["--no-ssh"]], ids=["ssh", "bucket"])
 def test_a_signal_is_heard_while_a_step_never_stops_talking(aws, project, how):
     project.seed(["run"])
