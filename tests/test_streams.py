@@ -96,7 +96,9 @@ def test_a_log_that_unpacks_to_a_hundred_times_its_size(aws, project):
 def test_a_signal_is_heard_while_a_step_never_stops_talking(aws, project, how):
     project.seed(["run"])
     out = open(project.folder / "endless", "w+b")
-    process = subprocess.Popen(command("fruitctl", "run", "--executable", job(project, "yes"), *how), cwd=project.folder, env=project.env,
+    # Some ten million lines a second, as many again and again, and no more than a disk holds until somebody hears the signal.
+    endless = job(project, "while :; do yes | head -n 1000000; sleep 0.1; done")
+    process = subprocess.Popen(command("fruitctl", "run", "--executable", endless, *how), cwd=project.folder, env=project.env,
                                stdout=out, stderr=subprocess.PIPE, text=True)
     if how:
         soon(lambda: any(step.state == "RUNNING" for cluster in aws.emr.clusters.values() for step in cluster.steps), seconds=60)
@@ -104,4 +106,5 @@ def test_a_signal_is_heard_while_a_step_never_stops_talking(aws, project, how):
         soon(lambda: os.fstat(out.fileno()).st_size > 1 << 20, seconds=60)
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
+    (project.folder / "endless").unlink()
     assert process.returncode == 130, stderr
