@@ -106,7 +106,7 @@ impl Files {
     }
 }
 
-/// Whether it is an asset of some version: `assets-` and sixteen digits, and a name of one of ours.
+/// Whether it is an asset of some version: directly below `assets-` and sixteen digits.
 fn is_asset(name: &str) -> bool {
     let version = name.strip_prefix(FOLDER).and_then(|rest| rest.split_once('/'));
     version.is_some_and(|(version, name)| {

@@ -1,5 +1,6 @@
 //! Where results go: whole objects, uploads of large ones, and objects that are read in parts.
 
+use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{Attribute, ObjectStore, ObjectStoreExt, PutOptions, path::Path as Key};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
+use walkdir::WalkDir;
 
 use super::{names, store};
 use crate::cores;
@@ -178,19 +180,15 @@ impl Output {
     }
 }
 
-/// Results are written below their folder and nowhere else: through no link that somebody has put there. Objects themselves
-/// are renamed to their names, which replaces a link; so folders are looked at, and what is in [`layout::WORK`].
+/// Results are written, listed and deleted below their folder and nowhere else: through no link that somebody has put there.
 fn no_links(dir: &Path) -> Result<()> {
-    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let ours = entries(dir).filter(|entry| OURS.iter().any(|name| entry.file_name() == *name));
-    let work = dir.join(layout::WORK);
-    // Two levels of it: deeper, there are files alone.
-    let kept = entries(&work).flat_map(|entry| {
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let inner = is_folder.then(|| entries(&entry.path())).into_iter().flatten();
-        std::iter::once(entry).chain(inner)
-    });
-    match ours.chain(kept).find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+    let is_ours = |name: &OsStr| {
+        OURS.iter().any(|ours| name == *ours) || name.to_str().is_some_and(|name| name.starts_with("assets-"))
+    };
+    // What is not ours is nobody's business here.
+    let walk = WalkDir::new(dir).min_depth(1).into_iter();
+    let mut ours = walk.filter_entry(|entry| entry.depth() > 1 || is_ours(entry.file_name())).flatten();
+    match ours.find(|entry| entry.path_is_symlink()) {
         None => Ok(()),
         Some(link) => Err(Error::Usage(format!(
             "output {}: {} is a link, and results are written through none; remove it, or name another output",
@@ -325,8 +323,15 @@ mod tests {
     fn nothing_is_written_through_a_link() {
         let (scratch, elsewhere) = (Scratch::new(), tempfile::tempdir().unwrap());
         let location = Location::Local(scratch.folder.path().to_owned());
-        for place in ["results", "app", ".fruitjob/features", ".fruitjob/lock", ".fruitjob/pca/0123456789ab"]
-        {
+        for place in [
+            "results",
+            "app",
+            ".fruitjob/features",
+            ".fruitjob/lock",
+            ".fruitjob/pca/0123456789ab",
+            ".fruitjob/features/a/b",
+            "assets-0/x",
+        ] {
             let link = scratch.folder.path().join(place);
             std::fs::create_dir_all(link.parent().unwrap()).unwrap();
             std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
