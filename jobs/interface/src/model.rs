@@ -110,7 +110,7 @@ pub struct PreprocessingOptions {
     /// How an image of another shape becomes the input [default: from the model, or crop]
     #[arg(long, value_enum)]
     pub fit: Option<Fit>,
-    /// What becomes of the orientation that a camera noted in a picture's EXIF [default: apply]
+    /// What becomes of the orientation that a camera noted in a picture's EXIF [default: from the model, or apply]
     #[arg(long, value_enum)]
     pub exif_orientation: Option<ExifOrientation>,
 }

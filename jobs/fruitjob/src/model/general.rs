@@ -99,7 +99,7 @@ fn refuse_vast_values(model: &rten::Model, proto: &ModelProto) -> Result<(), Str
         let all = values.fold(0usize, usize::saturating_add);
         if all > graph::MAX_ELEMENTS {
             return Err(format!(
-                "its node '{}' ({}) needs {:.1} GiB for an image; {} are possible",
+                "its node '{}' ({}) needs {:.1} GiB for an image; {} are allowed",
                 crate::util::shown(node.name()),
                 node.op_type(),
                 all as f64 / (1u64 << 28) as f64,

@@ -160,16 +160,20 @@ pub(super) const MAX_ELEMENTS: usize = 1 << 29;
 /// Which node.
 pub fn refuse_vast(proto: &ModelProto) -> Result<(), String> {
     let mut constants: HashMap<&str, Vec<i64>> = HashMap::new();
+    let mut shapes: HashMap<&str, Vec<i64>> = HashMap::new();
     let graph = proto.graph.as_ref().ok_or("it has no graph")?;
     let numbers = |tensor: &TensorProto| match tensor.raw_data() {
         [] => tensor.int64_data.clone(),
         raw => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
     };
     constants.extend(graph.initializer.iter().map(|tensor| (tensor.name(), numbers(tensor))));
+    shapes.extend(graph.initializer.iter().map(|tensor| (tensor.name(), tensor.dims.clone())));
     for node in nodes(proto).filter(|node| node.op_type() == "Constant") {
         let tensor = attribute(node, "value").and_then(|value| Some(numbers(value.t.as_ref()?)));
         let list = || attribute(node, "value_ints").map(|value| value.ints.clone());
         let one = || attribute(node, "value_int").and_then(|value| Some(vec![value.i?]));
+        let shape = attribute(node, "value").and_then(|value| Some(value.t.as_ref()?.dims.clone()));
+        shapes.extend(node.output.first().map(String::as_str).zip(shape));
         constants.extend(node.output.first().map(String::as_str).zip(tensor.or_else(list).or_else(one)));
     }
     for node in nodes(proto) {
@@ -179,7 +183,24 @@ pub fn refuse_vast(proto: &ModelProto) -> Result<(), String> {
             "Resize" => node.input.get(3),
             _ => None,
         };
-        let Some(lengths) = lengths.and_then(|name| constants.get(name.as_str())) else { continue };
+        let larger = || {
+            // Of a constant, which is made larger while the graph is loaded.
+            let shape = shapes.get(node.input.first()?.as_str())?;
+            let by = constants.get(node.input.get(1)?.as_str())?;
+            match node.op_type() {
+                "Tile" => Some(shape.iter().zip(by).map(|(n, by)| n.saturating_mul(*by)).collect()),
+                "Pad" => {
+                    let ends = by.get(shape.len()..)?;
+                    let sum = |((n, before), after): ((&i64, &i64), &i64)| {
+                        n.saturating_add(*before).saturating_add(*after)
+                    };
+                    Some(shape.iter().zip(by).zip(ends).map(sum).collect())
+                }
+                _ => None,
+            }
+        };
+        let stated = || lengths.and_then(|name| constants.get(name.as_str())).cloned();
+        let Some(lengths): Option<Vec<i64>> = larger().or_else(stated) else { continue };
         let lengths: Option<Vec<usize>> =
             lengths.iter().map(|length| usize::try_from((*length).max(1)).ok()).collect();
         if lengths.and_then(|lengths| elements(&lengths)).is_none_or(|all| all > MAX_ELEMENTS) {
@@ -385,5 +406,29 @@ mod tests {
             }
         }
         assert_eq!(of("Relu", &[1 << 40], true), Ok(()));
+    }
+
+    /// Constants are reckoned with while a graph is loaded.
+    #[test]
+    fn a_constant_that_is_made_vast_is_refused() {
+        let of = |op: &str, by: &[i64]| {
+            let by = TensorProto {
+                name: Some("by".into()),
+                dims: vec![by.len() as i64],
+                data_type: Some(DataType::Int64 as i32),
+                int64_data: by.to_vec(),
+                ..Default::default()
+            };
+            let graph = GraphProto {
+                node: vec![node(op, &["small", "by"], "big", vec![])],
+                initializer: vec![tensor("small", &[1000, 1], &[0.0; 1000]), by],
+                ..Default::default()
+            };
+            refuse_vast(&ModelProto { graph: Some(graph), ..Default::default() })
+        };
+        assert_eq!(of("Tile", &[4, 4]), Ok(()));
+        assert_eq!(of("Pad", &[0, 5, 0, 5]), Ok(()));
+        assert!(of("Tile", &[1, 1_000_000]).unwrap_err().contains("'big' (Tile)"));
+        assert!(of("Pad", &[0, 0, 0, 1_000_000]).unwrap_err().contains("'big' (Pad)"));
     }
 }
