@@ -10,6 +10,7 @@ FRUITCTL_TEST_LONG=1. A quick round, with each command in it at least once: pyte
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +21,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 LONG = os.environ.get("FRUITCTL_TEST_LONG") == "1"
+
+
+# Of what runs in the background of a script, the shell has SIGINT ignored, and children would have it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):

@@ -51,7 +51,9 @@ def test_what_is_c_in_it_is_hardened(arch):
     assert "NOW PIE" in readelf("-d") and "GNU_RELRO" in readelf("-l") and re.search(r"GNU_STACK.* RW ", readelf("-l"))
     assert "__stack_chk_fail" in readelf("--dyn-syms")
     # Nearly all C of the job is Zstandard's, whose own build asks for nothing.
-    for library in (BIN.parent / f"{arch}-unknown-linux-gnu").glob("*/build/zstd-sys-*/out/libzstd.a"):
+    libraries = list((BIN.parent / f"{arch}-unknown-linux-gnu").glob("*/build/zstd-sys-*/out/libzstd.a"))
+    assert libraries
+    for library in libraries:
         assert "__stack_chk_fail" in readelf("--syms", library), library
 
 
