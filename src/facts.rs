@@ -147,6 +147,8 @@ pub struct Bounds {
     pub fleet_types: FleetTypes,
     /// Security groups of a role's nodes, beside those that EMR manages.
     pub additional_groups: Count,
+    /// Security groups of a network interface, by the quota that accounts begin with.
+    pub groups_by_default: Count,
     /// Tags.
     pub tags: TagBounds,
 }
@@ -322,6 +324,7 @@ mod tests {
             &facts.bounds.ebs_gb.source,
             &facts.bounds.fleet_types.source,
             &facts.bounds.additional_groups.source,
+            &facts.bounds.groups_by_default.source,
             &facts.bounds.tags.source,
         ];
         assert!(sources.iter().all(|page| page.starts_with("https://docs.aws.amazon.com/")));

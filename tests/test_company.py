@@ -53,7 +53,9 @@ def test_a_cluster_of_what_is_the_companys(aws, tmp_path):
     more = (f'image = "{ami}"\n{NESTED}[network]\nprimary_groups = ["{proxy}", "{bastion}"]\nworker_groups = ["{proxy}"]\n'
             f'[roles]\nnode_policies = ["{agent}"]\n[places]\nread = ["s3://their-photos/raw"]\nkeys = ["{KEY}"]\n')
     make_boundary(aws, tmp_path, "company")
-    project = limited(aws, tmp_path, "company", printed_policy(aws, tmp_path, "company", more=more))
+    assert [s for s in printed_policy(aws, tmp_path, "company", "--for", "boundary", more=more)["Statement"] if s["Resource"] == KEY]
+    policy = printed_policy(aws, tmp_path, "company", more=more)
+    project = limited(aws, tmp_path, "company", policy)
     project.configure(more)
     project.run("up", "--wait")
     found = emr.describe_cluster(ClusterId=project.exists()["cluster"][0])["Cluster"]
@@ -68,6 +70,17 @@ def test_a_cluster_of_what_is_the_companys(aws, tmp_path):
     (use,) = [s for statements in inline for s in statements if s["Resource"] == KEY]
     assert use["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"] and use["Condition"] == {"StringEquals": {"kms:ViaService": "s3.eu-west-3.amazonaws.com"}}
     assert changes(project) == ([], []) and "nothing to do" in project.run("up").stdout
+    # An image that was taken away is needed by the next cluster, and not by this one.
+    gone = ec2_backends[ACCOUNT][aws.region].amis.pop(ami)
+    (note,) = changes(project)[1]
+    assert f"the next cluster could not start: the machine image {ami} in eu-west-3: it is not there" in note
+    assert "nothing to do" in project.run("up").stdout
+    ec2_backends[ACCOUNT][aws.region].amis[ami] = gone
+    # Without the right to look at it, it is taken to fit.
+    text = json.dumps(policy).replace('"ec2:DescribeImages", ', "")
+    assert text != json.dumps(policy)
+    project.env = project.env | aws.user("company-less", text)
+    assert "cannot be looked at, and is taken to fit" in changes(project)[1][0]
     # Nobody may attach by these policies what is not configured.
     key, secret = project.env["AWS_ACCESS_KEY_ID"], project.env["AWS_SECRET_ACCESS_KEY"]
     with pytest.raises(Exception, match="not authorized|AccessDenied"):
@@ -85,7 +98,7 @@ def test_a_change_of_them_is_a_new_cluster(aws, tmp_path):
     ami = image(aws)
     project.configure(f'image = "{ami}"\n{NESTED.replace("2048", "4096")}[network]\nprimary_groups = ["{proxy}"]\n')
     (change,), _ = changes(project)
-    assert change == ("replace", [f"machine image of the release -> {ami}", f"further primary security groups none -> {proxy}", "configuration hadoop-env"])
+    assert change == ("replace", [f"machine image of the release -> {ami}", f"additional primary security groups none -> {proxy}", "configuration hadoop-env"])
     project.run("up", "--wait")
     assert changes(project) == ([], [])
     # A rule that lets everybody in is told, and is not fruitctl's to close.
@@ -93,9 +106,36 @@ def test_a_change_of_them_is_a_new_cluster(aws, tmp_path):
         {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
     (note,) = changes(project)[1]
     assert proxy in note and "lets the whole internet in: SSH from 0.0.0.0/0" in note
-    assert "of somebody else's" in project.run("doctor").stdout
+    assert "image and groups" in project.run("doctor").stdout
     project.run("down", "--purge-bucket")
     assert aws.client("ec2").describe_security_groups(GroupIds=[proxy])["SecurityGroups"][0]["IpPermissions"]
+
+
+def test_a_run_detaches_nothing_and_up_says_so(aws, tmp_path):
+    """What another fruitctl.toml of the project names may be what its cluster needs."""
+    iam, role = aws.client("iam"), "fruitctl-shared-eu-west-3-node"
+    agent = iam.create_policy(PolicyName="of-shared", PolicyDocument=json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ssm:UpdateInstanceInformation", "Resource": "*"}]}))["Policy"]["Arn"]
+    project = Project(aws, tmp_path, "shared", more=f'[roles]\nnode_policies = ["{agent}"]\n')
+    project.run("up", "--no-cluster")
+    project.configure("")
+    (project.folder / "job").write_text("#!/bin/sh\n")
+    project.run("run", "--executable", "job", "--one-shot", "--no-ssh", code=6)
+    attached = lambda: [p["PolicyArn"] for p in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]]
+    assert attached() == [agent]
+    assert ("update", [f"detach policy {agent}"]) in changes(project)[0]
+    project.run("up", "--no-cluster")
+    assert attached() == []
+    project.run("down", "--purge-bucket")
+
+
+def test_more_groups_than_an_account_begins_with_are_told(aws, tmp_path):
+    more = [group(aws, f"many-{n}") for n in range(5)]
+    project = Project(aws, tmp_path, "many", more=f"[network]\nworker_groups = {json.dumps(more)}\n")
+    (note,) = changes(project)[1]
+    assert "nodes are in 6 security groups, and an account allows 5 a network interface unless its quota was raised" in note
+    assert "SecurityGroupsPerInterfaceLimitExceeded" in project.run("up", "--wait", code=None).stderr
+    project.run("down", "--purge-bucket")
 
 
 @pytest.mark.parametrize("wrong", ["image", "architecture", "group", "vpc"])

@@ -138,6 +138,8 @@ pub struct Image {
     pub root_gb: Option<i32>,
     /// It is no Linux.
     pub is_windows: bool,
+    /// That volume is encrypted.
+    pub is_encrypted: bool,
 }
 
 impl Aws {
@@ -218,7 +220,8 @@ impl Aws {
                 architecture: image.architecture.map(|a| a.as_str().to_owned()),
                 state: image.state.map(|s| s.as_str().to_owned()),
                 root: image.root_device_type.map(|t| t.as_str().to_owned()),
-                root_gb: volume.and_then(|volume| volume.volume_size),
+                root_gb: volume.as_ref().and_then(|volume| volume.volume_size),
+                is_encrypted: volume.and_then(|volume| volume.encrypted) == Some(true),
                 is_windows: image.platform == Some(t::PlatformValues::Windows),
             }
         }))

@@ -466,7 +466,7 @@ async fn examine_zones(config: &Config, spec: &cluster::Spec, aws: &Aws, note: N
         return;
     }
     note(
-        "of somebody else's",
+        "image and groups",
         match borrowed::check(&network, spec, aws).await {
             Ok(notes) if notes.is_empty() => {
                 good(more.iter().chain(&spec.image).map(String::as_str).collect::<Vec<_>>().join(", "))

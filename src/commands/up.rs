@@ -24,7 +24,12 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     let json = args.stack.cloud.json;
     app::block_on(async |cancel| {
         let (aws, names) = app::connect(&config, app::Access::unless(args.dry_run)).await?;
-        let spec = Spec::to_launch(&config, &aws).await?;
+        // Without a cluster, it need not be one that can be launched.
+        let spec = if args.no_cluster {
+            Spec::resolve(&config, &aws).await?
+        } else {
+            Spec::to_launch(&config, &aws).await?
+        };
         let part = if args.no_cluster { Part::ButCluster } else { Part::All };
         if args.dry_run {
             let (mut plan, prices, _) = Plan::make(&config, &spec, &aws).await?;

@@ -57,18 +57,16 @@ impl<'de> Visitor<'de> for EntryVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
         let mut found = Classification::default();
         while let Some(name) = map.next_key::<String>()? {
+            // As which toml hands dates over.
+            if name.starts_with("$__toml") {
+                return Err(A::Error::custom("a date wants quotes: all values of properties are strings"));
+            }
             match map.next_value()? {
                 Entry::Property(value) => {
                     found.properties.insert(name, value);
                 }
-                Entry::Classification(inner) if inner.inner.is_empty() => {
-                    found.inner.insert(name, inner);
-                }
-                // To TOML, a name with dots and without quotes is a table in a table, of which EMR's have none:
-                // https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-configure-apps.html.
                 Entry::Classification(inner) => {
-                    let next = inner.inner.keys().next().map(String::as_str).unwrap_or_default();
-                    return Err(A::Error::custom(want_quotes(&format!("{name}.{next}..."))));
+                    found.inner.insert(name, inner);
                 }
             }
         }
@@ -76,22 +74,33 @@ impl<'de> Visitor<'de> for EntryVisitor {
     }
 }
 
-/// Classifications, of which those that are flat files hold no others: there, a table is a name that lacks its quotes.
+/// Whether a classification holds others. To TOML, the name of a property that has dots and no quotes is a table in a table;
+/// so others are not believed to. Sources: <https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-configure-apps.html>,
+/// emr-spark-docker.html and hue-rds.html beside it.
+fn holds_others(name: &str) -> bool {
+    name.ends_with("-env") || ["container-executor", "hue-ini"].contains(&name)
+}
+
+/// All of them.
 pub(super) fn all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Classifications, D::Error> {
     let all = Classifications::deserialize(deserializer)?;
-    for (name, classification) in
-        all.iter().filter(|(name, _)| name.ends_with("-defaults") || name.ends_with("-site"))
-    {
-        if let Some((first, inner)) = classification.inner.iter().next() {
-            let rest = inner.properties.keys().next().map(String::as_str).unwrap_or_default();
-            return Err(D::Error::custom(format!("{name}: {}", want_quotes(&format!("{first}.{rest}")))));
+    let flat = all.iter().filter(|(name, _)| !holds_others(name));
+    for (name, classification) in flat {
+        let mut words = Vec::new();
+        let mut level = classification;
+        while let Some((word, inner)) = level.inner.iter().next() {
+            words.push(word.as_str());
+            level = inner;
+        }
+        if !words.is_empty() {
+            words.extend(level.properties.keys().next().map(String::as_str));
+            let property = words.join(".");
+            return Err(D::Error::custom(format!(
+                "{name}: names of properties that have dots want quotes, as in \"{property}\" = \"...\""
+            )));
         }
     }
     Ok(all)
-}
-
-fn want_quotes(name: &str) -> String {
-    format!("names of properties that have dots want quotes, as in \"{name}\" = \"...\"")
 }
 
 impl JsonSchema for Classification {
@@ -102,7 +111,7 @@ impl JsonSchema for Classification {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "object",
-            "additionalProperties": { "type": ["string", "object"], "additionalProperties": { "type": "string" } }
+            "additionalProperties": { "type": ["string", "object"], "additionalProperties": { "type": ["string", "object"] } }
         })
     }
 }
@@ -128,12 +137,15 @@ mod tests {
         assert_eq!(all["spark-defaults"].properties["spark.a"], "1");
         assert!(all["spark-defaults"].inner.is_empty() && all["hadoop-env"].properties.is_empty());
         assert_eq!(all["hadoop-env"].inner["export"].properties["JAVA_HOME"], "/usr/lib/jvm");
+        let hue = parse("[cluster.configurations.hue-ini.desktop.database]\nengine = \"mysql\"\n").unwrap();
+        assert_eq!(hue["hue-ini"].inner["desktop"].inner["database"].properties["engine"], "mysql");
     }
 
     #[test]
     fn names_with_dots_want_quotes() {
         for (line, words) in [
-            ("spark.executor.memory = \"4g\"", "want quotes, as in \"spark.executor"),
+            ("spark.executor.memory = \"4g\"", "want quotes, as in \"spark.executor.memory\" ="),
+            ("since = 2024-01-01", "a date wants quotes"),
             (
                 "spark.a = \"1\"",
                 "spark-defaults: names of properties that have dots want quotes, as in \"spark.a\"",

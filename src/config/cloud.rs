@@ -88,7 +88,7 @@ pub struct RolesConfig {
     #[schemars(extend("pattern" = "^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/"))]
     pub boundary: Option<String>,
     /// ARNs of policies that the nodes' role has besides, where one is made. A boundary limits them as it does all others;
-    /// each `fruitctl.toml` of a project has to name them, for what none names is detached.
+    /// each `fruitctl.toml` of a project has to name them, for `up` detaches what its file does not name.
     #[serde(deserialize_with = "policy_arns")]
     pub node_policies: Vec<String>,
 }
@@ -182,10 +182,10 @@ pub struct NetworkConfig {
     /// that there are no live logs; or ranges such as 203.0.113.0/24, of /8 or longer (IPv6: /32), with commas between.
     #[schemars(with = "String", extend("default" = "auto"))]
     pub ssh_cidr: SshCidr,
-    /// Ids of security groups of yours that the primary node is in, beside fruitctl's; they are left as they are
+    /// Ids of additional security groups, of yours, that the primary node is in; they are left as they are
     #[serde(deserialize_with = "group_ids")]
     pub primary_groups: Vec<String>,
-    /// Ids of security groups of yours that core and task nodes are in
+    /// Ids of additional security groups, of yours, that core and task nodes are in
     #[serde(deserialize_with = "group_ids")]
     pub worker_groups: Vec<String>,
 }

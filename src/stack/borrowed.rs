@@ -5,6 +5,7 @@ use super::resources::{cluster, network};
 use crate::aws::ec2::Image;
 use crate::aws::{ApiError, Aws};
 use crate::error::{Error, Kind, Result};
+use crate::facts::FACTS;
 use crate::instances::Arch;
 
 /// What is worth knowing of them.
@@ -52,7 +53,17 @@ async fn groups(network: &network::Spec, aws: &Aws) -> Result<Vec<String>> {
             )
         })
     });
-    Ok(notes.collect())
+    let mut notes: Vec<_> = notes.collect();
+    let bound = &FACTS.bounds.groups_by_default;
+    // EMR's own is one of them.
+    let most = network.primary_more.len().max(network.workers_more.len()) + 1;
+    if most > bound.most {
+        notes.push(format!(
+            "nodes are in {most} security groups, and an account allows {} a network interface unless its quota was raised; see {}",
+            bound.most, bound.source
+        ));
+    }
+    Ok(notes)
 }
 
 /// Source: <https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-custom-ami.html>.
@@ -60,15 +71,23 @@ async fn image(cluster: &cluster::Spec, aws: &Aws) -> Result<Option<String>> {
     let Some(id) = &cluster.image else { return Ok(None) };
     match aws.image(id).await {
         Ok(found) => match unfit(found.as_ref(), cluster) {
-            None => Ok(None),
+            None => Ok(found.filter(|image| image.is_encrypted).map(|_| encrypted(id))),
             Some(why) => Err(Error::usage(format!("the machine image {id} in {}: {why}", aws.region))
-                .help("correct image under [cluster] in fruitctl.toml")),
+                .help("correct image, types or root_gb under [cluster] in fruitctl.toml")),
         },
         Err(error) if is_refused(&error) => {
             Ok(Some(format!("the machine image {id} cannot be looked at, and is taken to fit: {error}")))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Source: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html>.
+fn encrypted(id: &str) -> String {
+    format!(
+        "the machine image {id} is encrypted: if by a key of yours, the service role and its boundary have to allow the key's use \
+         for EBS, which fruitctl does not grant (docs/howto/aws.md)"
+    )
 }
 
 fn is_refused(error: &ApiError) -> bool {
@@ -117,6 +136,7 @@ mod tests {
             root: Some("ebs".into()),
             root_gb: Some(30),
             is_windows: false,
+            is_encrypted: false,
         };
         assert_eq!(unfit(Some(&good), &cluster), None);
         assert_eq!(unfit(Some(&Image::default()), &cluster), None);

@@ -1,6 +1,8 @@
 //! The policies of those who run fruitctl, and the boundary of the roles that it makes: rendered from templates, and
 //! tested by running the commands under exactly them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::names::Names;
@@ -55,6 +57,7 @@ pub fn run(names: &Names, config: &Config) -> Value {
         }
     }
     statements.extend(roles::keys(names, config));
+    number(statements);
     document
 }
 
@@ -113,7 +116,22 @@ pub fn boundary(names: &Names, config: &Config) -> Value {
     let all = service.statements().chain(node.statements());
     let rest = all.filter(|s| !shortened.contains(&s["Sid"].as_str().unwrap_or_default()));
     statements(&mut document).extend(rest.cloned());
+    number(statements(&mut document));
     document
+}
+
+/// Gives statements of one name numbers, for no two of a document may have the same.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_sid.html>.
+fn number(statements: &mut [Value]) {
+    let mut seen = BTreeMap::<String, u32>::new();
+    for statement in statements {
+        let Some(name) = statement["Sid"].as_str().map(str::to_owned) else { continue };
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            statement["Sid"] = json!(format!("{name}{count}"));
+        }
+    }
 }
 
 /// The characters of a document that IAM counts.
@@ -171,6 +189,12 @@ mod tests {
             ("sweep", sweep(&names, &config)),
             ("boundary", boundary(&names, &config)),
         ] {
+            let names: Vec<_> =
+                policy["Statement"].as_array().unwrap().iter().map(|s| s["Sid"].as_str()).collect();
+            assert!(
+                names.iter().all(|name| names.iter().filter(|n| *n == name).count() == 1),
+                "{name}: {names:?}"
+            );
             let length = length(&policy);
             println!("{name}: {length}");
             assert!(length <= LONGEST, "{name}: {length}");

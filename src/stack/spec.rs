@@ -90,14 +90,27 @@ impl Spec {
     /// Looks whether the cluster can be launched, and where.
     async fn fit(&mut self, aws: &Aws) -> Result<()> {
         zones::fit(&mut self.network, &self.cluster, aws).await?;
-        self.borrowed = borrowed::check(&self.network, &self.cluster, aws).await?;
+        self.borrowed = match borrowed::check(&self.network, &self.cluster, aws).await {
+            // A cluster that stands with all of it needs it no more.
+            Err(error) if error.kind == Kind::Usage && self.stands_with_what_it_borrows(aws).await? => {
+                vec![format!("the next cluster could not start: {}", error.message)]
+            }
+            checked => checked?,
+        };
         Ok(())
+    }
+
+    async fn stands_with_what_it_borrows(&self, aws: &Aws) -> Result<bool> {
+        let living = cluster::living(&self.names, aws).await?;
+        let standing = living.into_iter().find(cluster::is_standing);
+        Ok(standing.is_some_and(|found| cluster::borrows(&self.wanted_cluster(), &found)))
     }
 
     /// The same for a run: on the cluster that stands, as it is; or, where there is none or `one_shot`, as for a launch.
     /// Second: how that cluster differs from what is configured, which is no reason not to use it.
     pub async fn for_run(config: &Config, one_shot: bool, aws: &Aws) -> Result<(Spec, Option<String>)> {
         let mut spec = Spec::resolve(config, aws).await?;
+        spec.node_role.keep_attached();
         let living = if one_shot { Vec::new() } else { cluster::living(&spec.names, aws).await? };
         let Some(found) = living.into_iter().find(cluster::is_standing) else {
             spec.fit(aws).await?;

@@ -20,7 +20,7 @@ GUIDE = "https://docs.aws.amazon.com/emr/latest/ManagementGuide"
 
 def refused(cluster):
     """(reason code, message, details) by which EMR ends a cluster that it cannot launch, or None."""
-    for rule in (linked_roles, new_roles, image, zone):
+    for rule in (linked_roles, new_roles, image, groups, zone):
         if problem := rule(cluster):
             return problem
     return None
@@ -103,6 +103,18 @@ def image(cluster):
     wrong = [kind for group in cluster.workforce for kind in kinds_of(group) if architecture(kind) != found.architecture]
     if wrong:
         return VALIDATION, f"The architecture '{architecture(wrong[0])}' of {wrong[0]} does not match the architecture '{found.architecture}' of {ami}", []
+    return None
+
+
+def groups(cluster):
+    """Five security groups a network interface, EMR's own among them, unless the quota was raised.
+
+    Source: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html. How it is told is a guess.
+    """
+    instances = cluster.spec["Instances"]
+    for name in ("AdditionalMasterSecurityGroups", "AdditionalSlaveSecurityGroups"):
+        if (count := len(instances.get(name, [])) + 1) > 5:
+            return VALIDATION, f"SecurityGroupsPerInterfaceLimitExceeded: {count} security groups", []
     return None
 
 

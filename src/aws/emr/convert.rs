@@ -150,7 +150,7 @@ pub(super) fn existing(id: &str, c: t::Cluster) -> Existing {
 }
 
 /// Settings that every cluster of ours has, and of which this answer does not say how they are. The access group is one of
-/// clusters in private subnets only, which the answer does not tell from others; and a cluster may have no further groups, and
+/// clusters in private subnets only, which the answer does not tell from others; and a cluster may have no additional groups, and
 /// has no image but where one was asked for.
 fn untold(c: &t::Cluster) -> Vec<Setting> {
     let ec2 = c.ec2_instance_attributes.as_ref();

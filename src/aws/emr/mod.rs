@@ -128,9 +128,9 @@ pub struct Cluster {
     pub worker_group: String,
     /// The security group by which EMR reaches nodes in private subnets; empty for none.
     pub access_group: String,
-    /// Further security groups of the primary node.
+    /// Additional security groups of the primary node.
     pub primary_groups: Vec<String>,
-    /// Further security groups of the others.
+    /// Additional security groups of the others.
     pub worker_groups: Vec<String>,
     pub security_configuration: String,
     /// Fleets, not groups.

@@ -17,9 +17,9 @@ pub enum Setting {
     WorkerGroup,
     /// Of clusters in private subnets only.
     AccessGroup,
-    /// Further security groups of the primary node.
+    /// Additional security groups of the primary node.
     PrimaryGroups,
-    /// Further security groups of the others.
+    /// Additional security groups of the others.
     WorkerGroups,
     /// The machine image, which EMR tells of clusters that were asked for with one.
     Image,
@@ -52,8 +52,8 @@ impl Setting {
             Setting::PrimaryGroup => "primary security group",
             Setting::WorkerGroup => "worker security group",
             Setting::AccessGroup => "access security group",
-            Setting::PrimaryGroups => "further security groups of the primary node",
-            Setting::WorkerGroups => "further security groups of the workers",
+            Setting::PrimaryGroups => "additional security groups of the primary node",
+            Setting::WorkerGroups => "additional security groups of the workers",
             Setting::Image => "machine image",
             Setting::SecurityConfiguration => "security configuration",
             Setting::Configurations => "configurations",

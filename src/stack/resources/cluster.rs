@@ -143,6 +143,20 @@ impl Spec {
     }
 }
 
+/// Whether a cluster has the machine image and the further groups that are wanted.
+pub fn borrows(wanted: &Wanted<'_>, found: &Existing) -> bool {
+    let (have, network) = (&found.cluster, wanted.network);
+    have.image == wanted.cluster.image
+        && sorted(&have.primary_groups) == network.primary_more
+        && sorted(&have.worker_groups) == network.workers_more
+}
+
+fn sorted(ids: &[String]) -> Vec<String> {
+    let mut ids = ids.to_vec();
+    ids.sort();
+    ids
+}
+
 /// How a cluster differs from what is wanted, line by line.
 pub fn differences(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<String> {
     let (updates, new) = compare(wanted, groups, found);
@@ -307,12 +321,8 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
         );
     }
     let network = wanted.network;
-    let some = |ids: &[String]| {
-        let mut ids = ids.to_vec();
-        ids.sort();
-        if ids.is_empty() { "none".into() } else { ids.join("+") }
-    };
-    let (primary, workers) = ("further primary security groups", "further worker security groups");
+    let some = |ids: &[String]| if ids.is_empty() { "none".into() } else { sorted(ids).join("+") };
+    let (primary, workers) = ("additional primary security groups", "additional worker security groups");
     differ(Setting::PrimaryGroups, primary, &some(&have.primary_groups), &some(&network.primary_more));
     differ(Setting::WorkerGroups, workers, &some(&have.worker_groups), &some(&network.workers_more));
     let mut pairs = vec![

@@ -1,5 +1,6 @@
 //! IAM: the role that EMR works with, and the role and instance profile of its nodes. Inline policies only, each
-//! limited to what this project needs; no managed ones (EMR's version 1 policies are far too wide, and deprecated).
+//! limited to what this project needs; no managed ones (EMR's version 1 policies are far too wide, and deprecated) but those
+//! that `fruitctl.toml` names for the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,8 @@ pub struct Spec {
     policies: BTreeMap<String, Value>,
     /// ARNs of managed policies, sorted.
     attached: BTreeSet<String>,
+    /// What is attached besides stays.
+    keeps_attached: bool,
     /// ARN of the policy that it may not exceed.
     boundary: String,
     /// The boundary is configured: without it, no role is made. Else it is set where there is one.
@@ -70,6 +73,7 @@ impl Spec {
             trust: trust("elasticmapreduce.amazonaws.com", Some(names)),
             policies: BTreeMap::from([("fruitctl".into(), document)]),
             attached: BTreeSet::new(),
+            keeps_attached: false,
             boundary: boundary(names, config),
             is_bounded: config.roles.boundary.is_some(),
         }
@@ -89,6 +93,7 @@ impl Spec {
             trust: trust("ec2.amazonaws.com", None),
             policies: places.chain(keys).chain([("fruitctl".to_owned(), document)]).collect(),
             attached: config.roles.node_policies.iter().cloned().collect(),
+            keeps_attached: false,
             boundary: boundary(names, config),
             is_bounded: config.roles.boundary.is_some(),
         }
@@ -124,7 +129,13 @@ impl Spec {
 
     /// ARNs of policies that it should not have.
     fn to_detach<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
-        role.attached.iter().flatten().filter(|arn| !self.attached.contains(*arn))
+        let attached = role.attached.iter().flatten();
+        attached.filter(|arn| !self.keeps_attached && !self.attached.contains(*arn))
+    }
+
+    /// The same for a run: a policy that another `fruitctl.toml` names may be what a cluster at work needs.
+    pub fn keep_attached(&mut self) {
+        self.keeps_attached = true;
     }
 
     /// The boundary that it should have, as far as is known.
@@ -153,12 +164,11 @@ pub fn keys(names: &Names, config: &Config) -> Vec<Value> {
     arns.iter().map(|arn| use_of(arn)).collect()
 }
 
-/// By way of S3 alone, in the key's region. The statement's name is no other key's, for a boundary holds several.
+/// By way of S3 alone, in the key's region.
 fn use_of(key: &str) -> Value {
     let region = key.split(':').nth(3).unwrap_or_default();
-    let id = &sha256(key.as_bytes())[..8];
     json!({
-        "Sid": format!("Key{id}"), "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key,
+        "Sid": "Key", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key,
         "Condition": { "StringEquals": { "kms:ViaService": format!("s3.{region}.amazonaws.com") } },
     })
 }
@@ -421,12 +431,13 @@ async fn apply_role(names: &Names, spec: &Spec, seen: &Observed, aws: &Aws) -> R
         aws.delete_role_policy(name, policy).await?;
         changed = true;
     }
-    for arn in spec.to_attach(&role) {
-        aws.attach_role_policy(name, arn).await?;
-        changed = true;
-    }
+    // First: there may be room for one only when another has gone.
     for arn in spec.to_detach(&role) {
         aws.detach_role_policy(name, arn).await?;
+        changed = true;
+    }
+    for arn in spec.to_attach(&role) {
+        aws.attach_role_policy(name, arn).await?;
         changed = true;
     }
     Ok(changed)

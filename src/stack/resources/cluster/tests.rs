@@ -191,10 +191,10 @@ fn what_replaces_a_cluster() {
         }),
         ("machine image of the release -> ami-1", |w| w.cluster.image = Some("ami-1".into())),
         ("machine image ami-1 -> of the release", |w| w.found.cluster.image = Some("ami-1".into())),
-        ("further primary security groups none -> sg-7+sg-8", |w| {
+        ("additional primary security groups none -> sg-7+sg-8", |w| {
             w.network.primary_more = vec!["sg-7".into(), "sg-8".into()]
         }),
-        ("further worker security groups sg-7 -> none", |w| {
+        ("additional worker security groups sg-7 -> none", |w| {
             w.found.cluster.worker_groups = vec!["sg-7".into()]
         }),
         ("primary nodes m1.small -> ", |w| w.found.cluster.workforce[0].types = vec!["m1.small".into()]),
