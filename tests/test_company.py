@@ -75,6 +75,12 @@ def test_a_cluster_of_what_is_the_companys(aws, tmp_path):
     (note,) = changes(project)[1]
     assert f"the next cluster could not start: the machine image {ami} in eu-west-3: it is not there" in note
     assert "nothing to do" in project.run("up").stdout
+    # One that is asked for now needs it: in the place of this one, or for a run alone.
+    project.configure(more.replace("2048", "4096"))
+    assert "it is not there" in project.run("up", code=2).stderr
+    project.configure(more)
+    (project.folder / "job").write_text("#!/bin/sh\n")
+    assert "it is not there" in project.run("run", "--executable", "job", "--one-shot", "--no-ssh", code=2).stderr
     ec2_backends[ACCOUNT][aws.region].amis[ami] = gone
     # Without the right to look at it, it is taken to fit.
     text = json.dumps(policy).replace('"ec2:DescribeImages", ', "")

@@ -100,11 +100,14 @@ def test_a_signal_is_heard_while_a_step_never_stops_talking(aws, project, how):
     endless = job(project, "while :; do yes | head -n 1000000; sleep 0.1; done")
     process = subprocess.Popen(command("fruitctl", "run", "--executable", endless, *how), cwd=project.folder, env=project.env,
                                stdout=out, stderr=subprocess.PIPE, text=True)
-    if how:
-        soon(lambda: any(step.state == "RUNNING" for cluster in aws.emr.clusters.values() for step in cluster.steps), seconds=60)
-    else:
-        soon(lambda: os.fstat(out.fileno()).st_size > 1 << 20, seconds=60)
-    process.send_signal(signal.SIGINT)
-    stderr = process.communicate(timeout=60)[1]
+    try:
+        if how:
+            soon(lambda: any(step.state == "RUNNING" for cluster in aws.emr.clusters.values() for step in cluster.steps), seconds=60)
+        else:
+            soon(lambda: os.fstat(out.fileno()).st_size > 1 << 20, seconds=60)
+        process.send_signal(signal.SIGINT)
+        stderr = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     (project.folder / "endless").unlink()
     assert process.returncode == 130, stderr

@@ -83,27 +83,30 @@ impl Spec {
     /// there or does not fit.
     pub async fn to_launch(config: &Config, aws: &Aws) -> Result<Spec> {
         let mut spec = Spec::resolve(config, aws).await?;
-        spec.fit(aws).await?;
+        match spec.fit(aws).await {
+            // A cluster that stays has what it borrowed, and needs no other zone.
+            Err(error) if error.kind == Kind::Usage && spec.stands(aws).await? => {
+                spec.borrowed = vec![format!("the next cluster could not start: {}", error.message)];
+            }
+            fitted => fitted?,
+        }
         Ok(spec)
     }
 
     /// Looks whether the cluster can be launched, and where.
     async fn fit(&mut self, aws: &Aws) -> Result<()> {
         zones::fit(&mut self.network, &self.cluster, aws).await?;
-        self.borrowed = match borrowed::check(&self.network, &self.cluster, aws).await {
-            // A cluster that stands with all of it needs it no more.
-            Err(error) if error.kind == Kind::Usage && self.stands_with_what_it_borrows(aws).await? => {
-                vec![format!("the next cluster could not start: {}", error.message)]
-            }
-            checked => checked?,
-        };
+        self.borrowed = borrowed::check(&self.network, &self.cluster, aws).await?;
         Ok(())
     }
 
-    async fn stands_with_what_it_borrows(&self, aws: &Aws) -> Result<bool> {
+    /// Whether a cluster stands that no plan would replace.
+    async fn stands(&self, aws: &Aws) -> Result<bool> {
         let living = cluster::living(&self.names, aws).await?;
-        let standing = living.into_iter().find(cluster::is_standing);
-        Ok(standing.is_some_and(|found| cluster::borrows(&self.wanted_cluster(), &found)))
+        let Some(found) = living.into_iter().find(cluster::is_standing) else { return Ok(false) };
+        let found = aws.inspect_cluster(found).await?;
+        let groups = network::observe(&self.names, &self.network, aws).await?;
+        Ok(!cluster::is_replaced(&self.wanted_cluster(), &groups, &found))
     }
 
     /// The same for a run: on the cluster that stands, as it is; or, where there is none or `one_shot`, as for a launch.

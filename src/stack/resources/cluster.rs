@@ -143,12 +143,9 @@ impl Spec {
     }
 }
 
-/// Whether a cluster has the machine image and the further groups that are wanted.
-pub fn borrows(wanted: &Wanted<'_>, found: &Existing) -> bool {
-    let (have, network) = (&found.cluster, wanted.network);
-    have.image == wanted.cluster.image
-        && sorted(&have.primary_groups) == network.primary_more
-        && sorted(&have.worker_groups) == network.workers_more
+/// Whether a cluster is one that a plan would replace.
+pub fn is_replaced(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> bool {
+    !compare(wanted, groups, found).1.is_empty()
 }
 
 fn sorted(ids: &[String]) -> Vec<String> {

@@ -62,7 +62,7 @@ impl Service {
         let status = response.status().as_u16();
         self.throttled.note(status);
         if matches!(status, 408 | 429 | 500..) {
-            info!(%method, host, status, "the store did not do it: asked again, unless it was the last try");
+            info!(%method, host, status, "the store did not do it, and may be asked again");
         }
         if !lists || !response.status().is_success() {
             return Ok(response);
