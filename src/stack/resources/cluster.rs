@@ -3,16 +3,18 @@
 //! RunJobFlow has no token by which AWS could tell a repetition. So the cluster's name ends in an id that is drawn
 //! before the call; after a lost answer, a cluster of that name is looked for before the call is made again.
 
+mod end;
 mod limits;
 
 use std::collections::BTreeSet;
 
+pub use end::{steps_beside, terminate, until_ended, wait_ended};
 pub use limits::check;
 
 use super::bootstrap::Script;
 use super::{bucket, network};
 use crate::aws::ec2::Group;
-use crate::aws::emr::{BootstrapAction, Cluster, ClusterState, Existing, Role, Setting, StepSpec, Workforce};
+use crate::aws::emr::{BootstrapAction, Cluster, Existing, Role, Setting, StepSpec, Workforce};
 use crate::aws::{ApiError, Aws, Reason, Tags, fence};
 use crate::config::{Classifications, ClusterConfig, Nodes};
 use crate::cost::PricedNodes;
@@ -657,55 +659,6 @@ fn tag_value(text: &str) -> String {
         .map(|c| if c.is_alphanumeric() || "_.:/=+-@ ".contains(c) { c } else { '_' })
         .take(256)
         .collect()
-}
-
-/// Ids of a cluster's steps that have not ended, but for those of this name. They may be anybody's.
-pub async fn steps_beside(id: &str, name: &str, aws: &Aws) -> Result<Vec<String>> {
-    let steps = aws.steps(id).await?.into_iter();
-    Ok(steps.filter(|step| !step.state.has_ended() && step.name != name).map(|step| step.id).collect())
-}
-
-/// Asks a cluster to end, protected or not.
-pub async fn terminate(found: &Existing, aws: &Aws) -> Result<()> {
-    if found.status.state == ClusterState::Terminating || !found.status.lives() {
-        return Ok(());
-    }
-    let left = || format!("cluster {} in {}, which costs money every hour", found.id, aws.region);
-    if found.cluster.protected || !found.knows(Setting::Protection) {
-        // Only ever for a cluster with our tag, and because we were told to.
-        aws.protect_cluster(&found.id, false).await.map_err(|e| Error::from(e).leftover(left()))?;
-    }
-    aws.terminate_cluster(&found.id).await.map_err(|e| Error::from(e).leftover(left()))
-}
-
-/// Waits until clusters have ended, half an hour at most each; `tick` hears their states.
-pub async fn wait_ended(ids: &[String], aws: &Aws, tick: &(dyn Fn(&str, ClusterState) + Sync)) -> Result<()> {
-    for id in ids {
-        until_ended(id, aws, &|state| tick(id, state)).await?;
-    }
-    Ok(())
-}
-
-/// Waits until a cluster has ended, half an hour at most; what is then told of it, if it is still known.
-pub async fn until_ended(
-    id: &str,
-    aws: &Aws,
-    tick: &(dyn Fn(ClusterState) + Sync),
-) -> Result<Option<Existing>> {
-    let mut state = ClusterState::Unknown;
-    let look = async || {
-        let found = aws.describe_cluster(id).await?;
-        let Some(living) = found.as_ref().filter(|c| c.status.lives()) else { return Ok(Some(found)) };
-        state = living.status.state;
-        tick(state);
-        Ok(None)
-    };
-    let ended = wait::until(wait::Every::seconds(10.0, 1800.0), look).await?;
-    ended.ok_or_else(|| {
-        Error::new(Kind::LeftBehind, format!("cluster {id} is still {} after half an hour", state.name()))
-            .leftover(format!("cluster {id} in {}", aws.region))
-            .help("fruitctl down")
-    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::aws::ec2::Subnet;
+use crate::aws::emr::ClusterState;
 use crate::config::{Classification, Config};
 
 fn spec(text: &str) -> Result<Spec> {
