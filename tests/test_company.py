@@ -5,7 +5,7 @@ import json
 import pytest
 from emulator import Emulator
 from moto.ec2 import ec2_backends
-from stack import ACCOUNT, Project
+from stack import ACCOUNT, Project, settle
 from test_policy import limited, make_boundary, printed_policy
 
 
@@ -16,10 +16,9 @@ def aws():
 
 
 @pytest.fixture(autouse=True)
-def no_refusals(aws):
+def clean(aws):
     yield
-    assert not aws.refused, aws.refused
-    aws.emr.stop()
+    settle(aws)
 
 
 def image(aws, architecture="arm64"):

@@ -461,7 +461,7 @@ async fn examine_zones(config: &Config, spec: &cluster::Spec, aws: &Aws, note: N
             Err(error) => error.into(),
         },
     );
-    let more = [&*network.primary_more, &*network.workers_more].concat();
+    let more = [&*network.additional_primary, &*network.additional_workers].concat();
     if more.is_empty() && spec.image.is_none() {
         return;
     }

@@ -19,7 +19,7 @@ pub async fn check(network: &network::Spec, cluster: &cluster::Spec, aws: &Aws) 
 }
 
 async fn groups(network: &network::Spec, aws: &Aws) -> Result<Vec<String>> {
-    let mut ids = [&*network.primary_more, &*network.workers_more].concat();
+    let mut ids = [&*network.additional_primary, &*network.additional_workers].concat();
     ids.sort();
     ids.dedup();
     if ids.is_empty() {
@@ -56,7 +56,7 @@ async fn groups(network: &network::Spec, aws: &Aws) -> Result<Vec<String>> {
     let mut notes: Vec<_> = notes.collect();
     let bound = &FACTS.bounds.groups_by_default;
     // EMR's own is one of them.
-    let most = network.primary_more.len().max(network.workers_more.len()) + 1;
+    let most = network.additional_primary.len().max(network.additional_workers.len()) + 1;
     if most > bound.most {
         notes.push(format!(
             "nodes are in {most} security groups, and an account allows {} a network interface unless its quota was raised; see {}",

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::error::told;
 use super::{ApiError, Aws, Reason, Tags, call};
+use crate::config::Classifications;
 pub use convert::step_words;
 use convert::*;
 pub use ended::{Detail, EndReason, Status};
@@ -23,8 +24,6 @@ pub use failed::StepCause;
 pub use state::{ClusterState, InstanceState, StepState};
 use unread::optional;
 pub use unread::{Setting, Unread};
-
-use crate::config::Classifications;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -129,9 +128,9 @@ pub struct Cluster {
     /// The security group by which EMR reaches nodes in private subnets; empty for none.
     pub access_group: String,
     /// Additional security groups of the primary node.
-    pub primary_groups: Vec<String>,
+    pub additional_primary: Vec<String>,
     /// Additional security groups of the others.
-    pub worker_groups: Vec<String>,
+    pub additional_workers: Vec<String>,
     pub security_configuration: String,
     /// Fleets, not groups.
     pub fleets: bool,
@@ -253,8 +252,8 @@ impl Aws {
             .emr_managed_master_security_group(&cluster.primary_group)
             .emr_managed_slave_security_group(&cluster.worker_group)
             .set_service_access_security_group(Some(cluster.access_group.clone()).filter(|id| !id.is_empty()))
-            .set_additional_master_security_groups(some(&cluster.primary_groups))
-            .set_additional_slave_security_groups(some(&cluster.worker_groups))
+            .set_additional_master_security_groups(some(&cluster.additional_primary))
+            .set_additional_slave_security_groups(some(&cluster.additional_workers))
             .keep_job_flow_alive_when_no_steps(cluster.keep_alive)
             .termination_protected(cluster.protected);
         let instances = if cluster.fleets {

@@ -18,9 +18,9 @@ pub enum Setting {
     /// Of clusters in private subnets only.
     AccessGroup,
     /// Additional security groups of the primary node.
-    PrimaryGroups,
+    AdditionalPrimary,
     /// Additional security groups of the others.
-    WorkerGroups,
+    AdditionalWorkers,
     /// The machine image, which EMR tells of clusters that were asked for with one.
     Image,
     SecurityConfiguration,
@@ -52,8 +52,8 @@ impl Setting {
             Setting::PrimaryGroup => "primary security group",
             Setting::WorkerGroup => "worker security group",
             Setting::AccessGroup => "access security group",
-            Setting::PrimaryGroups => "additional security groups of the primary node",
-            Setting::WorkerGroups => "additional security groups of the workers",
+            Setting::AdditionalPrimary => "additional security groups of the primary node",
+            Setting::AdditionalWorkers => "additional security groups of the workers",
             Setting::Image => "machine image",
             Setting::SecurityConfiguration => "security configuration",
             Setting::Configurations => "configurations",

@@ -322,8 +322,18 @@ fn replacements(wanted: &Wanted<'_>, groups: &[Group], found: &Existing) -> Vec<
     let network = wanted.network;
     let some = |ids: &[String]| if ids.is_empty() { "none".into() } else { sorted(ids).join("+") };
     let (primary, workers) = ("additional primary security groups", "additional worker security groups");
-    differ(Setting::PrimaryGroups, primary, &some(&have.primary_groups), &some(&network.primary_more));
-    differ(Setting::WorkerGroups, workers, &some(&have.worker_groups), &some(&network.workers_more));
+    differ(
+        Setting::AdditionalPrimary,
+        primary,
+        &some(&have.additional_primary),
+        &some(&network.additional_primary),
+    );
+    differ(
+        Setting::AdditionalWorkers,
+        workers,
+        &some(&have.additional_workers),
+        &some(&network.additional_workers),
+    );
     let mut pairs = vec![
         (Setting::PrimaryGroup, "primary security group", &have.primary_group, &network.primary),
         (Setting::WorkerGroup, "worker security group", &have.worker_group, &network.workers),
@@ -438,8 +448,8 @@ pub fn diff(
             changes.push(change);
             let has = |setting| match setting {
                 Setting::AccessGroup => wanted.network.is_private,
-                Setting::PrimaryGroups => !wanted.network.primary_more.is_empty(),
-                Setting::WorkerGroups => !wanted.network.workers_more.is_empty(),
+                Setting::AdditionalPrimary => !wanted.network.additional_primary.is_empty(),
+                Setting::AdditionalWorkers => !wanted.network.additional_workers.is_empty(),
                 _ => true,
             };
             notes.extend(found.unread.iter().filter(|unread| has(unread.setting)).map(|unread| {
@@ -559,8 +569,8 @@ pub async fn start(wanted: &Wanted<'_>, run: Option<(&str, StepSpec)>, aws: &Aws
         primary_group: group(&wanted.network.primary)?,
         worker_group: group(&wanted.network.workers)?,
         access_group: if wanted.network.is_private { group(&wanted.network.access)? } else { String::new() },
-        primary_groups: wanted.network.primary_more.clone(),
-        worker_groups: wanted.network.workers_more.clone(),
+        additional_primary: wanted.network.additional_primary.clone(),
+        additional_workers: wanted.network.additional_workers.clone(),
         security_configuration: wanted.security_configuration.to_owned(),
         image: want.image.clone(),
         fleets: want.fleets,

@@ -37,9 +37,9 @@ pub struct Spec {
     /// The group by which EMR reaches the nodes; there is one only if the subnets are private.
     pub access: String,
     /// Ids of somebody else's groups that the primary node is in besides, sorted.
-    pub primary_more: Vec<String>,
+    pub additional_primary: Vec<String>,
     /// The same of the workers.
-    pub workers_more: Vec<String>,
+    pub additional_workers: Vec<String>,
 }
 
 impl Spec {
@@ -70,8 +70,8 @@ impl Spec {
             primary: format!("{}primary", names.prefix()),
             workers: format!("{}workers", names.prefix()),
             access: format!("{}access", names.prefix()),
-            primary_more: sorted(&config.primary_groups),
-            workers_more: sorted(&config.worker_groups),
+            additional_primary: sorted(&config.primary_groups),
+            additional_workers: sorted(&config.worker_groups),
         })
     }
 
@@ -457,8 +457,8 @@ mod tests {
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
             access: "fruitctl-fruits-access".into(),
-            primary_more: Vec::new(),
-            workers_more: Vec::new(),
+            additional_primary: Vec::new(),
+            additional_workers: Vec::new(),
         }
     }
 

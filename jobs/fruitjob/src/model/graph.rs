@@ -281,6 +281,18 @@ pub fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
     }
 }
 
+/// A list of whole numbers with a name, as shapes are.
+#[cfg(test)]
+pub fn whole(name: &str, numbers: &[i64]) -> TensorProto {
+    TensorProto {
+        name: Some(name.into()),
+        dims: vec![numbers.len() as i64],
+        data_type: Some(DataType::Int64 as i32),
+        int64_data: numbers.to_vec(),
+        ..Default::default()
+    }
+}
+
 /// A node with one output, named as its output.
 pub fn node(op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>) -> NodeProto {
     NodeProto {
@@ -377,14 +389,10 @@ mod tests {
     fn a_node_that_makes_a_vast_tensor_is_refused() {
         let of = |op: &str, lengths: &[i64], is_raw: bool| {
             let raw = lengths.iter().flat_map(|length| length.to_le_bytes()).collect();
-            let sizes = TensorProto {
-                name: Some("sizes".into()),
-                dims: vec![lengths.len() as i64],
-                data_type: Some(DataType::Int64 as i32),
-                int64_data: if is_raw { Vec::new() } else { lengths.to_vec() },
-                raw_data: is_raw.then_some(raw),
-                ..Default::default()
-            };
+            let mut sizes = whole("sizes", lengths);
+            if is_raw {
+                (sizes.int64_data, sizes.raw_data) = (Vec::new(), Some(raw));
+            }
             let inputs: &[&str] = match op {
                 "Expand" | "Tile" => &["image", "sizes"],
                 "Resize" => &["image", "", "", "sizes"],
@@ -412,13 +420,7 @@ mod tests {
     #[test]
     fn a_constant_that_is_made_vast_is_refused() {
         let of = |op: &str, by: &[i64]| {
-            let by = TensorProto {
-                name: Some("by".into()),
-                dims: vec![by.len() as i64],
-                data_type: Some(DataType::Int64 as i32),
-                int64_data: by.to_vec(),
-                ..Default::default()
-            };
+            let by = whole("by", by);
             let graph = GraphProto {
                 node: vec![node(op, &["small", "by"], "big", vec![])],
                 initializer: vec![tensor("small", &[1000, 1], &[0.0; 1000]), by],

@@ -100,9 +100,8 @@ mod tests {
     use super::*;
     use crate::model::backbone::Backbone;
     use crate::model::general;
-    use crate::model::graph::{tensor, value};
-    use crate::model::onnx::tensor_proto::DataType;
-    use crate::model::onnx::{OperatorSetIdProto, TensorProto};
+    use crate::model::graph::{tensor, value, whole};
+    use crate::model::onnx::OperatorSetIdProto;
     use fruitjob_interface::model::{Color, Layout, Preprocessing};
 
     /// A graph from `image` to `out`, of two output channels' weights where it needs some, at 4x4 pixels.
@@ -186,14 +185,7 @@ mod tests {
         let of = |op: &str, lengths: &[i64]| {
             let large = node(op, &["image", "lengths"], "large", vec![]);
             let mut proto = proto(17, vec![large, node("GlobalAveragePool", &["large"], "out", vec![])]);
-            let lengths = TensorProto {
-                name: Some("lengths".into()),
-                dims: vec![lengths.len() as i64],
-                data_type: Some(DataType::Int64 as i32),
-                int64_data: lengths.to_vec(),
-                ..Default::default()
-            };
-            proto.graph.as_mut().unwrap().initializer.push(lengths);
+            proto.graph.as_mut().unwrap().initializer.push(whole("lengths", lengths));
             features(&proto).map(drop)
         };
         assert_eq!(of("Tile", &[1, 1, 4, 4]), Ok(()));

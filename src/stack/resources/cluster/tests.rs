@@ -63,8 +63,8 @@ impl World {
             primary: "fruitctl-fruits-primary".into(),
             workers: "fruitctl-fruits-workers".into(),
             access: "fruitctl-fruits-access".into(),
-            primary_more: Vec::new(),
-            workers_more: Vec::new(),
+            additional_primary: Vec::new(),
+            additional_workers: Vec::new(),
         };
         let group = |id: &str, name: &str| {
             let mut group = Group::default();
@@ -103,8 +103,8 @@ impl World {
                     worker_group: "sg-2".into(),
                     access_group: String::new(),
                     image: None,
-                    primary_groups: Vec::new(),
-                    worker_groups: Vec::new(),
+                    additional_primary: Vec::new(),
+                    additional_workers: Vec::new(),
                     security_configuration: "imds".into(),
                     fleets: cluster.fleets,
                     workforce: cluster.workforce.clone(),
@@ -193,10 +193,10 @@ fn what_replaces_a_cluster() {
         ("machine image of the release -> ami-1", |w| w.cluster.image = Some("ami-1".into())),
         ("machine image ami-1 -> of the release", |w| w.found.cluster.image = Some("ami-1".into())),
         ("additional primary security groups none -> sg-7+sg-8", |w| {
-            w.network.primary_more = vec!["sg-7".into(), "sg-8".into()]
+            w.network.additional_primary = vec!["sg-7".into(), "sg-8".into()]
         }),
         ("additional worker security groups sg-7 -> none", |w| {
-            w.found.cluster.worker_groups = vec!["sg-7".into()]
+            w.found.cluster.additional_workers = vec!["sg-7".into()]
         }),
         ("primary nodes m1.small -> ", |w| w.found.cluster.workforce[0].types = vec!["m1.small".into()]),
         ("core nodes Spot -> on demand", |w| w.found.cluster.workforce[1].spot = true),
